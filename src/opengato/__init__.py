@@ -1,0 +1,1 @@
+"""OpenGato: the open generalist agent."""
