@@ -1,0 +1,131 @@
+"""Tokenised episodes, memory-mapped: only a cache, fingerprinted, safe to delete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from opengato.episode import Episode
+from opengato.errors import OpenGatoError
+from opengato.tokens.encode import Encoded, encode
+from opengato.tokens.layout import Layout
+from opengato.tokens.spaces import from_json
+from opengato.tokens.text import TextTokenizer
+from opengato.tokens.vocabulary import IMAGE
+
+VERSION = 1
+_ARRAYS = ("tokens", "kinds", "local", "offsets", "patches", "boxes", "patch_offsets", "episodes", "returns", "sources")
+
+
+def cache_root() -> Path:
+    """$OPENGATO_CACHE, or opengato/ in the user's cache folder."""
+    base = os.environ.get("OPENGATO_CACHE")
+    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "opengato"
+
+
+class TokenDataset:
+    """The tokens of E episodes of one task, with T timesteps, N tokens and P patches in all.
+
+    Attributes:
+        task: the task's id. domain: its first part.
+        layout: the task's layout.
+        tokens uint16 (N,), kinds uint8 (N,), local int16 (N,), offsets int64 (T + 1,): as in `Encoded`, episodes end to end.
+        patches uint8 (P, 16, 16, 3), boxes uint8 (P, 4), patch_offsets int64 (T + 1,): the patches of every timestep.
+        episodes int64 (E + 1,): the first timestep of every episode. returns float64 (E,). sources int64 (E,): index of the agent.
+    """
+
+    tokens: np.ndarray
+    kinds: np.ndarray
+    local: np.ndarray
+    offsets: np.ndarray
+    patches: np.ndarray
+    boxes: np.ndarray
+    patch_offsets: np.ndarray
+    episodes: np.ndarray
+    returns: np.ndarray
+    sources: np.ndarray
+
+    def __init__(self, path: Path):
+        meta = json.loads((path / "meta.json").read_text())
+        self.path, self.task, self.source_names = path, meta["task"], meta["sources"]
+        self.fingerprint = meta["fingerprint"]
+        self.layout = Layout(from_json(meta["observation_space"]), from_json(meta["action_space"]))
+        for name in _ARRAYS:
+            setattr(self, name, np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False))
+        # The small index arrays are read for every sequence: plain memory is quicker than a map.
+        for name in ("offsets", "patch_offsets", "episodes", "returns", "sources"):
+            setattr(self, name, np.array(getattr(self, name)))
+
+    @property
+    def domain(self) -> str:
+        return self.task.split("/")[0]
+
+    def __len__(self) -> int:
+        return len(self.returns)
+
+    def timesteps(self, start: int, stop: int) -> Encoded:
+        """Timesteps [start, stop) of the whole dataset, as views where possible."""
+        a, b = self.offsets[start], self.offsets[stop]
+        p, q = self.patch_offsets[start], self.patch_offsets[stop]
+        return Encoded(self.tokens[a:b], self.kinds[a:b], self.local[a:b], self.offsets[start:stop + 1], self.patches[p:q], self.boxes[p:q])
+
+
+def build_cache(task: str, observation_space: spaces.Space, action_space: spaces.Space, episodes: Iterable[Episode],
+                tokenizer: TextTokenizer, fingerprint: str, root: Path | None = None) -> TokenDataset:
+    """Tokenise episodes into the cache, or open what is there already.
+
+    Args:
+        fingerprint: names the content of `episodes`, which are read only where the cache has none of this fingerprint.
+    Raises OpenGatoError where there are no episodes.
+    """
+    key = hashlib.sha256(f"{VERSION} {task} {fingerprint} {tokenizer.fingerprint}".encode()).hexdigest()[:16]
+    path = (root or cache_root()) / "tokens" / task.replace("/", "--") / key
+    if (path / "meta.json").is_file():
+        return TokenDataset(path)
+    layout = Layout(observation_space, action_space)
+    encoded: list[Encoded] = []
+    returns, names = [], []
+    for episode in episodes:
+        encoded.append(encode(layout, episode, tokenizer))
+        returns.append(episode.episode_return)
+        names.append(episode.source)
+    if not encoded:
+        raise OpenGatoError(f"the dataset of task {task!r} has no episodes: collect some with `opengato collect {task}`")
+    sources = sorted(set(names))
+    is_image = [np.cumsum(np.concatenate([[0], e.kinds == IMAGE]))[e.offsets] for e in encoded]
+    arrays = {
+        "tokens": np.concatenate([e.tokens for e in encoded]).astype(np.uint16),
+        "kinds": np.concatenate([e.kinds for e in encoded]),
+        "local": np.concatenate([e.local for e in encoded]),
+        "offsets": _join([e.offsets for e in encoded]),
+        "patches": np.concatenate([e.patches for e in encoded]),
+        "boxes": np.concatenate([e.boxes for e in encoded]),
+        "patch_offsets": _join(is_image),
+        "episodes": np.concatenate([[0], np.cumsum([len(e) for e in encoded])]).astype(np.int64),
+        "returns": np.array(returns, np.float64),
+        "sources": np.array([sources.index(n) for n in names], np.int64),
+    }
+    partial = path.with_name(f"{key}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name, array in arrays.items():
+        np.save(partial / f"{name}.npy", array, allow_pickle=False)
+    meta: dict[str, Any] = {"task": task, "sources": sources, "fingerprint": fingerprint, **layout.to_json()}
+    (partial / "meta.json").write_text(json.dumps(meta))
+    shutil.rmtree(path, ignore_errors=True)
+    os.replace(partial, path)
+    return TokenDataset(path)
+
+
+def _join(offsets: list[np.ndarray]) -> np.ndarray:
+    """Per-episode offset arrays (each from 0) to one running array."""
+    ends = np.cumsum([o[-1] for o in offsets])
+    return np.concatenate([[0], *[o[1:] + (end - o[-1]) for o, end in zip(offsets, ends)]]).astype(np.int64)

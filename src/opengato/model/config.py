@@ -1,0 +1,78 @@
+"""What a model is: every size, and the named presets."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from opengato.errors import OpenGatoError, unknown
+from opengato.tokens.fold import Fold
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of one model.
+
+    Attributes:
+        family: "gato" is the paper's transformer, "swift" the folded one (DESIGN, two model families).
+        blocks, heads, width, key_size: of the transformer. feed_forward: size of the GEGLU's input projection (both halves).
+        context: tokens (positions) a training sequence and the acting memory hold.
+        stochastic_depth: rate a sub-layer is dropped for a sequence in training (paper: 0.1, rate unconfirmed).
+        dropout: in fine-tuning (paper: 0.1), 0 in pretraining.
+        set_width: swift: hidden width of the set network that folds an observation.
+        patches_per_position: swift: image patches folded into one position; 0 for gato.
+    """
+
+    family: str
+    blocks: int
+    heads: int
+    width: int
+    feed_forward: int
+    key_size: int
+    context: int = 1024
+    stochastic_depth: float = 0.0
+    dropout: float = 0.0
+    set_width: int = 0
+    patches_per_position: int = 0
+
+    def __post_init__(self) -> None:
+        if self.family not in ("gato", "swift"):
+            raise OpenGatoError(f"family {self.family!r} is unknown: use 'gato' or 'swift'")
+        if (self.family == "swift") != (self.patches_per_position > 0 and self.set_width > 0):
+            raise OpenGatoError(f"patches_per_position {self.patches_per_position} and set_width {self.set_width} do not fit family "
+                                f"{self.family!r}: both above 0 for swift, both 0 for gato")
+
+    @property
+    def fold(self) -> Fold:
+        """The form of the token stream that the model reads."""
+        return Fold(self.patches_per_position)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _gato(blocks: int, heads: int, width: int, feed_forward: int, key_size: int) -> ModelConfig:
+    return ModelConfig("gato", blocks, heads, width, feed_forward, key_size, stochastic_depth=0.1)
+
+
+def _swift(blocks: int, heads: int, width: int, context: int) -> ModelConfig:
+    # Eight patches a position: a 64×64 image is two positions, an 80×64 Atari frame three.
+    return ModelConfig("swift", blocks, heads, width, 4 * width, width // heads, context=context,
+                       set_width=max(256, width), patches_per_position=8)
+
+
+PRESETS: dict[str, ModelConfig] = {
+    "gato-79m": _gato(8, 24, 768, 3072, 32),
+    "gato-364m": _gato(12, 12, 1536, 6144, 128),
+    "gato-1.2b": _gato(24, 16, 2048, 8192, 128),
+    "swift-nano": _swift(3, 6, 192, 256),
+    "swift-tiny": _swift(5, 5, 320, 512),
+    "swift-small": _swift(6, 10, 640, 1024),
+}
+
+
+def preset(name: str) -> ModelConfig:
+    """A preset by name. Raises OpenGatoError with the nearest match."""
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    return PRESETS[name]

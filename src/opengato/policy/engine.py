@@ -1,0 +1,185 @@
+"""One batched engine: slots, each with its own task, prompt and memory, stepped together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence as Sequences
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from opengato.errors import OpenGatoError
+from opengato.mixture import Sequence
+from opengato.model.batch import collate
+from opengato.model.gato import Gato
+from opengato.policy.sampling import sample
+from opengato.tokens.encode import Encoded, decode_action, encode_timesteps
+from opengato.tokens.image import mean_positions
+from opengato.tokens.layout import Layout
+from opengato.tokens.text import TextTokenizer
+from opengato.tokens.vocabulary import (
+    ACTION_CONTINUOUS,
+    ACTION_DISCRETE,
+    ACTION_TEXT,
+    BIN_START,
+    BINS,
+    LOCAL_ACTION,
+    TARGET_RANGES,
+)
+from opengato.episode import map_leaves
+
+
+@dataclass
+class Slot:
+    """One agent at work: its layout, where its memory ends, and the action token that its next observation brings along."""
+
+    layout: Layout
+    position: int = 0
+    carried: tuple[int, int] | None = None  # token id, kind
+    prompt: Encoded | None = None
+
+
+class Engine:
+    """Steps many slots through one network with a key/value memory that slides (paper, section 2.4).
+
+    Args:
+        model: in evaluation mode. tokenizer: of its checkpoint. slots: how many agents act at once.
+        temperature: of control actions, 0 is greedy; text has its own, 0.9 in the paper.
+    """
+
+    def __init__(self, model: Gato, tokenizer: TextTokenizer, slots: int, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0,
+                 max_text: int = 64):
+        self.model, self.tokenizer = model.eval(), tokenizer
+        self.device = next(model.parameters()).device
+        self.caches = model.make_caches(slots, self.device)
+        self.slots: list[Slot | None] = [None] * slots
+        self.temperature, self.top_p, self.max_text = temperature, top_p, max_text
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+
+    def reset(self, slot: int, layout: Layout, prompt: Encoded | None = None) -> None:
+        """Start an episode in a slot with an empty memory; the prompt is read with the first observation."""
+        for cache in self.caches:
+            cache.reset(slot)
+        self.slots[slot] = Slot(layout, prompt=prompt)
+
+    @torch.inference_mode()
+    def act(self, observations: dict[int, Any], on_token: Callable[[int, int], None] | None = None) -> dict[int, Any]:
+        """Observations by slot to actions by slot. `on_token(slot, id)` hears every action token as it is chosen."""
+        chosen: dict[int, list[int]] = {}
+        for slot in observations:
+            if self.slots[slot] is None:
+                raise OpenGatoError(f"slot {slot} was not reset: call reset with a task before act")
+            chosen[slot] = []
+        inputs = {slot: self._observe(slot, observation) for slot, observation in observations.items()}
+        active = set(observations)
+        while active:
+            hidden = self._forward(inputs)
+            inputs = {}
+            for rows, (start, stop) in self._groups(active, chosen).items():
+                picked = sample(self.model.logits(hidden[list(rows)], start, stop), self.temperature, self.top_p, self.generator)
+                for slot, token in zip(rows, (picked + start).tolist()):
+                    chosen[slot].append(token)
+                    if on_token:
+                        on_token(slot, token)
+                    kind, done = self._after(slot, chosen[slot])
+                    state = self._slot(slot)
+                    if done:
+                        state.carried = (token, kind)
+                        active.discard(slot)
+                    else:
+                        inputs[slot] = self._single(slot, token, kind)
+        return {slot: decode_action(self._slot(slot).layout, np.array(tokens), self.tokenizer) for slot, tokens in chosen.items()}
+
+    def _slot(self, slot: int) -> Slot:
+        state = self.slots[slot]
+        assert state is not None
+        return state
+
+    def _groups(self, active: set[int], chosen: dict[int, list[int]]) -> dict[tuple[int, ...], tuple[int, int]]:
+        """Active slots grouped by the ids that are legal for their next token."""
+        ranges: dict[tuple[int, int], list[int]] = {}
+        for slot in sorted(active):
+            field, entry = self._field(slot, chosen[slot])
+            if field.kind == ACTION_DISCRETE:
+                legal = (0, int(field.high[entry]))  # type: ignore[index]
+            elif field.kind == ACTION_CONTINUOUS:
+                legal = (BIN_START, BIN_START + BINS)
+            else:
+                legal = TARGET_RANGES[ACTION_TEXT]
+            ranges.setdefault(legal, []).append(slot)
+        return {tuple(slots): legal for legal, slots in ranges.items()}
+
+    def _field(self, slot: int, tokens: Sequences[int]) -> tuple[Any, int]:
+        """The action field that the next token belongs to, and its entry in it."""
+        at = 0
+        for field in self._slot(slot).layout.action:
+            if field.count is None:
+                text = list(tokens[at:])
+                length = text.index(self.tokenizer.eos) + 1 if self.tokenizer.eos in text else self.max_text
+                if len(text) < length:
+                    return field, len(text)
+                at += length
+            else:
+                if len(tokens) < at + field.count:
+                    return field, len(tokens) - at
+                at += field.count
+        return None, 0
+
+    def _after(self, slot: int, tokens: list[int]) -> tuple[int, bool]:
+        """The kind of the last token, and whether the action is whole."""
+        field, _ = self._field(slot, tokens[:-1])
+        following, _ = self._field(slot, tokens)
+        return field.kind, following is None
+
+    def _observe(self, slot: int, observation: Any) -> Sequence:
+        state = self._slot(slot)
+        batched = map_leaves(lambda leaf: [leaf] if isinstance(leaf, str) else np.asarray(leaf)[None], observation)
+        encoded = encode_timesteps(state.layout, self.tokenizer, batched, None, 1)
+        fold = self.model.config.fold
+        tokens, kinds, local = encoded.tokens.astype(np.int64), encoded.kinds, encoded.local.astype(np.int64)
+        positions, starts = fold.positions(kinds, encoded.offsets)
+        length = int(starts[-1])
+        boxes, patches = encoded.boxes, encoded.patches
+        if state.carried is not None:
+            token, kind = state.carried
+            shift = 0 if fold.patches_per_position else 1
+            tokens, kinds, local = np.append(token, tokens), np.append(np.uint8(kind), kinds), np.append(LOCAL_ACTION, local)
+            positions, length = np.append(0, positions + shift), length + shift
+        if state.prompt is not None:
+            p = state.prompt
+            before, prompt_starts = fold.positions(p.kinds, p.offsets)
+            positions = np.concatenate([before, positions + prompt_starts[-1]])
+            length += int(prompt_starts[-1])
+            tokens = np.concatenate([p.tokens, tokens])
+            kinds, local = np.concatenate([p.kinds, kinds]), np.concatenate([p.local, local])
+            boxes, patches = np.concatenate([p.boxes, boxes]), np.concatenate([p.patches, patches])
+            state.prompt = None
+        return self._sequence(state, tokens, kinds, local, positions, length, patches, mean_positions(boxes))
+
+    def _single(self, slot: int, token: int, kind: int) -> Sequence:
+        one = np.array([0])
+        return self._sequence(self._slot(slot), np.array([token]), np.array([kind], np.uint8), np.array([LOCAL_ACTION]), one, 1,
+                              np.zeros((0, 16, 16, 3), np.uint8), np.zeros((0, 2), np.int64))
+
+    def _sequence(self, state: Slot, tokens: np.ndarray, kinds: np.ndarray, local: np.ndarray, positions: np.ndarray, length: int,
+                  patches: np.ndarray, places: np.ndarray) -> Sequence:
+        index = np.arange(state.position, state.position + length)
+        state.position += length
+        return Sequence(tokens, kinds, local.astype(np.int64), positions, np.zeros(len(tokens), bool), np.zeros(length, np.int64), index,
+                        patches, places[:, 0], places[:, 1], 0, 1)
+
+    def _forward(self, inputs: dict[int, Sequence]) -> torch.Tensor:
+        """The hidden state of every slot's last new position, (slots, width); rows of slots without input are meaningless."""
+        length = max(len(s.segments) for s in inputs.values())
+        rows, last = [], np.zeros(len(self.slots), np.int64)
+        nothing = np.zeros(0, np.int64)
+        for slot in range(len(self.slots)):
+            s = inputs.get(slot) or Sequence(nothing, np.zeros(0, np.uint8), nothing, nothing, np.zeros(0, bool), nothing, nothing,
+                                             np.zeros((0, 16, 16, 3), np.uint8), nothing, nothing, 0, 0)
+            pad = length - len(s.segments)
+            last[slot] = max(len(s.segments) - 1, 0)
+            rows.append(Sequence(s.tokens, s.kinds, s.local, s.positions, s.predicted, np.pad(s.segments, (0, pad), constant_values=-1),
+                                 np.pad(s.index, (0, pad)), s.patches, s.patch_rows, s.patch_columns, 0, 1))
+        hidden = self.model.step(collate(rows).to(self.device), self.caches)
+        return hidden[torch.arange(len(rows), device=hidden.device), torch.from_numpy(last).to(hidden.device)]

@@ -1,0 +1,171 @@
+"""Episodes to flat token arrays and back: a handful of NumPy calls over whole arrays, whatever the number of timesteps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from opengato.episode import Episode
+from opengato.errors import OpenGatoError
+from opengato.tokens import image
+from opengato.tokens.layout import Field, Layout, decode_leaf, encode_leaf, get_path
+from opengato.tokens.text import TextTokenizer
+from opengato.tokens.vocabulary import (
+    ACTION_TEXT,
+    IMAGE,
+    LOCAL_ACTION,
+    LOCAL_POSITIONS,
+    PATCH,
+    PATCH_SIZE,
+    SEPARATOR,
+    SEPARATOR_KIND,
+)
+
+
+@dataclass
+class Encoded:
+    """N tokens of T timesteps with P image patches.
+
+    Attributes:
+        tokens: int32 (N,), ids of the vocabulary, PATCH where an image patch stands.
+        kinds: uint8 (N,), what each token is (vocabulary.py); kinds from ACTION_TEXT on are targets.
+        local: int16 (N,), index inside the timestep, LOCAL_ACTION for actions.
+        offsets: int64 (T + 1,), where each timestep starts; offsets[T] = N.
+        patches: uint8 (P, 16, 16, 3), in the order of their PATCH tokens.
+        boxes: uint8 (P, 4), each patch's row and column interval (image.patch_boxes).
+    """
+
+    tokens: np.ndarray
+    kinds: np.ndarray
+    local: np.ndarray
+    offsets: np.ndarray
+    patches: np.ndarray
+    boxes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+_NO_PATCHES = np.zeros((0, PATCH_SIZE, PATCH_SIZE, 3), np.uint8)
+_NO_BOXES = np.zeros((0, 4), np.uint8)
+
+
+def encode_timesteps(layout: Layout, tokenizer: TextTokenizer, observations: Any, actions: Any | None, length: int) -> Encoded:
+    """Encode T timesteps; with `actions` None the stream ends each timestep at its separator (what a policy reads).
+
+    Args:
+        observations, actions: nested like the spaces, leaves (T, *shape) or lists of T strings.
+        length: T.
+    """
+    parts: list[tuple[np.ndarray, np.ndarray, int]] = []  # flat tokens, counts a timestep, kind
+    patches, boxes = [], []
+    for side, nested in ((layout.observation, observations), (None, None), (layout.action, actions)):
+        if side is None:
+            parts.append((np.full(length, SEPARATOR, np.int32), np.ones(length, np.int64), SEPARATOR_KIND))
+            continue
+        if nested is None:
+            continue
+        for field in side:
+            values = get_path(nested, field.path)
+            if len(values) != length:
+                raise OpenGatoError(f"field {field.path or '(root)'} has {len(values)} timesteps where the episode has {length}")
+            if field.count is None:
+                ids = [np.append(piece, tokenizer.eos) for piece in tokenizer.encode_batch(list(values))]
+                flat = np.concatenate(ids) if ids else np.zeros(0, np.int32)
+                parts.append((flat, np.array([len(i) for i in ids], np.int64), field.kind))
+            elif field.kind == IMAGE:
+                frames = np.asarray(values)
+                if frames.shape[1:] != field.space.shape or frames.dtype != np.uint8:
+                    raise OpenGatoError(f"field {field.path or '(root)'} is {frames.dtype} {frames.shape[1:]} where its space is {field.space}")
+                patches.append(image.to_patches(frames))
+                boxes.append(np.broadcast_to(image.patch_boxes(*frames.shape[1:3]), (length, field.count, 4)))
+                parts.append((np.full(length * field.count, PATCH, np.int32), np.full(length, field.count), IMAGE))
+            else:
+                parts.append((encode_leaf(field, values).ravel(), np.full(length, field.count), field.kind))
+    counts = np.stack([c for _, c, _ in parts])  # (fields, T)
+    offsets = np.concatenate([[0], np.cumsum(counts.sum(0))]).astype(np.int64)
+    starts = offsets[:-1] + np.concatenate([np.zeros((1, length), np.int64), np.cumsum(counts, 0)[:-1]])
+    total = int(offsets[-1])
+    tokens, kinds = np.empty(total, np.int32), np.empty(total, np.uint8)
+    for (flat, count, kind), start in zip(parts, starts):
+        if len(flat) == 0:
+            continue
+        before = np.cumsum(count) - count
+        where = np.repeat(start - before, count) + np.arange(len(flat))
+        tokens[where], kinds[where] = flat, kind
+    local = np.arange(total) - np.repeat(offsets[:-1], np.diff(offsets))
+    local = np.where(kinds >= ACTION_TEXT, LOCAL_ACTION, np.minimum(local, LOCAL_POSITIONS - 1)).astype(np.int16)
+    if patches:  # several image fields interleave by timestep: (T, patches of all fields)
+        all_patches = np.concatenate(patches, 1).reshape(-1, PATCH_SIZE, PATCH_SIZE, 3)
+        all_boxes = np.concatenate(boxes, 1).reshape(-1, 4)
+    else:
+        all_patches, all_boxes = _NO_PATCHES, _NO_BOXES
+    return Encoded(tokens, kinds, local, offsets, all_patches, all_boxes)
+
+
+def encode(layout: Layout, episode: Episode, tokenizer: TextTokenizer) -> Encoded:
+    """An episode's tokens. Raises OpenGatoError naming task, field and timestep for values that have none."""
+    try:
+        return encode_timesteps(layout, tokenizer, episode.observations, episode.actions, len(episode))
+    except OpenGatoError as error:
+        raise OpenGatoError(f"task {episode.task!r}: {error}") from None
+
+
+def decode_action(layout: Layout, tokens: np.ndarray, tokenizer: TextTokenizer) -> Any:
+    """One timestep's action tokens, int (A,), to an action of the action space."""
+    values, at = {}, 0
+    for field in layout.action:
+        end = at + (field.count if field.count is not None else _text_length(tokens[at:], tokenizer))
+        values[field.path] = _decode_field(field, np.asarray(tokens[at:end])[None], tokenizer)[0]
+        at = end
+    action = _rebuild(layout.action_space, values)
+    return int(action) if isinstance(layout.action_space, spaces.Discrete) else action
+
+
+def decode(layout: Layout, encoded: Encoded, tokenizer: TextTokenizer) -> tuple[Any, Any]:
+    """The observations and actions of an encoded episode: continuous values within half a bin, all else exact."""
+    at = encoded.offsets[:-1].copy()
+    patch_at = np.concatenate([[0], np.cumsum(encoded.tokens == PATCH)])
+    out: list[dict[str, Any]] = []
+    for side in (layout.observation, layout.action):
+        values: dict[str, Any] = {}
+        for field in side:
+            if field.count is None:
+                ends = [int(a) + _text_length(encoded.tokens[a:], tokenizer) for a in at]
+                values[field.path] = [tokenizer.decode(encoded.tokens[a:e - 1]) for a, e in zip(at, ends)]
+                at = np.array(ends, np.int64)
+                continue
+            where = at[:, None] + np.arange(field.count)
+            if field.kind == IMAGE:
+                shape: tuple[int, ...] = field.space.shape  # type: ignore[assignment]
+                index = patch_at[where]
+                values[field.path] = image.from_patches(encoded.patches[index], shape[0], shape[1], shape[2])
+            else:
+                values[field.path] = decode_leaf(field, encoded.tokens[where])
+            at = at + field.count
+        out.append(values)
+        at = at + 1  # the separator
+    return _rebuild(layout.observation_space, out[0]), _rebuild(layout.action_space, out[1])
+
+
+def _text_length(tokens: np.ndarray, tokenizer: TextTokenizer) -> int:
+    """Tokens up to and with the end token, or all of them where there is none."""
+    ends = np.flatnonzero(tokens == tokenizer.eos)
+    return int(ends[0]) + 1 if len(ends) else len(tokens)
+
+
+def _decode_field(field: Field, tokens: np.ndarray, tokenizer: TextTokenizer) -> Any:
+    if field.count is None:
+        return [tokenizer.decode(row[row != tokenizer.eos]) for row in tokens]
+    return decode_leaf(field, tokens)
+
+
+def _rebuild(space: spaces.Space, values: dict[str, Any], path: str = "") -> Any:
+    if isinstance(space, spaces.Dict):
+        return {key: _rebuild(sub, values, f"{path}.{key}".lstrip(".")) for key, sub in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(_rebuild(sub, values, f"{path}.{i}".lstrip(".")) for i, sub in enumerate(space.spaces))
+    return values[path]

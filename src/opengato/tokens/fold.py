@@ -1,0 +1,63 @@
+"""Where each token of the paper's stream stands in a model's sequence.
+
+The paper's model reads one token a position. The `swift-*` models fold: a timestep's observation is one position (the last one
+also holds the separator), plus one for each further group of image patches, plus one for each observed word where the answer is text;
+then come its action tokens but the last, which is folded into the next timestep's observation. Targets are the same tokens, each
+predicted from the position before its own, in both forms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from opengato.tokens.vocabulary import IMAGE, IS_TARGET, WORD
+
+
+@dataclass(frozen=True)
+class Fold:
+    """How to fold; `patches_per_position` 0 means the paper's form, one token a position."""
+
+    patches_per_position: int = 0
+
+    def positions(self, kinds: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The position of every token, and where every timestep starts.
+
+        Args:
+            kinds: uint8 (N,), offsets: int64 (T + 1,), as in `Encoded`; offsets[0] may be any start, kinds begins there.
+        Returns:
+            positions int64 (N,) counted from the first timestep, starts int64 (T + 1,). With folding, the last action token of the
+            last timestep has position starts[T], the first of a timestep that may not be there.
+        """
+        offsets = offsets - offsets[0]
+        n = len(kinds)
+        if not self.patches_per_position:
+            return np.arange(n), offsets
+        counts = np.diff(offsets)
+        timestep = np.repeat(np.arange(len(counts)), counts)
+
+        def per_timestep(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            """How many tokens of the mask each timestep has, and each token's rank among them."""
+            running = np.concatenate([[0], np.cumsum(mask)])
+            total = running[offsets[1:]] - running[offsets[:-1]]
+            return total, running[:-1] - running[offsets[:-1]][timestep]
+
+        is_action = kinds >= IS_TARGET
+        images, image_rank = per_timestep(kinds == IMAGE)
+        word = kinds == WORD
+        words, word_rank = per_timestep(word)
+        actions, action_rank = per_timestep(is_action)
+        groups = np.maximum(-(-images // self.patches_per_position) - 1, 0)  # besides the one that shares the observation's position
+        observation = groups + words  # index of the observation's own position inside the timestep
+        lengths = observation + np.maximum(actions, 1)
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        inside = observation[timestep]
+        group = image_rank // self.patches_per_position
+        inside = np.where((kinds == IMAGE) & (group < groups[timestep]), group, inside)
+        inside = np.where(word, groups[timestep] + word_rank, inside)
+        inside = np.where(is_action, observation[timestep] + 1 + action_rank, inside)
+        return starts[:-1][timestep] + inside, starts
+
+
+PAPER = Fold(0)

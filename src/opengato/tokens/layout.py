@@ -1,0 +1,160 @@
+"""A layout says how a task's timesteps become tokens: computed once from its two spaces, used in both directions.
+
+Text in the order of the string, patches in raster order, tensors row-major, dicts in lexicographic key order
+(paper, section 2.1); a timestep is its observation's tokens, the separator, its action's tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from opengato.errors import OpenGatoError
+from opengato.tokens import continuous, image
+from opengato.tokens.spaces import to_json
+from opengato.tokens.vocabulary import (
+    ACTION_CONTINUOUS,
+    ACTION_DISCRETE,
+    ACTION_TEXT,
+    CONTINUOUS,
+    DISCRETE,
+    DISCRETE_SIZE,
+    IMAGE,
+    TEXT,
+    WORD,
+)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One leaf of a space.
+
+    Attributes:
+        path: where it stands in the structure, "image" or "arm.joints"; "" where the space is the leaf itself.
+        space: the leaf's space.
+        kind: TEXT, WORD, DISCRETE, CONTINUOUS or IMAGE, or the ACTION_ kinds.
+        count: tokens a timestep; None for text, whose length varies.
+        low, high: discrete: smallest value and number of values a slot; continuous actions: the bounds; else None.
+    """
+
+    path: str
+    space: spaces.Space
+    kind: int
+    count: int | None
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+
+
+def _fields(space: spaces.Space, is_action: bool, path: str = "") -> list[Field]:
+    if isinstance(space, spaces.Dict):
+        return [f for key in sorted(space.spaces) for f in _fields(space[key], is_action, f"{path}.{key}".lstrip("."))]
+    if isinstance(space, spaces.Tuple):
+        return [f for i, sub in enumerate(space.spaces) for f in _fields(sub, is_action, f"{path}.{i}".lstrip("."))]
+    here = f"{'action' if is_action else 'observation'} field {path or '(root)'}"
+    if isinstance(space, spaces.Text):
+        return [Field(path, space, ACTION_TEXT if is_action else TEXT, None)]
+    if isinstance(space, spaces.Discrete):
+        starts, sizes = np.array([space.start]), np.array([space.n])
+    elif isinstance(space, spaces.MultiDiscrete):
+        starts, sizes = space.start.ravel(), space.nvec.ravel()
+    elif isinstance(space, spaces.MultiBinary):
+        n = int(np.prod(space.shape))
+        starts, sizes = np.zeros(n, np.int64), np.full(n, 2)
+    elif isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
+        n = int(np.prod(space.shape))
+        if not is_action:
+            return [Field(path, space, CONTINUOUS, n)]
+        low, high = np.float64(space.low).ravel(), np.float64(space.high).ravel()
+        # The paper's actions live in [-1, 1]; other finite bounds are mapped onto it, unbounded entries are taken as they are.
+        unbounded = ~(np.isfinite(low) & np.isfinite(high))
+        return [Field(path, space, ACTION_CONTINUOUS, n, np.where(unbounded, -1.0, low), np.where(unbounded, 1.0, high))]
+    elif isinstance(space, spaces.Box) and space.dtype == np.uint8 and not is_action and len(space.shape) == 3:
+        if space.shape[2] not in (1, 3):
+            raise OpenGatoError(f"{here} is an image of shape {space.shape}: put its channels last and give it 1 or 3 of them")
+        return [Field(path, space, IMAGE, int(np.prod(image.patch_grid(*space.shape[:2]))))]
+    elif isinstance(space, spaces.Box):
+        starts, sizes = np.int64(space.low).ravel(), np.int64(space.high).ravel() - np.int64(space.low).ravel() + 1
+    else:
+        to_json(space)  # raises for spaces without a layout
+        raise AssertionError("unreachable")
+    if sizes.size and sizes.max() > DISCRETE_SIZE:
+        raise OpenGatoError(f"{here} takes {int(sizes.max())} different values, more than the {DISCRETE_SIZE} discrete ids: "
+                            "declare it as a float Box or split it into digits")
+    return [Field(path, space, ACTION_DISCRETE if is_action else DISCRETE, len(sizes), np.asarray(starts, np.int64), np.asarray(sizes, np.int64))]
+
+
+def get_path(nested: Any, path: str) -> Any:
+    """The leaf of a nested structure at a field's path."""
+    for key in path.split(".") if path else []:
+        nested = nested[int(key)] if isinstance(nested, tuple) else nested[key]
+    return nested
+
+
+class Layout:
+    """How the timesteps of one pair of spaces become tokens.
+
+    Attributes:
+        observation_space, action_space: the two spaces.
+        observation, action: their fields in token order.
+    """
+
+    def __init__(self, observation_space: spaces.Space, action_space: spaces.Space):
+        self.observation_space, self.action_space = observation_space, action_space
+        self.action = tuple(_fields(action_space, is_action=True))
+        observation = _fields(observation_space, is_action=False)
+        if any(f.kind == ACTION_TEXT for f in self.action):
+            observation = [replace(f, kind=WORD) if f.kind == TEXT else f for f in observation]
+        self.observation = tuple(observation)
+        if not self.action or any(f.count == 0 for f in self.action):
+            raise OpenGatoError("the action space is empty: an agent needs at least one action to predict")
+
+    def to_json(self) -> dict[str, Any]:
+        """Both spaces as JSON."""
+        return {"observation_space": to_json(self.observation_space), "action_space": to_json(self.action_space)}
+
+
+def encode_leaf(field: Field, values: Any, first_timestep: int = 0) -> np.ndarray:
+    """A fixed-count, non-image field's T values to token ids, int32 (T, count).
+
+    Raises OpenGatoError for NaN, infinity or a value outside the space, naming the field and the timestep.
+    """
+    name = f"field {field.path or '(root)'}"
+    x = np.asarray(values).reshape(len(values), -1)
+    if x.shape[1] != field.count:
+        raise OpenGatoError(f"{name} has {x.shape[1]} values a timestep where its space {field.space} has {field.count}")
+    if field.kind in (CONTINUOUS, ACTION_CONTINUOUS):
+        bad = ~np.isfinite(x)
+        if bad.any():
+            t, i = np.argwhere(bad)[0]
+            raise OpenGatoError(f"{name} is {x[t, i]} at timestep {first_timestep + t}, entry {i}: drop the episode or repair the value")
+        if field.kind == CONTINUOUS:
+            return continuous.to_bins(continuous.mu_law(x))
+        assert field.low is not None and field.high is not None
+        span = np.where(field.high > field.low, field.high - field.low, 1.0)
+        return continuous.to_bins((np.float64(x) - field.low) / span * 2.0 - 1.0)
+    assert field.low is not None and field.high is not None
+    ids = x.astype(np.int64) - field.low
+    bad = (ids < 0) | (ids >= field.high)
+    if bad.any():
+        t, i = np.argwhere(bad)[0]
+        raise OpenGatoError(f"{name} is {x[t, i]} at timestep {first_timestep + t}, entry {i}, outside its space {field.space}")
+    return ids.astype(np.int32)
+
+
+def decode_leaf(field: Field, tokens: np.ndarray) -> np.ndarray:
+    """The inverse of `encode_leaf`: token ids (T, count) to values (T, *shape) of the space's dtype."""
+    if field.kind in (CONTINUOUS, ACTION_CONTINUOUS):
+        x = continuous.bin_centres(tokens)
+        if field.kind == CONTINUOUS:
+            x = continuous.inverse_mu_law(x)
+        else:
+            assert field.low is not None and field.high is not None
+            x = field.low + (x + 1.0) / 2.0 * (field.high - field.low)
+            x = np.clip(x, np.float64(field.space.low).ravel(), np.float64(field.space.high).ravel())  # type: ignore[attr-defined]
+    else:
+        assert field.low is not None
+        x = np.asarray(tokens, np.int64) + field.low
+    return x.astype(field.space.dtype).reshape(len(tokens), *(field.space.shape or ()))

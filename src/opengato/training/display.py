@@ -1,0 +1,41 @@
+"""The live display of a training run: progress, time left, loss by domain, speed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+class Display:
+    """A context manager; `update` takes a row of the log."""
+
+    def __init__(self, steps: int, done: int, show: bool = True):
+        self.progress = Progress(TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
+                                 TimeRemainingColumn())
+        self.bar = self.progress.add_task("training", total=steps, completed=done)
+        self.live = Live(self.progress, refresh_per_second=2, transient=False) if show else None
+
+    def __enter__(self) -> Display:
+        if self.live:
+            self.live.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self.live:
+            self.live.__exit__(*exception)
+
+    def update(self, row: dict[str, Any]) -> None:
+        """Show one row: {"step", "loss", "loss/<domain>", "timesteps_per_s", …}."""
+        self.progress.update(self.bar, completed=row["step"])
+        if not self.live:
+            return
+        table = Table.grid(padding=(0, 2))
+        table.add_row("loss", f"{row['loss']:.3f}", f"{row['timesteps_per_s']:,.0f} timesteps/s", f"{row['tokens_per_s']:,.0f} positions/s")
+        for key, value in row.items():
+            if key.startswith("loss/"):
+                table.add_row(f"  {key.removeprefix('loss/')}", f"{value:.3f}", "", "")
+        self.live.update(Group(self.progress, table))

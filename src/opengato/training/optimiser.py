@@ -1,0 +1,90 @@
+"""Optimisers and learning-rate schedules of the two families."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from opengato.errors import OpenGatoError
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """Settings of one optimiser.
+
+    Attributes:
+        kind: "adamw" (the paper) or "muon" (matrices by Muon, all else by AdamW).
+        learning_rate: peak rate (of Muon, in AdamW's units: its updates are scaled to AdamW's root mean square).
+        table_learning_rate: "muon" only: peak rate of the tables, norms and biases, by AdamW.
+        beta1, beta2, epsilon, weight_decay: of AdamW; matrices decay, tables, norms and biases do not.
+        warmup: steps from 1e-7 up to the peak (paper: 15,000).
+        final: last rate as a share of the peak (paper: 0.1, cosine).
+        schedule: "cosine" (the paper) or "linear".
+        clip: the gradient's largest norm.
+    """
+
+    kind: str = "adamw"
+    learning_rate: float = 1e-4
+    table_learning_rate: float = 3e-3
+    beta1: float = 0.9
+    beta2: float = 0.95
+    epsilon: float = 1e-8
+    weight_decay: float = 0.1
+    warmup: int = 15_000
+    final: float = 0.1
+    schedule: str = "cosine"
+    clip: float = 1.0
+
+
+PAPER = OptimiserConfig()
+SWIFT = OptimiserConfig(kind="muon", learning_rate=3e-3, table_learning_rate=3e-3, weight_decay=0.05, warmup=50, final=0.02, schedule="linear")
+
+
+def rate_factor(config: OptimiserConfig, step: int, steps: int) -> float:
+    """The rate at `step` (from 0) as a share of the peak: warm-up from 1e-7, then decay to `final` at `steps`."""
+    warmup = min(config.warmup, max(1, steps // 10))
+    if step < warmup:
+        low = 1e-7 / config.learning_rate
+        return low + (1 - low) * step / warmup
+    done = min(1.0, (step - warmup) / max(1, steps - warmup))
+    if config.schedule == "cosine":
+        return config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * done))
+    if config.schedule == "linear":
+        return 1 + (config.final - 1) * done
+    raise OpenGatoError(f"schedule {config.schedule!r} is unknown: use 'cosine' or 'linear'")
+
+
+def make_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.optim.Optimizer]:
+    """One or two optimisers over the model's parameters; every group keeps its peak rate as `initial_lr`."""
+    tables = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in trained if p.ndim >= 2 and id(p) not in tables]
+    rest = [p for p in trained if not (p.ndim >= 2 and id(p) not in tables)]
+    betas = (config.beta1, config.beta2)
+    if config.kind == "adamw":
+        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        optimisers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon, fused=True)]
+    elif config.kind == "muon":
+        flat = [p for p in matrices if p.ndim == 2]
+        rest += [p for p in matrices if p.ndim > 2]
+        optimisers = [
+            torch.optim.Muon(flat, lr=config.learning_rate, weight_decay=config.weight_decay, momentum=0.95,
+                             adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(rest, lr=config.table_learning_rate, betas=betas, eps=config.epsilon, weight_decay=0.0, fused=True)]
+    else:
+        raise OpenGatoError(f"optimiser {config.kind!r} is unknown: use 'adamw' or 'muon'")
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["initial_lr"] = group["lr"]
+    return optimisers
+
+
+def set_rate(optimisers: list[torch.optim.Optimizer], factor: float) -> None:
+    """Set every group's rate to `factor` times its peak."""
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = group["initial_lr"] * factor
