@@ -1,0 +1,102 @@
+"""Checkpoints: `config.json`, `model.safetensors`, `tokenizer.model` and `prompts.safetensors`, all that an agent needs, nothing pickled."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file, save_file
+
+from opengato.errors import OpenGatoError, unknown
+from opengato.model.config import ModelConfig
+from opengato.model.gato import Gato
+from opengato.tokens.encode import Encoded
+from opengato.tokens.layout import Layout
+from opengato.tokens.spaces import differences, from_json, to_json
+from opengato.tokens.text import TextTokenizer
+
+_PROMPT_ARRAYS = ("tokens", "kinds", "local", "offsets", "patches", "boxes")
+
+
+@dataclass
+class Checkpoint:
+    """An agent as it is saved.
+
+    Attributes:
+        model: the network. tokenizer: of its text.
+        layouts: task id -> layout, of every task it was trained on.
+        prompts: task id -> the beginning of a successful demonstration (paper, section 2.4), where there is one.
+        facts: what else is worth keeping: how it was trained.
+    """
+
+    model: Gato
+    tokenizer: TextTokenizer
+    layouts: dict[str, Layout]
+    prompts: dict[str, Encoded] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def layout(self, task: str, observation_space: spaces.Space | None = None, action_space: spaces.Space | None = None) -> Layout:
+        """The layout of a task, checked against an environment's spaces where they are given.
+
+        Raises OpenGatoError for a task that the checkpoint does not know, or names the fields that differ.
+        """
+        if task not in self.layouts:
+            raise unknown("task of this checkpoint", task, self.layouts)
+        layout = self.layouts[task]
+        for name, known, given in (("observation", layout.observation_space, observation_space), ("action", layout.action_space, action_space)):
+            if given is not None and (lines := differences(to_json(known), to_json(given))):
+                raise OpenGatoError(f"the {name} space of task {task!r} is not the one this checkpoint was trained on: {'; '.join(lines)}")
+        return layout
+
+    def save(self, folder: Path) -> None:
+        """Write the four files, each replaced atomically."""
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        _replace(folder / "model.safetensors", lambda path: save_file(weights, path, metadata={"format": "pt"}))
+        arrays = {f"{task}|{name}": np.ascontiguousarray(getattr(p, name)) for task, p in self.prompts.items() for name in _PROMPT_ARRAYS}
+        _replace(folder / "prompts.safetensors", lambda path: save_arrays(arrays, path))
+        _replace(folder / "tokenizer.model", lambda path: path.write_bytes(self.tokenizer.bytes))
+        config = {"format": 1, "model": self.model.config.to_json(),
+                  "tasks": {task: layout.to_json() for task, layout in self.layouts.items()}, "facts": self.facts}
+        _replace(folder / "config.json", lambda path: path.write_text(json.dumps(config, indent=1)))
+
+    @classmethod
+    def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
+        """Read a checkpoint folder. Raises OpenGatoError where it is none."""
+        folder = Path(folder)
+        config = read_config(folder)
+        with torch.device("meta"):
+            model = Gato(ModelConfig(**config["model"]))
+        weights = load_file(folder / "model.safetensors", device=str(device))
+        missing, unexpected = model.load_state_dict(weights, strict=False, assign=True)
+        if missing or unexpected:
+            raise OpenGatoError(f"{folder / 'model.safetensors'} does not fit its config.json: it lacks {missing[:3]}, has {unexpected[:3]}")
+        for parameter in model.parameters():
+            parameter.requires_grad_(True)
+        layouts = {task: Layout(from_json(s["observation_space"]), from_json(s["action_space"])) for task, s in config["tasks"].items()}
+        arrays = load_arrays(folder / "prompts.safetensors") if (folder / "prompts.safetensors").is_file() else {}
+        names = {key.split("|")[0] for key in arrays}
+        prompts = {task: Encoded(**{name: arrays[f"{task}|{name}"] for name in _PROMPT_ARRAYS}) for task in names}
+        return cls(model.eval(), TextTokenizer.load(folder / "tokenizer.model"), layouts, prompts, config.get("facts", {}))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A checkpoint's config.json."""
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise OpenGatoError(f"{folder} is no checkpoint: it has no config.json")
+    return json.loads(path.read_text())
+
+
+def _replace(path: Path, write: Any) -> None:
+    partial = path.with_name(path.name + ".partial")
+    write(partial)
+    os.replace(partial, path)

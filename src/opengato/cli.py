@@ -1,0 +1,254 @@
+"""The command line: one function a command. Each calls the library and prints; nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional
+
+app = tyro.extras.SubcommandApp()
+
+
+def _print_json(data: object) -> None:
+    print(json.dumps(data, indent=1))
+
+
+@app.command
+def tasks(domain: str | None = None, as_json: Annotated[bool, tyro.conf.arg(name="json")] = False) -> None:
+    """List the tasks there are.
+
+    Args:
+        domain: only those of this domain.
+        as_json: print a list of objects instead of a table.
+    """
+    from opengato.domains import tasks as all_tasks
+    from opengato.domains.task import reference_scores
+    from opengato.errors import unknown
+    from opengato.tokens.spaces import to_json
+
+    found = list(all_tasks().values())
+    if domain is not None:
+        found = [t for t in found if t.domain == domain]
+        if not found:
+            raise unknown("domain", domain, {t.domain for t in all_tasks().values()})
+    scores = reference_scores()
+    rows = []
+    for task in found:
+        score = scores.get(task.id, {})
+        rows.append({"id": task.id, "domain": task.domain, "observation_space": to_json(task.observation_space),
+                     "action_space": to_json(task.action_space), "expert": task.expert_name, "random_score": score.get("random"),
+                     "expert_score": score.get("expert"), "n": score.get("n_expert"), "extra": task.extra, "available": task.available})
+    if as_json:
+        _print_json(rows)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("task", "random", "expert", "n", "expert is", "extra", box=None)
+    for row in rows:
+        numbers = [f"{row[k]:.4g}" if row[k] is not None else "–" for k in ("random_score", "expert_score", "n")]
+        table.add_row(row["id"], *numbers, row["expert"], row["extra"] + ("" if row["available"] else " (not installed)"))
+    Console().print(table)
+
+
+@app.command
+def info(model: Positional[str], as_json: Annotated[bool, tyro.conf.arg(name="json")] = False) -> None:
+    """Describe a preset or a checkpoint folder.
+
+    Args:
+        model: a preset's name, such as gato-79m, or a folder with a config.json.
+        as_json: print an object instead of lines.
+    """
+    import torch
+
+    from opengato.checkpoint import read_config
+    from opengato.model.config import ModelConfig, preset
+    from opengato.model.gato import Gato
+
+    folder = Path(model)
+    config = read_config(folder) if folder.is_dir() else None
+    model_config = ModelConfig(**config["model"]) if config else preset(model)
+    with torch.device("meta"):
+        network = Gato(model_config)
+    facts = {"model": model, "parameters": network.parameter_count(), "parameters_outside_embeddings": network.parameter_count(embeddings=False),
+             "family": model_config.family, "layers": model_config.blocks, "heads": model_config.heads, "width": model_config.width,
+             "context": model_config.context, "tasks": config["tasks"] if config else {}}
+    if as_json:
+        _print_json(facts)
+        return
+    for key, value in facts.items():
+        if key == "tasks":
+            print(f"{'tasks':30}{', '.join(value) or 'none: a preset knows no spaces yet'}")
+        else:
+            print(f"{key.replace('_', ' '):30}{value:,}" if isinstance(value, int) else f"{key:30}{value}")
+
+
+@app.command
+def collect(task: Positional[list[str]], episodes: int = 20, out: Path | None = None, workers: int | None = None, seed: int = 0,
+            noise: float = 0.0) -> None:
+    """Record expert demonstrations as Minari datasets; interrupted, it goes on where it stopped.
+
+    Args:
+        task: ids, domains or patterns, such as babyai/go-to-local, metaworld, "atari/p*".
+        episodes: how many of each.
+        out: folder of the datasets; default: Minari's own.
+        workers: processes; default: one a core.
+        seed: the first episode's seed.
+        noise: share of the executed actions that are random, while the expert's advice is recorded.
+    """
+    from opengato.collect import collect as run
+    from opengato.domains import match_tasks
+
+    for dataset in run(match_tasks(task), episodes, out, workers=workers, seed=seed, noise=noise):
+        print(dataset)
+
+
+@app.command
+def reference(task: Positional[list[str]], episodes: int = 50, expert_episodes: int | None = None, workers: int | None = None) -> None:
+    """Measure the scores of a random agent and of the expert, and store them with the package.
+
+    Args:
+        task: ids, domains or patterns.
+        episodes: of the random agent, and of the expert unless `expert_episodes` is given.
+        expert_episodes: of the expert.
+        workers: processes; default: one a core.
+    """
+    from opengato.domains import match_tasks
+    from opengato.references import update_references
+
+    update_references(match_tasks(task), episodes, expert_episodes or episodes, workers=workers)
+
+
+@app.command(name="eval")
+def evaluate(checkpoint: Positional[Path], tasks: list[str] | None = None, episodes: int = 50, batch: int = 10, temperature: float = 0.0,
+             prompt: bool = True, as_json: Annotated[bool, tyro.conf.arg(name="json")] = False) -> None:
+    """Run an agent in its environments and score it between the random agent and the expert.
+
+    Args:
+        checkpoint: a checkpoint folder.
+        tasks: ids, domains or patterns; default: all tasks the checkpoint knows.
+        episodes: of each task, at fixed seeds.
+        batch: environments stepped together.
+        temperature: of the actions, 0 is greedy.
+        prompt: begin with the checkpoint's demonstration of the task.
+        as_json: print an object instead of a table.
+    """
+    from opengato.checkpoint import Checkpoint
+    from opengato.evaluation.evaluate import evaluate as run
+    from opengato.evaluation.evaluate import known_tasks, print_scores
+    from opengato.evaluation.score import summarise
+
+    agent = Checkpoint.load(checkpoint)
+    scores = run(agent, known_tasks(agent, tasks), episodes, batch=batch, temperature=temperature, prompt=prompt, show=not as_json)
+    if as_json:
+        _print_json(summarise(scores))
+    else:
+        print_scores(scores)
+
+
+@app.command
+def play(checkpoint: Positional[Path], task: Positional[str], out: Path = Path("play.mp4"), seed: int = 100_000, temperature: float = 0.0) -> None:
+    """Write a video of an agent at one task.
+
+    Args:
+        checkpoint: a checkpoint folder.
+        task: the task's id.
+        out: the video.
+        seed: of the episode.
+        temperature: of the actions, 0 is greedy.
+    """
+    from opengato.checkpoint import Checkpoint
+    from opengato.domains import get_task
+    from opengato.evaluation.rollout import rollout
+    from opengato.evaluation.video import encode_mp4
+
+    episode = rollout(Checkpoint.load(checkpoint), get_task(task), 1, record=1, seed=seed, temperature=temperature)[0]
+    out.write_bytes(encode_mp4(episode.frames, 30))
+    print(f"{out}: return {episode.episode_return:.4g} in {episode.length} timesteps")
+
+
+@app.command
+def caption(checkpoint: Positional[Path], image: Positional[Path], temperature: float = 0.0) -> None:
+    """Say what an image shows.
+
+    Args:
+        checkpoint: a checkpoint folder.
+        image: any image file.
+        temperature: of the words; the paper samples at 0.9.
+    """
+    from opengato.policy.language import caption as run
+    from opengato.policy.policy import Policy
+
+    print(run(Policy.from_pretrained(checkpoint, temperature=temperature), image))
+
+
+@app.command
+def chat(checkpoint: Positional[Path], temperature: float = 0.9, top_p: float = 0.95, seed: int = 0) -> None:
+    """Talk with an agent; an empty line or Ctrl-D ends it.
+
+    Args:
+        checkpoint: a checkpoint folder that was trained on dialogue.
+        temperature: of the words.
+        top_p: sample from the likeliest words that have this share of the probability.
+        seed: of the sampling.
+    """
+    from opengato.policy.language import chat as run
+    from opengato.policy.policy import Policy
+
+    run(Policy.from_pretrained(checkpoint, temperature=temperature, top_p=top_p, seed=seed), sys.stdin)
+
+
+@app.command
+def train(preset: Positional[str], data: list[str], out: Path = Path("runs/train"), steps: int = 1000, batch: int = 16, seed: int = 0,
+          learning_rate: float | None = None, prompt_share: float = 0.25, return_threshold: float = 0.8, device: str = "auto") -> None:
+    """Train a preset on datasets; interrupted, it goes on where it stopped, with the same losses.
+
+    Args:
+        preset: swift-nano, swift-tiny, swift-small, gato-79m, gato-364m or gato-1.2b.
+        data: Minari dataset ids or folders, text/plain, captions/emoji, dialogue/chitchat.
+        out: the run's folder; the checkpoint is in its subfolder `checkpoint`.
+        steps: optimiser steps.
+        batch: sequences a step.
+        seed: of everything random.
+        learning_rate: peak rate; default: the family's.
+        prompt_share: share of windows that begin with a prompt.
+        return_threshold: keep episodes with at least this share of the expert's return.
+        device: cpu, cuda or auto.
+    """
+    from opengato.training.train import train as run
+
+    run(preset, data, out, steps=steps, batch=batch, seed=seed, learning_rate=learning_rate, prompt_share=prompt_share,
+        return_threshold=return_threshold, device=device)
+
+
+@app.command
+def demo(minutes: float = 15.0, out: Path = Path("demo"), seed: int = 0) -> None:
+    """The whole road: collect from experts, train one network on all of it, evaluate, write a report. Finished stages are kept.
+
+    Args:
+        minutes: how long it may take on two cores.
+        out: folder of the data, the checkpoint, scores.json and report.html.
+        seed: of everything random.
+    """
+    from opengato.demo import demo as run
+
+    run(minutes, out, seed)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of `opengato`."""
+    from opengato.errors import OpenGatoError
+
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        app.cli(args=arguments, prog="opengato", description="OpenGato: one transformer, one set of weights, many bodies.")
+    except OpenGatoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("stopped: what was finished is kept, the same command goes on from there", file=sys.stderr)
+        sys.exit(130)

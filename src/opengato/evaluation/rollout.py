@@ -1,0 +1,79 @@
+"""Rollouts: episodes of an agent in its environments, many at once through one engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from opengato.checkpoint import Checkpoint
+from opengato.domains import Task
+from opengato.policy.engine import Engine
+from opengato.policy.prompt import crop_prompt
+
+FIRST_SEED = 100_000  # evaluation's seeds; collection starts from 0, reference scores from 10,000
+
+
+@dataclass
+class Rollout:
+    """One episode: its seed, undiscounted return, length, success (None where the task defines none), and its frames if asked for."""
+
+    seed: int
+    episode_return: float
+    length: int
+    success: bool | None
+    frames: list[np.ndarray] = field(default_factory=list)
+
+
+def rollout(checkpoint: Checkpoint, task: Task, episodes: int, *, batch: int = 10, temperature: float = 0.0, prompt: bool = True,
+            record: int = 0, seed: int = FIRST_SEED, progress: Callable[[Rollout], None] | None = None) -> list[Rollout]:
+    """Run `episodes` episodes, seeds `seed` on, and return them by seed.
+
+    Args:
+        batch: environments stepped together. prompt: start from the checkpoint's demonstration of the task.
+        record: keep the frames of this many episodes, from the first.
+        progress: called with each finished episode.
+    """
+    layout = checkpoint.layout(task.id, task.observation_space, task.action_space)
+    before = crop_prompt(checkpoint.prompts.get(task.id), checkpoint.model.config) if prompt else None
+    batch = min(batch, episodes)
+    engine = Engine(checkpoint.model, checkpoint.tokenizer, batch, temperature=temperature, seed=seed)
+    environments = [task.make() for _ in range(batch)]
+    waiting = list(range(seed, seed + episodes))
+    running: dict[int, Rollout] = {}
+    observations: dict[int, Any] = {}
+    done: list[Rollout] = []
+
+    def start(slot: int) -> None:
+        if waiting:
+            now = waiting.pop(0)
+            observations[slot], _ = environments[slot].reset(seed=now)
+            running[slot] = Rollout(now, 0.0, 0, False if task.has_success else None)
+            engine.reset(slot, layout, before)
+
+    try:
+        for slot in range(batch):
+            start(slot)
+        while running:
+            actions = engine.act(observations)
+            for slot, action in actions.items():
+                current = running[slot]
+                if current.seed - seed < record:
+                    current.frames.append(np.asarray(environments[slot].render()))
+                observations[slot], reward, terminated, truncated, info = environments[slot].step(action)
+                current.episode_return += float(reward)
+                current.length += 1
+                if task.has_success:
+                    current.success = bool(info.get("success", False))
+                if terminated or truncated:
+                    done.append(current)
+                    del running[slot], observations[slot]
+                    if progress:
+                        progress(current)
+                    start(slot)
+    finally:
+        for environment in environments:
+            environment.close()
+    return sorted(done, key=lambda r: r.seed)

@@ -1,0 +1,57 @@
+"""The transformer block: pre-norm attention and GEGLU, each a residual branch with stochastic depth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from opengato.model.attention import KVCache
+
+
+class GEGLU(nn.Module):
+    """One input projection of the stated feed-forward size, whose first half is gated by the GELU of the second (gato.md, parameter counts)."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.into = nn.Linear(width, hidden, bias=False)
+        self.out = nn.Linear(hidden // 2, width, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        value, gate = self.into(x).chunk(2, -1)
+        return self.out(value * F.gelu(gate, approximate="tanh"))
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)).
+
+    Args:
+        stochastic_depth: rate at which a branch is dropped for a whole sequence in training (paper, appendix C; Huang et al. 2016).
+        dropout: on both branches' outputs.
+    """
+
+    def __init__(self, attention: nn.Module, mlp: nn.Module, norm: Callable[[int], nn.Module], width: int, stochastic_depth: float = 0.0,
+                 dropout: float = 0.0):
+        super().__init__()
+        self.attention, self.mlp = attention, mlp
+        self.attention_norm, self.mlp_norm = norm(width), norm(width)
+        self.stochastic_depth, self.dropout = stochastic_depth, nn.Dropout(dropout)
+
+    def _branch(self, y: torch.Tensor) -> torch.Tensor:
+        y = self.dropout(y)
+        if self.training and self.stochastic_depth > 0:
+            kept = torch.rand(y.shape[0], 1, 1, device=y.device) >= self.stochastic_depth
+            y = y * kept / (1 - self.stochastic_depth)
+        return y
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+        """(B, L, width) to (B, L, width)."""
+        x = x + self._branch(self.attention(self.attention_norm(x), mask, position))
+        return x + self._branch(self.mlp(self.mlp_norm(x)))
+
+    def forward_cached(self, x: torch.Tensor, cache: KVCache, positions: torch.Tensor) -> torch.Tensor:
+        """The same for T new positions a slot."""
+        x = x + self.attention.forward_cached(self.attention_norm(x), cache, positions)
+        return x + self.mlp(self.mlp_norm(x))

@@ -1,0 +1,52 @@
+"""The agent as its users hold it: `Policy.from_pretrained(dir)`, `reset(task)`, `act(observation)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium import spaces
+
+from opengato.checkpoint import Checkpoint
+from opengato.episode import Episode
+from opengato.policy.engine import Engine
+from opengato.policy.prompt import crop_prompt
+from opengato.tokens.encode import encode
+
+
+class Policy:
+    """One agent in one environment.
+
+    Args:
+        checkpoint: what to act with.
+        temperature: of actions; 0 (default) takes the most likely, text is usually sampled at 0.9 (paper, section 2.4).
+        seed: of the sampling.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0, max_text: int = 64):
+        self.checkpoint = checkpoint
+        self.engine = Engine(checkpoint.model, checkpoint.tokenizer, slots=1, temperature=temperature, top_p=top_p, seed=seed, max_text=max_text)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: torch.device | str = "cpu", **settings: Any) -> Policy:
+        """Load a checkpoint folder; `settings` are those of the constructor."""
+        return cls(Checkpoint.load(folder, device), **settings)
+
+    def reset(self, task: str, prompt: Episode | None = None, observation_space: spaces.Space | None = None,
+              action_space: spaces.Space | None = None) -> None:
+        """Start an episode of a task.
+
+        Args:
+            prompt: a demonstration to act after (paper, section 2.4); default: the checkpoint's own for this task, if it has one.
+            observation_space, action_space: of the environment, to check against the checkpoint's.
+        """
+        layout = self.checkpoint.layout(task, observation_space, action_space)
+        encoded = encode(layout, prompt, self.checkpoint.tokenizer) if prompt is not None else self.checkpoint.prompts.get(task)
+        self.engine.reset(0, layout, crop_prompt(encoded, self.checkpoint.model.config))
+
+    def act(self, observation: Any, on_token: Callable[[int], None] | None = None) -> Any:
+        """The action for an observation, a member of the task's action space."""
+        listen = (lambda _slot, token: on_token(token)) if on_token else None
+        return self.engine.act({0: observation}, listen)[0]
