@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from opengato.datasets.text import package_folder, text_space
+from opengato.datasets.text import package_folder
 from opengato.episode import Episode
+from opengato.tokens.spaces import text_space
 
 TASK = "dialogue/chitchat"
 OBSERVATION_SPACE = text_space()

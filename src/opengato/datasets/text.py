@@ -13,13 +13,9 @@ from gymnasium import spaces
 
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
+from opengato.tokens.spaces import text_space
 
 TASK = "text/plain"
-
-
-def text_space(max_length: int = 1_000_000) -> spaces.Text:
-    """A space of any text; what characters it may hold is the tokenizer's business."""
-    return spaces.Text(max_length, min_length=0)
 
 
 OBSERVATION_SPACE = spaces.Dict({})

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import string
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from opengato.errors import OpenGatoError
+
+
+def text_space(max_length: int = 1_000_000) -> spaces.Text:
+    """A space of text. Its character set only matters to `contains` and `sample`: the tokenizer takes any Unicode."""
+    return spaces.Text(max_length, min_length=0, charset=string.printable)
 
 
 def _bound(values: np.ndarray) -> Any:
@@ -49,7 +55,7 @@ def from_json(data: dict[str, Any]) -> spaces.Space:
     if kind == "MultiBinary":
         return spaces.MultiBinary(data["shape"])
     if kind == "Text":
-        return spaces.Text(data["max_length"], min_length=0)
+        return text_space(data["max_length"])
     if kind == "Dict":
         return spaces.Dict({key: from_json(sub) for key, sub in data["spaces"].items()})
     if kind == "Tuple":

@@ -1,0 +1,120 @@
+"""BabyAI: instructions in grid worlds (minigrid), solved by its bundled bot."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from opengato.domains.task import Expert, Task
+from opengato.errors import OpenGatoError
+from opengato.tokens.spaces import text_space
+
+# The agent's 7×7 view is symbolic, not a picture: each cell is (object type, colour, state) as small numbers.
+VIEW = spaces.MultiDiscrete(np.broadcast_to(np.array([11, 6, 4]), (7, 7, 3)))
+OBSERVATION_SPACE = spaces.Dict(direction=spaces.Discrete(4), image=VIEW, mission=text_space(500))
+ACTION_SPACE = spaces.Discrete(7)
+
+# Task name -> level. The bundled bot fails on KeyInBox and PutNext…Carrying, loops on UnlockToUnlock, and loses OpenDoorsOrder…Debug.
+LEVELS = {
+    "go-to-red-ball-grey": "GoToRedBallGrey", "go-to-red-ball": "GoToRedBall", "go-to-red-ball-no-dists": "GoToRedBallNoDists",
+    "go-to-obj": "GoToObj", "go-to-obj-s4": "GoToObjS4", "go-to-obj-s6": "GoToObjS6",
+    "go-to-local": "GoToLocal", "go-to-local-s5n2": "GoToLocalS5N2", "go-to-local-s6n2": "GoToLocalS6N2", "go-to-local-s6n3": "GoToLocalS6N3",
+    "go-to-local-s6n4": "GoToLocalS6N4", "go-to-local-s7n4": "GoToLocalS7N4", "go-to-local-s7n5": "GoToLocalS7N5",
+    "go-to-local-s8n2": "GoToLocalS8N2", "go-to-local-s8n3": "GoToLocalS8N3", "go-to-local-s8n4": "GoToLocalS8N4",
+    "go-to-local-s8n5": "GoToLocalS8N5", "go-to-local-s8n6": "GoToLocalS8N6", "go-to-local-s8n7": "GoToLocalS8N7",
+    "go-to": "GoTo", "go-to-open": "GoToOpen", "go-to-obj-maze": "GoToObjMaze", "go-to-obj-maze-open": "GoToObjMazeOpen",
+    "go-to-obj-maze-s4r2": "GoToObjMazeS4R2", "go-to-obj-maze-s4": "GoToObjMazeS4", "go-to-obj-maze-s5": "GoToObjMazeS5",
+    "go-to-obj-maze-s6": "GoToObjMazeS6", "go-to-obj-maze-s7": "GoToObjMazeS7", "go-to-imp-unlock": "GoToImpUnlock",
+    "go-to-seq": "GoToSeq", "go-to-seq-s5r2": "GoToSeqS5R2", "go-to-red-blue-ball": "GoToRedBlueBall", "go-to-door": "GoToDoor",
+    "go-to-obj-door": "GoToObjDoor", "open": "Open", "open-red-door": "OpenRedDoor", "open-door": "OpenDoor",
+    "open-door-color": "OpenDoorColor", "open-door-loc": "OpenDoorLoc", "open-two-doors": "OpenTwoDoors",
+    "open-red-blue-doors": "OpenRedBlueDoors", "open-doors-order-n2": "OpenDoorsOrderN2", "open-doors-order-n4": "OpenDoorsOrderN4",
+    "pickup": "Pickup", "unblock-pickup": "UnblockPickup", "pickup-loc": "PickupLoc", "pickup-dist": "PickupDist",
+    "pickup-above": "PickupAbove", "put-next-local": "PutNextLocal", "put-next-local-s5n3": "PutNextLocalS5N3",
+    "put-next-local-s6n4": "PutNextLocalS6N4", "put-next-s4n1": "PutNextS4N1", "put-next-s5n2": "PutNextS5N2",
+    "put-next-s5n1": "PutNextS5N1", "put-next-s6n3": "PutNextS6N3", "put-next-s7n4": "PutNextS7N4", "unlock": "Unlock",
+    "unlock-local": "UnlockLocal", "unlock-local-dist": "UnlockLocalDist", "key-corridor": "KeyCorridor",
+    "key-corridor-s3r1": "KeyCorridorS3R1", "key-corridor-s3r2": "KeyCorridorS3R2", "key-corridor-s3r3": "KeyCorridorS3R3",
+    "key-corridor-s4r3": "KeyCorridorS4R3", "key-corridor-s5r3": "KeyCorridorS5R3", "key-corridor-s6r3": "KeyCorridorS6R3",
+    "one-room-s8": "OneRoomS8", "one-room-s12": "OneRoomS12", "one-room-s16": "OneRoomS16", "one-room-s20": "OneRoomS20",
+    "move-two-across-s5n2": "MoveTwoAcrossS5N2", "move-two-across-s8n9": "MoveTwoAcrossS8N9", "synth": "Synth",
+    "synth-s5r2": "SynthS5R2", "synth-loc": "SynthLoc", "synth-seq": "SynthSeq", "mini-boss-level": "MiniBossLevel",
+    "boss-level": "BossLevel", "boss-level-no-unlock": "BossLevelNoUnlock", "find-obj-s5": "FindObjS5", "find-obj-s6": "FindObjS6",
+    "find-obj-s7": "FindObjS7", "action-obj-door": "ActionObjDoor", "blocked-unlock-pickup": "BlockedUnlockPickup",
+    "unlock-pickup": "UnlockPickup", "unlock-pickup-dist": "UnlockPickupDist",
+}
+
+
+class SymbolicView(gym.Wrapper):
+    """Declares the 7×7 view as the symbols it holds, and reports success where the level's reward was earned."""
+
+    def __init__(self, env: gym.Env):
+        super().__init__(env)
+        self.observation_space, self.action_space = OBSERVATION_SPACE, ACTION_SPACE
+
+    @staticmethod
+    def _observation(raw: dict[str, Any]) -> dict[str, Any]:
+        return {"direction": np.int64(raw["direction"]), "image": raw["image"].astype(np.int64), "mission": str(raw["mission"])}
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[dict[str, Any], dict]:
+        raw, info = self.env.reset(seed=seed, options=options)
+        return self._observation(raw), info
+
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict]:
+        raw, reward, terminated, truncated, info = self.env.step(int(action))
+        return self._observation(raw), float(reward), terminated, truncated, {**info, "success": float(reward) > 0}
+
+
+class Bot:
+    """The bundled bot. Where another action than its own was taken, it is told; where it loses the thread, it starts afresh."""
+
+    def reset(self, env: gym.Env, observation: Any, seed: int) -> None:
+        from minigrid.utils.baby_ai_bot import BabyAIBot
+
+        self._make = partial(BabyAIBot, env)
+        self._world: Any = env.unwrapped
+        self._bot, self._steps, self._advised = self._make(), 0, None
+
+    def act(self, observation: Any) -> int:
+        taken = getattr(self._world, "opengato_last_action", None) if self._advised is not None else None
+        try:
+            action = self._bot.replan(taken)
+        except Exception:  # the bot's own assertions, after perturbed actions
+            self._bot = self._make()
+            try:
+                action = self._bot.replan()
+            except Exception as error:
+                raise OpenGatoError(f"the bot finds no plan for {observation['mission']!r}: {error!r}") from error
+        self._advised = action
+        return int(action)
+
+
+class _Remember(gym.Wrapper):
+    """Keeps the last action on the world itself, where the bot finds it."""
+
+    def reset(self, **kwargs: Any) -> Any:
+        self.unwrapped.opengato_last_action = None  # type: ignore[attr-defined]
+        return self.env.reset(**kwargs)
+
+    def step(self, action: Any) -> Any:
+        self.unwrapped.opengato_last_action = int(action)  # type: ignore[attr-defined]
+        return self.env.step(action)
+
+
+def _make_env(level: str) -> gym.Env:
+    import minigrid  # noqa: F401  (registers the levels)
+
+    return SymbolicView(_Remember(gym.make(f"BabyAI-{level}-v0", render_mode="rgb_array", disable_env_checker=True)))
+
+
+def _make_expert() -> Expert:
+    return Bot()
+
+
+TASKS = [Task(id=f"babyai/{name}", observation_space=OBSERVATION_SPACE, action_space=ACTION_SPACE, make_env=partial(_make_env, level),
+              make_expert=_make_expert, requires="minigrid", extra="babyai", expert_name="BabyAI's bundled bot", has_success=True)
+         for name, level in LEVELS.items()]

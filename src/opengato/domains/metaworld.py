@@ -1,0 +1,92 @@
+"""Meta-World: fifty tasks of one robot arm, solved by the scripted policies it ships with."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from opengato.domains.task import Expert, Task
+
+# Meta-World's own limit is 500 steps; its experts succeed after about 81, so that most of a canonical episode is holding still.
+HORIZON = 200
+
+OBSERVATION_SPACE = spaces.Box(-np.inf, np.inf, (39,), np.float64)
+ACTION_SPACE = spaces.Box(-1.0, 1.0, (4,), np.float32)
+
+NAMES = """assembly basketball bin-picking box-close button-press-topdown button-press-topdown-wall button-press button-press-wall
+coffee-button coffee-pull coffee-push dial-turn disassemble door-close door-lock door-open door-unlock hand-insert drawer-close drawer-open
+faucet-open faucet-close hammer handle-press-side handle-press handle-pull-side handle-pull lever-pull peg-insert-side pick-place-wall
+pick-out-of-hole reach push-back push pick-place plate-slide plate-slide-side plate-slide-back plate-slide-back-side peg-unplug-side soccer
+stick-push stick-pull push-wall reach-wall shelf-place sweep-into sweep window-open window-close""".split()
+
+
+class MetaWorld(gym.Env):
+    """One task with its goal observed; reset's seed draws the positions of goal and objects.
+
+    `info["success"]` is 1 where the task was solved at any step so far, as Meta-World counts it.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 80}  # noqa: RUF012
+    render_mode = "rgb_array"
+
+    def __init__(self, name: str, horizon: int = HORIZON):
+        import os
+
+        os.environ.setdefault("MUJOCO_GL", "egl")
+        from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+
+        self.observation_space, self.action_space = OBSERVATION_SPACE, ACTION_SPACE
+        env: Any = ALL_V3_ENVIRONMENTS[f"{name}-v3"](render_mode="rgb_array", camera_name="corner2", width=240, height=240)
+        # What Meta-World's own goal-observable environments set: goals are seen, and drawn anew at every reset.
+        env._partially_observable, env._freeze_rand_vec, env._set_task_called, env.seeded_rand_vec = False, False, True, True
+        env.__dict__.pop("sawyer_observation_space", None)  # cached with a goal clipped to zero
+        self.inner, self.horizon = env, horizon
+        self._steps, self._solved = 0, False
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        if seed is not None:
+            self.inner.seed(seed)
+        observation, info = self.inner.reset()
+        self._steps, self._solved = 0, False
+        return np.float64(observation), info
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        observation, reward, _, _, info = self.inner.step(np.asarray(action, np.float32))
+        self._steps += 1
+        self._solved |= bool(info["success"])
+        return np.float64(observation), float(reward), False, self._steps >= self.horizon, {**info, "success": self._solved}
+
+    def render(self) -> np.ndarray:
+        return np.ascontiguousarray(self.inner.render()[::-1])  # the camera is mounted upside down
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+class Scripted:
+    """The scripted policy of a task: a function of the observation alone."""
+
+    def __init__(self, name: str):
+        from metaworld.policies import ENV_POLICY_MAP
+
+        self._policy = ENV_POLICY_MAP[f"{name}-v3"]()
+
+    def reset(self, env: gym.Env, observation: Any, seed: int) -> None:
+        """Nothing is kept between steps."""
+
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        return np.clip(self._policy.get_action(observation), -1.0, 1.0).astype(np.float32)
+
+
+def _make_expert(name: str) -> Expert:
+    return Scripted(name)
+
+
+TASKS = [Task(id=f"metaworld/{name}", observation_space=OBSERVATION_SPACE, action_space=ACTION_SPACE, make_env=partial(MetaWorld, name),
+              make_expert=partial(_make_expert, name), requires="metaworld", extra="metaworld", expert_name="Meta-World's scripted policy",
+              has_success=True) for name in NAMES]
