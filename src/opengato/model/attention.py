@@ -139,7 +139,7 @@ class RotaryAttention(nn.Module):
 
     def _project(self, x: torch.Tensor, position: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         q, k, v = (_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
-        q, k = self._rotate(self.query_norm(q), position), self._rotate(self.key_norm(k), position)
+        q, k = self._rotate(self.query_norm(q.float()), position), self._rotate(self.key_norm(k.float()), position)
         return q.to(v.dtype), k.to(v.dtype), v
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor, position: torch.Tensor) -> torch.Tensor:

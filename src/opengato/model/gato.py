@@ -11,7 +11,7 @@ from opengato.model.batch import Batch
 from opengato.model.blocks import GEGLU, Block
 from opengato.model.config import ModelConfig
 from opengato.model.embedding import PaperEmbedding, SetEmbedding
-from opengato.tokens.vocabulary import TARGET_RANGES
+from opengato.tokens.vocabulary import BIN_START, BINS, TARGET_RANGES, TEXT_SIZE
 
 
 class Gato(nn.Module):
@@ -40,7 +40,7 @@ class Gato(nn.Module):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Hidden states (B, L, width) after the last norm."""
-        x = self.embedding(batch)
+        x = self.embedding(batch).float()  # the residual stream stays in float32 under autocast
         mask = segment_mask(batch.segments)
         for block in self.blocks:
             x = block(x, mask=mask, position=batch.index)
@@ -57,10 +57,13 @@ class Gato(nn.Module):
         if self.config.family == "gato":
             return F.cross_entropy(F.linear(hidden, table).float(), batch.targets, reduction="none")
         out = hidden.new_zeros(len(hidden), dtype=torch.float32)
+        # One split of the table: its gradient is put together once, not once for every range.
+        words, bins, _ = table.split([TEXT_SIZE, BINS, 1])
         for kind, (start, stop) in TARGET_RANGES.items():
             where = torch.nonzero(batch.target_kinds == kind).squeeze(1)
             if len(where):
-                logits = F.linear(hidden[where], table[start:stop]).float()
+                rows = bins if start == BIN_START else words[start:stop]
+                logits = F.linear(hidden[where], rows).float()
                 out = out.index_copy(0, where, F.cross_entropy(logits, batch.targets[where] - start, reduction="none"))
         return out
 
@@ -75,7 +78,7 @@ class Gato(nn.Module):
 
     def step(self, batch: Batch, caches: list[KVCache]) -> torch.Tensor:
         """Hidden states (B, T, width) of T new positions a slot; `batch.index` is the absolute position, segments -1 is padding."""
-        x = self.embedding(batch)
+        x = self.embedding(batch).float()
         positions = torch.where(batch.segments >= 0, batch.index, -1)
         for block, cache in zip(self.blocks, caches):
             x = block.forward_cached(x, cache, positions)
