@@ -130,7 +130,7 @@ class PlanningExpert:
 
 
 RECIPES: dict[tuple[str, str], _Recipe] = {
-    ("cartpole", "balance"): _Recipe(partial(_plain, _cartpole), PlannerConfig(horizon=40, hold=4, samples=24, replan=2, std=0.4)),
+    ("cartpole", "balance"): _Recipe(partial(_plain, _cartpole), PlannerConfig(horizon=60, hold=3, samples=16, replan=3, std=0.3)),
     ("cartpole", "swingup"): _Recipe(partial(_plain, _cartpole), PlannerConfig(horizon=100, hold=5, samples=40, replan=2, std=0.7)),
     ("reacher", "easy"): _Recipe(_reacher_reward, PlannerConfig(horizon=24, hold=3, samples=24, replan=2, std=0.5, action_cost=0.05)),
     ("reacher", "hard"): _Recipe(_reacher_reward, PlannerConfig(horizon=24, hold=3, samples=32, replan=2, std=0.5, action_cost=0.05)),

@@ -1,0 +1,92 @@
+"""Atari games (ALE), played by search on the emulator's own state."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from opengato.domains.emulator_search import EmulatorSearch, SearchConfig
+from opengato.domains.task import Expert, Task
+
+MAX_STEPS = 27_000  # agent steps: half an hour of play, the usual limit
+NO_OPS = 30  # up to this many at reset, drawn from the seed, so that no two games need be alike
+OBSERVATION_SPACE = spaces.Box(0, 255, (80, 64, 3), np.uint8)
+ACTION_SPACE = spaces.Discrete(18)
+
+# The 57 games of the usual benchmark.
+GAMES = """alien amidar assault asterix asteroids atlantis bank_heist battle_zone beam_rider berzerk bowling boxing breakout centipede
+chopper_command crazy_climber defender demon_attack double_dunk enduro fishing_derby freeway frostbite gopher gravitar hero ice_hockey
+jamesbond kangaroo krull kung_fu_master montezuma_revenge ms_pacman name_this_game phoenix pitfall pong private_eye qbert riverraid
+road_runner robotank seaquest skiing solaris space_invaders star_gunner surround tennis time_pilot tutankham up_n_down venture
+video_pinball wizard_of_wor yars_revenge zaxxon""".split()
+
+
+class Atari(gym.Env):
+    """One game: 80×64 colour frames (paper), the full set of 18 actions, four frames an action, no sticky actions.
+
+    A frame is the brighter of the last two, since sprites flicker. Reset's seed draws the number of no-ops.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012
+    render_mode = "rgb_array"
+    frame_skip = 4
+
+    def __init__(self, game: str):
+        import ale_py
+        from ale_py import roms
+
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+        self.ale = ale_py.ALEInterface()
+        self.ale.setFloat("repeat_action_probability", 0.0)
+        self.ale.setInt("random_seed", 0)
+        self.ale.loadROM(roms.get_rom_path(game))
+        self.observation_space, self.action_space = OBSERVATION_SPACE, ACTION_SPACE
+        self._start = self.ale.cloneSystemState()
+        self._steps = 0
+
+    def _observation(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        from PIL import Image
+
+        return np.asarray(Image.fromarray(np.maximum(before, after)).resize((64, 80), Image.Resampling.BOX))
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.ale.restoreSystemState(self._start)
+        self.ale.reset_game()
+        for _ in range(int(self.np_random.integers(1, NO_OPS + 1))):
+            self.ale.act(0)
+        self._steps = 0
+        frame = self.ale.getScreenRGB()
+        return self._observation(frame, frame), {"lives": self.ale.lives()}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        reward = 0.0
+        before = after = None
+        for i in range(self.frame_skip):
+            reward += self.ale.act(int(action))
+            if i == self.frame_skip - 2:
+                before = self.ale.getScreenRGB()
+        after = self.ale.getScreenRGB()
+        assert before is not None
+        self._steps += 1
+        over = bool(self.ale.game_over())
+        return self._observation(before, after), float(reward), over, not over and self._steps >= MAX_STEPS, {"lives": self.ale.lives()}
+
+    def render(self) -> np.ndarray:
+        return self.ale.getScreenRGB()
+
+
+def _make_expert(config: SearchConfig) -> Expert:
+    return EmulatorSearch(config)
+
+
+# Games whose reward comes late or early want another depth than the default.
+SEARCH: dict[str, SearchConfig] = {"freeway": SearchConfig(horizon=40, commit=8, lengths=(8, 16, 40))}
+
+TASKS = [Task(id=f"atari/{game.replace('_', '-')}", observation_space=OBSERVATION_SPACE, action_space=ACTION_SPACE, make_env=partial(Atari, game),
+              make_expert=partial(_make_expert, SEARCH.get(game, SearchConfig())), requires="ale_py", extra="atari",
+              expert_name="search on the emulator's state") for game in GAMES]

@@ -1,0 +1,113 @@
+"""Figures as SVG text: no plotting library, readable in light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+
+from opengato.evaluation.score import THRESHOLDS, TaskScore
+
+PALETTE = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#a463f2", "#9c6b4e", "#97bbf5", "#3ca951")
+
+
+def colour_of(domains: Sequence[str]) -> dict[str, str]:
+    """A colour for every domain, the same in every figure."""
+    return {domain: PALETTE[i % len(PALETTE)] for i, domain in enumerate(sorted(set(domains)))}
+
+
+def _svg(width: float, height: float, title: str, body: list[str]) -> str:
+    return (f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title, quote=True)}" class="figure">'
+            f"<title>{escape(title)}</title>{''.join(body)}</svg>")
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start", extra: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {extra}>{escape(text)}</text>'
+
+
+def score_chart(scores: Sequence[TaskScore]) -> str:
+    """A bar for every task between random (0%) and expert (100%), with its 95% interval, grouped by domain."""
+    rows = sorted(scores, key=lambda s: (s.domain, -s.score))
+    colours = colour_of([s.domain for s in rows])
+    left, right, step, width = 230.0, 60.0, 24.0, 820.0
+    low = min(0.0, *(min(s.score, s.ci_low) for s in rows))
+    high = max(110.0, *(min(max(s.score, s.ci_high), 200.0) for s in rows))
+    low = max(low, -50.0)
+
+    def x(value: float) -> float:
+        return left + (min(max(value, low), high) - low) / (high - low) * (width - left - right)
+
+    height = 40 + step * len(rows) + 6 * len(colours)
+    body, y, domain = [], 30.0, ""
+    for mark, name in ((0, "random"), (50, "50%"), (100, "expert")):
+        body.append(f'<line x1="{x(mark):.1f}" x2="{x(mark):.1f}" y1="24" y2="{height - 6:.1f}" class="rule"/>')
+        body.append(_text(x(mark), 16, name, "middle", 'class="muted"'))
+    for s in rows:
+        if domain and s.domain != domain:
+            y += 6
+        domain = s.domain
+        a, b = sorted((x(0), x(s.score)))
+        body.append(_text(left - 10, y + 14, s.task, "end"))
+        body.append(f'<rect x="{a:.1f}" y="{y + 3:.1f}" width="{max(b - a, 1):.1f}" height="{step - 8:.1f}" rx="2" fill="{colours[domain]}"/>')
+        body.append(f'<line x1="{x(s.ci_low):.1f}" x2="{x(s.ci_high):.1f}" y1="{y + 11:.1f}" y2="{y + 11:.1f}" class="whisker"/>')
+        body.append(_text(max(b, x(s.ci_high), x(0)) + 6, y + 15, f"{s.score:.0f}", "start", 'class="number"'))
+        y += step
+    return _svg(width, height, "Score of every task as a percentage of its expert", body)
+
+
+def loss_chart(series: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> str:
+    """Lines of (step, loss), smoothed a little, each named at its end."""
+    width, height, left, right, top, bottom = 820.0, 300.0, 46.0, 110.0, 12.0, 30.0
+    series = {k: v for k, v in series.items() if len(v[0]) > 1}
+    if not series:
+        return ""
+    last_step = max(max(x) for x, _ in series.values())
+    top_loss = max(np.percentile(y, 98) for _, y in series.values())
+    colours = colour_of(list(series))
+
+    def px(step: float) -> float:
+        return left + step / last_step * (width - left - right)
+
+    def py(loss: float) -> float:
+        return top + (1 - min(loss, top_loss) / top_loss) * (height - top - bottom)
+
+    body = []
+    for tick in np.linspace(0, top_loss, 5):
+        body.append(f'<line x1="{left}" x2="{width - right}" y1="{py(tick):.1f}" y2="{py(tick):.1f}" class="rule"/>')
+        body.append(_text(left - 6, py(tick) + 4, f"{tick:.1f}", "end", 'class="muted number"'))
+    body.append(_text(width - right, height - 8, f"step {last_step:,.0f}", "end", 'class="muted"'))
+    ends = []
+    for name, (steps, losses) in series.items():
+        weight = np.ones(min(5, len(losses)))
+        smooth = np.convolve(losses, weight, mode="same") / np.convolve(np.ones(len(losses)), weight, mode="same")
+        points = " ".join(f"{px(s):.1f},{py(v):.1f}" for s, v in zip(steps, smooth))
+        body.append(f'<polyline points="{points}" fill="none" stroke="{colours[name]}" stroke-width="1.8"/>')
+        ends.append([py(float(smooth[-1])), name])
+    ends.sort()
+    for i in range(1, len(ends)):  # names that would overlap move down
+        ends[i][0] = max(ends[i][0], ends[i - 1][0] + 15)
+    for y, name in ends:
+        body.append(_text(width - right + 8, float(y) + 4, str(name), "start", f'fill="{colours[str(name)]}"'))
+    return _svg(width, height, "Training loss by domain", body)
+
+
+def threshold_chart(scores: Sequence[TaskScore]) -> str:
+    """How many tasks reach each share of the expert, stacked by domain (paper, Figure 5)."""
+    width, height, left, top, bottom = 820.0, 240.0, 46.0, 12.0, 34.0
+    colours = colour_of([s.domain for s in scores])
+    bar = (width - left - 110) / len(THRESHOLDS)
+    body = []
+    for i, threshold in enumerate(THRESHOLDS):
+        y = height - bottom
+        for domain, colour in colours.items():
+            size = sum(s.domain == domain and s.score >= threshold for s in scores) / len(scores) * (height - top - bottom)
+            y -= size
+            body.append(f'<rect x="{left + i * bar + 4:.1f}" y="{y:.1f}" width="{bar - 8:.1f}" height="{size:.1f}" fill="{colour}"/>')
+        body.append(_text(left + (i + 0.5) * bar, height - 14, f"{threshold}%", "middle", 'class="muted number"'))
+    for share in (0.0, 0.5, 1.0):
+        y = height - bottom - share * (height - top - bottom)
+        body.append(_text(left - 6, y + 4, f"{share * len(scores):.0f}", "end", 'class="muted number"'))
+    for i, (domain, colour) in enumerate(colours.items()):
+        body.append(_text(width - 102, top + 14 + 17 * i, domain, "start", f'fill="{colour}"'))
+    return _svg(width, height, "Number of tasks at or above each share of the expert", body)
