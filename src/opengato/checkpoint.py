@@ -1,4 +1,4 @@
-"""Checkpoints: `config.json`, `model.safetensors`, `tokenizer.model` and `prompts.safetensors`, all that an agent needs, nothing pickled."""
+"""Checkpoints: `config.json`, `model.safetensors`, `tokenizer.model` and `prompts.safetensors`, all that an agent needs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ class Checkpoint:
         if task not in self.layouts:
             raise unknown("task of this checkpoint", task, self.layouts)
         layout = self.layouts[task]
-        for name, known, given in (("observation", layout.observation_space, observation_space), ("action", layout.action_space, action_space)):
+        for name, known, given in (
+            ("observation", layout.observation_space, observation_space),
+            ("action", layout.action_space, action_space),
+        ):
             if given is not None and (lines := differences(to_json(known), to_json(given))):
                 raise OpenGatoError(f"the {name} space of task {task!r} is not the one this checkpoint was trained on: {'; '.join(lines)}")
         return layout
@@ -64,8 +67,12 @@ class Checkpoint:
         arrays = {f"{task}|{name}": np.ascontiguousarray(getattr(p, name)) for task, p in self.prompts.items() for name in _PROMPT_ARRAYS}
         _replace(folder / "prompts.safetensors", lambda path: save_arrays(arrays, path))
         _replace(folder / "tokenizer.model", lambda path: path.write_bytes(self.tokenizer.bytes))
-        config = {"format": 1, "model": self.model.config.to_json(),
-                  "tasks": {task: layout.to_json() for task, layout in self.layouts.items()}, "facts": self.facts}
+        config = {
+            "format": 1,
+            "model": self.model.config.to_json(),
+            "tasks": {task: layout.to_json() for task, layout in self.layouts.items()},
+            "facts": self.facts,
+        }
         _replace(folder / "config.json", lambda path: path.write_text(json.dumps(config, indent=1)))
 
     @classmethod
@@ -78,7 +85,9 @@ class Checkpoint:
         weights = load_file(folder / "model.safetensors", device=str(device))
         missing, unexpected = model.load_state_dict(weights, strict=False, assign=True)
         if missing or unexpected:
-            raise OpenGatoError(f"{folder / 'model.safetensors'} does not fit its config.json: it lacks {missing[:3]}, has {unexpected[:3]}")
+            raise OpenGatoError(
+                f"{folder / 'model.safetensors'} does not fit its config.json: it lacks {missing[:3]}, has {unexpected[:3]}"
+            )
         for parameter in model.parameters():
             parameter.requires_grad_(True)
         layouts = {task: Layout(from_json(s["observation_space"]), from_json(s["action_space"])) for task, s in config["tasks"].items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import Positional
@@ -36,12 +36,23 @@ def tasks(domain: str | None = None, as_json: Annotated[bool, tyro.conf.arg(name
         if not found:
             raise unknown("domain", domain, {t.domain for t in all_tasks().values()})
     scores = reference_scores()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for task in found:
         score = scores.get(task.id, {})
-        rows.append({"id": task.id, "domain": task.domain, "observation_space": to_json(task.observation_space),
-                     "action_space": to_json(task.action_space), "expert": task.expert_name, "random_score": score.get("random"),
-                     "expert_score": score.get("expert"), "n": score.get("n_expert"), "extra": task.extra, "available": task.available})
+        rows.append(
+            {
+                "id": task.id,
+                "domain": task.domain,
+                "observation_space": to_json(task.observation_space),
+                "action_space": to_json(task.action_space),
+                "expert": task.expert_name,
+                "random_score": score.get("random"),
+                "expert_score": score.get("expert"),
+                "n": score.get("n_expert"),
+                "extra": task.extra,
+                "available": task.available,
+            }
+        )
     if as_json:
         _print_json(rows)
         return
@@ -74,9 +85,17 @@ def info(model: Positional[str], as_json: Annotated[bool, tyro.conf.arg(name="js
     model_config = ModelConfig(**config["model"]) if config else preset(model)
     with torch.device("meta"):
         network = Gato(model_config)
-    facts = {"model": model, "parameters": network.parameter_count(), "parameters_outside_embeddings": network.parameter_count(embeddings=False),
-             "family": model_config.family, "layers": model_config.blocks, "heads": model_config.heads, "width": model_config.width,
-             "context": model_config.context, "tasks": config["tasks"] if config else {}}
+    facts = {
+        "model": model,
+        "parameters": network.parameter_count(),
+        "parameters_outside_embeddings": network.parameter_count(embeddings=False),
+        "family": model_config.family,
+        "layers": model_config.blocks,
+        "heads": model_config.heads,
+        "width": model_config.width,
+        "context": model_config.context,
+        "tasks": config["tasks"] if config else {},
+    }
     if as_json:
         _print_json(facts)
         return
@@ -88,8 +107,9 @@ def info(model: Positional[str], as_json: Annotated[bool, tyro.conf.arg(name="js
 
 
 @app.command
-def collect(task: Positional[list[str]], episodes: int = 20, out: Path | None = None, workers: int | None = None, seed: int = 0,
-            noise: float = 0.0) -> None:
+def collect(
+    task: Positional[list[str]], episodes: int = 20, out: Path | None = None, workers: int | None = None, seed: int = 0, noise: float = 0.0
+) -> None:
     """Record expert demonstrations as Minari datasets; interrupted, it goes on where it stopped.
 
     Args:
@@ -124,8 +144,15 @@ def reference(task: Positional[list[str]], episodes: int = 50, expert_episodes: 
 
 
 @app.command(name="eval")
-def evaluate(checkpoint: Positional[Path], tasks: list[str] | None = None, episodes: int = 50, batch: int = 10, temperature: float = 0.0,
-             prompt: bool = True, as_json: Annotated[bool, tyro.conf.arg(name="json")] = False) -> None:
+def evaluate(
+    checkpoint: Positional[Path],
+    tasks: list[str] | None = None,
+    episodes: int = 50,
+    batch: int = 10,
+    temperature: float = 0.0,
+    prompt: bool = True,
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> None:
     """Run an agent in its environments and score it between the random agent and the expert.
 
     Args:
@@ -151,7 +178,9 @@ def evaluate(checkpoint: Positional[Path], tasks: list[str] | None = None, episo
 
 
 @app.command
-def play(checkpoint: Positional[Path], task: Positional[str], out: Path = Path("play.mp4"), seed: int = 100_000, temperature: float = 0.0) -> None:
+def play(
+    checkpoint: Positional[Path], task: Positional[str], out: Path = Path("play.mp4"), seed: int = 100_000, temperature: float = 0.0
+) -> None:
     """Write a video of an agent at one task.
 
     Args:
@@ -203,8 +232,18 @@ def chat(checkpoint: Positional[Path], temperature: float = 0.9, top_p: float = 
 
 
 @app.command
-def train(preset: Positional[str], data: list[str], out: Path = Path("runs/train"), steps: int = 1000, batch: int = 16, seed: int = 0,
-          learning_rate: float | None = None, prompt_share: float = 0.25, return_threshold: float = 0.8, device: str = "auto") -> None:
+def train(
+    preset: Positional[str],
+    data: list[str],
+    out: Path = Path("runs/train"),
+    steps: int = 1000,
+    batch: int = 16,
+    seed: int = 0,
+    learning_rate: float | None = None,
+    prompt_share: float = 0.25,
+    return_threshold: float = 0.8,
+    device: str = "auto",
+) -> None:
     """Train a preset on datasets; interrupted, it goes on where it stopped, with the same losses.
 
     Args:
@@ -221,8 +260,18 @@ def train(preset: Positional[str], data: list[str], out: Path = Path("runs/train
     """
     from opengato.training.train import train as run
 
-    run(preset, data, out, steps=steps, batch=batch, seed=seed, learning_rate=learning_rate, prompt_share=prompt_share,
-        return_threshold=return_threshold, device=device)
+    run(
+        preset,
+        data,
+        out,
+        steps=steps,
+        batch=batch,
+        seed=seed,
+        learning_rate=learning_rate,
+        prompt_share=prompt_share,
+        return_threshold=return_threshold,
+        device=device,
+    )
 
 
 @app.command

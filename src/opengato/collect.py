@@ -66,8 +66,16 @@ def record_episode(task: Task, env: gym.Env, expert: Expert, seed: int, noise: f
             break
     if task.has_success:
         success = bool(info.get("success", False))
-    episode = Episode(stack(observations[:-1]), stack(actions), np.array(rewards, np.float32), task.id, "expert", success, seed,
-                      {"noise": random_steps / len(actions), "terminated": bool(terminated)})
+    episode = Episode(
+        stack(observations[:-1]),
+        stack(actions),
+        np.array(rewards, np.float32),
+        task.id,
+        "expert",
+        success,
+        seed,
+        {"noise": random_steps / len(actions), "terminated": bool(terminated)},
+    )
     return episode, observation
 
 
@@ -97,7 +105,9 @@ def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         if error.errno == errno.ENOSPC:
-            raise OpenGatoError(f"the disk of {path.parent} is full: free some space and run the same command again, finished episodes are kept") from None
+            raise OpenGatoError(
+                f"the disk of {path.parent} is full: free some space and run the same command again, finished episodes are kept"
+            ) from None
         raise
 
 
@@ -157,7 +167,7 @@ class _Collection:
         self.staged = sorted(int(p.stem) for p in self.staging.glob("*.npz"))
         have = {*self.recorded, *self.staged}
         self.done = len(have)
-        self.next_seeds = (s for s in range(seed, seed + 100_000_000) if s not in have)
+        self.next_seeds: Iterator[int] = (s for s in range(seed, seed + 100_000_000) if s not in have)
         self.pending = 0
         self.used = 0.0
         self.failures: list[tuple[int, str]] = []
@@ -172,8 +182,17 @@ class _Collection:
         return seeds
 
 
-def collect(tasks: list[Task], episodes: int | dict[str, int], out: Path | None = None, *, workers: int | None = None, seed: int = 0,
-            noise: float | dict[str, float] = 0.0, time_budget_s: dict[str, float] | None = None, progress: bool = True) -> list[str]:
+def collect(
+    tasks: list[Task],
+    episodes: int | dict[str, int],
+    out: Path | None = None,
+    *,
+    workers: int | None = None,
+    seed: int = 0,
+    noise: float | dict[str, float] = 0.0,
+    time_budget_s: dict[str, float] | None = None,
+    progress: bool = True,
+) -> list[str]:
     """Record expert demonstrations until every task has `episodes` of them; returns the ids of the datasets.
 
     Args:
@@ -192,9 +211,20 @@ def collect(tasks: list[Task], episodes: int | dict[str, int], out: Path | None 
             raise OpenGatoError(f"task {task.id!r} has no expert: it only has data")
         if not task.available:
             task.make()
-    jobs = [_Collection(t, episodes[t.id] if isinstance(episodes, dict) else episodes, seed, root,
-                        noise.get(t.id, 0.0) if isinstance(noise, dict) else noise, (time_budget_s or {}).get(t.id)) for t in tasks]
-    with Progress(TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), disable=not progress) as bar:
+    jobs = [
+        _Collection(
+            t,
+            episodes[t.id] if isinstance(episodes, dict) else episodes,
+            seed,
+            root,
+            noise.get(t.id, 0.0) if isinstance(noise, dict) else noise,
+            (time_budget_s or {}).get(t.id),
+        )
+        for t in tasks
+    ]
+    with Progress(
+        TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), disable=not progress
+    ) as bar:
         bars = {job.task.id: bar.add_task(job.task.id, total=job.episodes, completed=min(job.done, job.episodes)) for job in jobs}
         if any(job.done < job.episodes for job in jobs):
             for job, added in _run(jobs, workers or os.cpu_count() or 1):
@@ -240,8 +270,9 @@ def _run(jobs: list[_Collection], workers: int) -> Iterator[tuple[_Collection, i
                     job.next_seeds = _chain(rest, tail)
                 yield job, len(done)
     except BrokenProcessPool:
-        raise OpenGatoError("a collecting process was killed (out of memory?): run the same command again with fewer --workers, "
-                            "finished episodes are kept") from None
+        raise OpenGatoError(
+            "a collecting process was killed (out of memory?): run the same command again with fewer --workers, finished episodes are kept"
+        ) from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

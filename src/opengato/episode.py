@@ -47,11 +47,20 @@ class Episode:
 
     def __getitem__(self, timesteps: slice) -> Episode:
         """The same episode cut to a slice of its timesteps."""
+
         def cut(leaf: Any) -> Any:
             return leaf[timesteps]
 
-        return Episode(map_leaves(cut, self.observations), map_leaves(cut, self.actions), self.rewards[timesteps],
-                       self.task, self.source, self.success, self.seed, dict(self.info))
+        return Episode(
+            map_leaves(cut, self.observations),
+            map_leaves(cut, self.actions),
+            self.rewards[timesteps],
+            self.task,
+            self.source,
+            self.success,
+            self.seed,
+            dict(self.info),
+        )
 
 
 def map_leaves(function: Any, nested: Nested) -> Nested:

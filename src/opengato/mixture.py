@@ -47,18 +47,26 @@ class Sequence:
 class _Source:
     """One dataset with what sampling needs: the kept episodes, and running positions of every timestep."""
 
-    def __init__(self, data: TokenDataset, fold: Fold, threshold: float, expert_return: float | None):
+    def __init__(self, data: TokenDataset, fold: Fold, length: int, threshold: float, expert_return: float | None):
         self.data = data
         keep = np.ones(len(data), bool)
         if expert_return is not None and threshold > 0:
             keep = data.returns >= threshold * expert_return
             if not keep.any():
-                raise OpenGatoError(f"no episode of task {data.task!r} reaches {threshold:.0%} of the expert return {expert_return:.4g}: "
-                                    "collect better ones or lower --mixture.return-threshold")
+                raise OpenGatoError(
+                    f"no episode of task {data.task!r} reaches {threshold:.0%} of the expert return {expert_return:.4g}: "
+                    "collect better ones or lower --mixture.return-threshold"
+                )
         self.kept = np.flatnonzero(keep)
         lengths = np.diff(data.episodes)[self.kept]
         self.cumulative = np.cumsum(lengths)
         _, self.starts = fold.positions(np.asarray(data.kinds), data.offsets)
+        longest = int(np.diff(self.starts).max())
+        if longest > length and (lengths > 1).any():
+            raise OpenGatoError(
+                f"a timestep of task {data.task!r} takes {longest} positions, more than the context of {length}: use a preset with a longer "
+                "context or smaller observations"
+            )
         self.partners = {s: self.kept[data.sources[self.kept] == s] for s in np.unique(data.sources[self.kept])}
 
 
@@ -75,8 +83,17 @@ class Mixture:
         return_threshold, expert_returns: keep episodes with at least this share of the task's expert return (paper: 0.8).
     """
 
-    def __init__(self, datasets: list[TokenDataset], weights: dict[str, float], length: int, fold: Fold, seed: int,
-                 prompt_share: float = 0.25, return_threshold: float = 0.0, expert_returns: dict[str, float] | None = None):
+    def __init__(
+        self,
+        datasets: list[TokenDataset],
+        weights: dict[str, float],
+        length: int,
+        fold: Fold,
+        seed: int,
+        prompt_share: float = 0.25,
+        return_threshold: float = 0.0,
+        expert_returns: dict[str, float] | None = None,
+    ):
         missing = set(weights) - {d.domain for d in datasets}
         if missing:
             raise OpenGatoError(f"the mixture gives weight to {sorted(missing)}, of which there is no data: collect it or leave it out")
@@ -85,8 +102,10 @@ class Mixture:
         total = sum(weights.values())
         self.cumulative_weights = np.cumsum([weights[d] / total for d in self.domains])
         expert_returns = expert_returns or {}
-        self.sources = [[_Source(d, fold, return_threshold, expert_returns.get(d.task)) for d in datasets if d.domain == domain]
-                        for domain in self.domains]
+        self.sources = [
+            [_Source(d, fold, length, return_threshold, expert_returns.get(d.task)) for d in datasets if d.domain == domain]
+            for domain in self.domains
+        ]
 
     def sequence(self, n: int) -> Sequence:
         """The n-th sequence of the run."""
@@ -112,19 +131,18 @@ class Mixture:
         data = source.data
         pick = int(np.searchsorted(source.cumulative, rng.integers(source.cumulative[-1]), side="right"))
         episode = int(source.kept[pick])
-        prompt: list[tuple[int, int]] = []
         if rng.random() < self.prompt_share:
             partners = source.partners[data.sources[episode]]
             other = int(partners[rng.integers(len(partners))])
             if other == episode and len(partners) > 1:
                 other = int(partners[(np.searchsorted(partners, other) + 1) % len(partners)])
-            from_end = rng.random() < 0.5
-            window = self._window(source, other, budget // 2, rng, at_end=from_end)
-            if window is not None:
-                prompt = [window]
-                budget -= int(source.starts[window[1]] - source.starts[window[0]])
+            prompt = self._window(source, other, budget // 2, rng, at_end=rng.random() < 0.5)
+            used = int(source.starts[prompt[1]] - source.starts[prompt[0]]) if prompt else budget
+            window = self._window(source, episode, budget - used, rng) if used < budget else None
+            if prompt and window:
+                return [prompt, window]
         window = self._window(source, episode, budget, rng)
-        return prompt + [window] if window is not None else []
+        return [window] if window else []
 
     def _window(self, source: _Source, episode: int, budget: int, rng: np.random.Generator, at_end: bool = False) -> tuple[int, int] | None:
         first, last = int(source.data.episodes[episode]), int(source.data.episodes[episode + 1])
@@ -149,7 +167,8 @@ class Mixture:
         columns: list[list[np.ndarray]] = [[], [], [], [], []]
         segments, index = np.full(self.length, -1, np.int64), np.zeros(self.length, np.int64)
         patches, boxes = [], []
-        timesteps, began = 0, {}
+        timesteps = 0
+        began: dict[int, int] = {}
         for source, start, stop, base, segment in pieces:
             window = source.data.timesteps(start, stop)
             positions, starts = self.fold.positions(window.kinds, window.offsets)
@@ -161,7 +180,7 @@ class Mixture:
                 head = int(np.flatnonzero(kinds >= IS_TARGET)[0])
                 skip = int(rng.integers(0, cut + 1))
                 keep = np.ones(len(tokens), bool)
-                keep[head:head + skip] = False
+                keep[head : head + skip] = False
                 tokens, kinds, local = tokens[keep], kinds[keep], local[keep]
                 positions = self.fold.positions(kinds, np.array([0, len(kinds)]))[0]
             predicted = kinds >= IS_TARGET
@@ -189,4 +208,6 @@ class Mixture:
             placed, all_patches = np.zeros((0, 2), np.int64), np.zeros((0, 16, 16, 3), np.uint8)
         assert int((kinds == IMAGE).sum()) == len(all_patches)
         assert SEPARATOR_KIND < IS_TARGET
-        return Sequence(tokens, kinds, local, positions, predicted, segments, index, all_patches, placed[:, 0], placed[:, 1], domain, timesteps)
+        return Sequence(
+            tokens, kinds, local, positions, predicted, segments, index, all_patches, placed[:, 0], placed[:, 1], domain, timesteps
+        )

@@ -16,7 +16,9 @@ from opengato.tokens.text import TextTokenizer
 
 TOKENIZER = TextTokenizer.load()
 HALF_BIN = 1 / 1024 + 1e-12
-FLOATS = st.one_of(st.sampled_from([1.0, -1.0, 0.0, -0.0, 5e-324, -5e-324, 1e308, -1e308, 256.0]), st.floats(allow_nan=False, allow_infinity=False))
+FLOATS = st.one_of(
+    st.sampled_from([1.0, -1.0, 0.0, -0.0, 5e-324, -5e-324, 1e308, -1e308, 256.0]), st.floats(allow_nan=False, allow_infinity=False)
+)
 
 
 @st.composite
@@ -49,8 +51,12 @@ def leaves(draw, length, is_action):
 def structures(draw, length, is_action):
     shape = draw(st.sampled_from(["leaf", "dict", "tuple", "nested"]))
     parts = [draw(leaves(length, is_action)) for _ in range({"leaf": 1, "dict": 3, "tuple": 2, "nested": 3}[shape])]
-    pack = {"leaf": lambda p: p[0], "dict": lambda p: dict(zip(["b", "a", "c c"], p)), "tuple": tuple,
-            "nested": lambda p: {"z": (p[0], p[1]), "y": {"x": p[2]}}}[shape]
+    pack = {
+        "leaf": lambda p: p[0],
+        "dict": lambda p: dict(zip(["b", "a", "c c"], p)),
+        "tuple": tuple,
+        "nested": lambda p: {"z": (p[0], p[1]), "y": {"x": p[2]}},
+    }[shape]
 
     def to_space(node):
         if isinstance(node, dict):

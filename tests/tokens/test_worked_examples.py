@@ -43,11 +43,16 @@ def test_mu_law_at_its_reference_points():
 
 def test_length_of_an_episode_is_the_papers_formula(tokenizer):
     """L = T(k + m + n + 1 + A), section 2.1."""
-    observation_space = spaces.Dict(camera=spaces.Box(0, 255, (64, 80, 3), np.uint8), joints=spaces.Box(-np.inf, np.inf, (7,)),
-                                    buttons=spaces.MultiBinary(3))
+    observation_space = spaces.Dict(
+        camera=spaces.Box(0, 255, (64, 80, 3), np.uint8), joints=spaces.Box(-np.inf, np.inf, (7,)), buttons=spaces.MultiBinary(3)
+    )
     layout = Layout(observation_space, spaces.Box(-1, 1, (4,)))
     t = 5
-    observations = {"camera": np.zeros((t, 64, 80, 3), np.uint8), "joints": np.ones((t, 7), np.float32), "buttons": np.ones((t, 3), np.int8)}
+    observations = {
+        "camera": np.zeros((t, 64, 80, 3), np.uint8),
+        "joints": np.ones((t, 7), np.float32),
+        "buttons": np.ones((t, 3), np.int8),
+    }
     encoded = encode(layout, Episode(observations, np.zeros((t, 4), np.float32), np.zeros(t), "a/b"), tokenizer)
     assert len(encoded.tokens) == t * (20 + 3 + 7 + 1 + 4)
     first = encoded.tokens[:35]

@@ -75,11 +75,20 @@ class TokenDataset:
         """Timesteps [start, stop) of the whole dataset, as views where possible."""
         a, b = self.offsets[start], self.offsets[stop]
         p, q = self.patch_offsets[start], self.patch_offsets[stop]
-        return Encoded(self.tokens[a:b], self.kinds[a:b], self.local[a:b], self.offsets[start:stop + 1], self.patches[p:q], self.boxes[p:q])
+        return Encoded(
+            self.tokens[a:b], self.kinds[a:b], self.local[a:b], self.offsets[start : stop + 1], self.patches[p:q], self.boxes[p:q]
+        )
 
 
-def build_cache(task: str, observation_space: spaces.Space, action_space: spaces.Space, episodes: Iterable[Episode],
-                tokenizer: TextTokenizer, fingerprint: str, root: Path | None = None) -> TokenDataset:
+def build_cache(
+    task: str,
+    observation_space: spaces.Space,
+    action_space: spaces.Space,
+    episodes: Iterable[Episode],
+    tokenizer: TextTokenizer,
+    fingerprint: str,
+    root: Path | None = None,
+) -> TokenDataset:
     """Tokenise episodes into the cache, or open what is there already.
 
     Args:

@@ -70,5 +70,7 @@ def load_coco_captions(annotations: Path, images: Path) -> Iterator[Episode]:
     files = {image["id"]: image["file_name"] for image in data["images"]}
     for annotation in data["annotations"]:
         if annotation["image_id"] not in files:
-            raise OpenGatoError(f"annotation {annotation['id']} of {annotations} names image {annotation['image_id']}, which is not listed in it")
+            raise OpenGatoError(
+                f"annotation {annotation['id']} of {annotations} names image {annotation['image_id']}, which is not listed in it"
+            )
         yield to_episode(read_image(images / files[annotation["image_id"]]), annotation["caption"].strip())

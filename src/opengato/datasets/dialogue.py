@@ -40,5 +40,5 @@ def load_dialogue(limit: int | None = None) -> Iterator[Episode]:
         if limit is not None and i >= limit:
             return
         heard, said = turns[0::2], turns[1::2]
-        heard = heard[:len(said)]
+        heard = heard[: len(said)]
         yield Episode(heard, said, np.zeros(len(said), np.float32), TASK, source="human")

@@ -83,10 +83,17 @@ def write_minari(task: Task, folder: Path, staged: list[Path], extend: bool, noi
         solved[-1] = bool(meta["success"])
         returns.append(float(rewards.sum(dtype=np.float64)))
         ended = bool(meta["info"].get("terminated"))
-        buffers.append(EpisodeBuffer(seed=meta["seed"], observations=_nest(observations, task.observation_space),
-                                     actions=_nest(actions, task.action_space), rewards=list(rewards),
-                                     terminations=list(last & ended), truncations=list(last & (not ended)),
-                                     infos={"success": solved} if meta["success"] is not None else {}))
+        buffers.append(
+            EpisodeBuffer(
+                seed=meta["seed"],
+                observations=_nest(observations, task.observation_space),
+                actions=_nest(actions, task.action_space),
+                rewards=list(rewards),
+                terminations=list(last & ended),
+                truncations=list(last & (not ended)),
+                infos={"success": solved} if meta["success"] is not None else {},
+            )
+        )
     work = folder.parent / f".assembling-{os.getpid()}"
     shutil.rmtree(work, ignore_errors=True)
     name = f"opengato/{task.id}-v0"
@@ -99,9 +106,17 @@ def write_minari(task: Task, folder: Path, staged: list[Path], extend: bool, noi
         else:
             reference = reference_scores().get(task.id)
             dataset = minari.create_dataset_from_buffers(
-                name, buffers, observation_space=task.observation_space, action_space=task.action_space, algorithm_name=task.expert_name,
-                code_permalink=None, author="OpenGato", jpeg_encoding=False, description=f"Demonstrations of {task.id} by {task.expert_name}.",
-                **({"ref_min_score": reference["random"], "ref_max_score": reference["expert"]} if reference else {}))
+                name,
+                buffers,
+                observation_space=task.observation_space,
+                action_space=task.action_space,
+                algorithm_name=task.expert_name,
+                code_permalink=None,
+                author="OpenGato",
+                jpeg_encoding=False,
+                description=f"Demonstrations of {task.id} by {task.expert_name}.",
+                **({"ref_min_score": reference["random"], "ref_max_score": reference["expert"]} if reference else {}),
+            )
         dataset.storage.update_metadata({"opengato_task": task.id, "opengato_source": "expert", "opengato_noise": noise})
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -135,8 +150,14 @@ class MinariEpisodes:
             success = None
             if isinstance(episode.infos, dict) and "success" in episode.infos:
                 success = bool(np.any(episode.infos["success"]))
-            yield Episode(_cut(episode.observations, self.observation_space, steps), _cut(episode.actions, self.action_space, steps),
-                          np.asarray(episode.rewards, np.float32), self.task, self.source, success)
+            yield Episode(
+                _cut(episode.observations, self.observation_space, steps),
+                _cut(episode.actions, self.action_space, steps),
+                np.asarray(episode.rewards, np.float32),
+                self.task,
+                self.source,
+                success,
+            )
 
 
 def _cut(nested: Any, space: Any, steps: int) -> Any:
@@ -159,7 +180,9 @@ def load_minari(name: str | Path, root: Path | None = None) -> MinariEpisodes:
     if not (folder / "data").is_dir():
         folder = (root or Path(os.environ.get("MINARI_DATASETS_PATH", Path.home() / ".minari" / "datasets"))) / str(name)
     if not (folder / "data").is_dir():
-        raise OpenGatoError(f"there is no Minari dataset {str(name)!r} in {folder.parent}: collect it with `opengato collect`, or fetch it with "
-                            "`minari download`")
+        raise OpenGatoError(
+            f"there is no Minari dataset {str(name)!r} in {folder.parent}: collect it with `opengato collect`, or fetch it with "
+            "`minari download`"
+        )
     with _root(folder.parent):
         return MinariEpisodes(minari.load_dataset(folder.name), folder)

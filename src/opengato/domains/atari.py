@@ -12,7 +12,8 @@ from gymnasium import spaces
 from opengato.domains.emulator_search import EmulatorSearch, SearchConfig
 from opengato.domains.task import Expert, Task
 
-MAX_STEPS = 27_000  # agent steps: half an hour of play, the usual limit
+# Agent steps. The usual limit is 27,000 (half an hour of play); an expert that searches pays seconds for every hundred of them.
+MAX_STEPS = 2_000
 NO_OPS = 30  # up to this many at reset, drawn from the seed, so that no two games need be alike
 OBSERVATION_SPACE = spaces.Box(0, 255, (80, 64, 3), np.uint8)
 ACTION_SPACE = spaces.Discrete(18)
@@ -43,7 +44,8 @@ class Atari(gym.Env):
         self.ale = ale_py.ALEInterface()
         self.ale.setFloat("repeat_action_probability", 0.0)
         self.ale.setInt("random_seed", 0)
-        self.ale.loadROM(roms.get_rom_path(game))
+        rom: Any = roms.get_rom_path(game)
+        self.ale.loadROM(rom)
         self.observation_space, self.action_space = OBSERVATION_SPACE, ACTION_SPACE
         self._start = self.ale.cloneSystemState()
         self._steps = 0
@@ -85,8 +87,18 @@ def _make_expert(config: SearchConfig) -> Expert:
 
 
 # Games whose reward comes late or early want another depth than the default.
-SEARCH: dict[str, SearchConfig] = {"freeway": SearchConfig(horizon=40, commit=8, lengths=(8, 16, 40))}
+SEARCH: dict[str, SearchConfig] = {"freeway": SearchConfig(horizon=64, commit=8, lengths=(8, 16, 48))}
 
-TASKS = [Task(id=f"atari/{game.replace('_', '-')}", observation_space=OBSERVATION_SPACE, action_space=ACTION_SPACE, make_env=partial(Atari, game),
-              make_expert=partial(_make_expert, SEARCH.get(game, SearchConfig())), requires="ale_py", extra="atari",
-              expert_name="search on the emulator's state") for game in GAMES]
+TASKS = [
+    Task(
+        id=f"atari/{game.replace('_', '-')}",
+        observation_space=OBSERVATION_SPACE,
+        action_space=ACTION_SPACE,
+        make_env=partial(Atari, game),
+        make_expert=partial(_make_expert, SEARCH.get(game, SearchConfig())),
+        requires="ale_py",
+        extra="atari",
+        expert_name="search on the emulator's state",
+    )
+    for game in GAMES
+]

@@ -42,7 +42,13 @@ class Suite(gym.Env):
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict]:
         step = self.inner.step(np.asarray(action, np.float64))
         ended = step.last()
-        return self._observation(step.observation), float(step.reward or 0.0), ended and step.discount == 0, ended and step.discount != 0, {}
+        return (
+            self._observation(step.observation),
+            float(step.reward or 0.0),
+            ended and step.discount == 0,
+            ended and step.discount != 0,
+            {},
+        )
 
     def render(self) -> np.ndarray:
         import mujoco
@@ -50,16 +56,21 @@ class Suite(gym.Env):
         try:
             # Shadows and reflections cost most of a software renderer's time.
             option = mujoco.MjvOption()
-            return self.inner.physics.render(240, 320, camera_id=0, scene_option=option,
-                                             render_flag_overrides={"shadow": False, "reflection": False})
+            return self.inner.physics.render(
+                240, 320, camera_id=0, scene_option=option, render_flag_overrides={"shadow": False, "reflection": False}
+            )
         except Exception as error:
-            raise OpenGatoError(f"MuJoCo cannot render here ({error}): install a GL library (Debian: libegl1 libgl1-mesa-dri) and set MUJOCO_GL=egl") from error
+            raise OpenGatoError(
+                f"MuJoCo cannot render here ({error}): install a GL library (Debian: libegl1 libgl1-mesa-dri) and set MUJOCO_GL=egl"
+            ) from error
 
     def close(self) -> None:
         self.inner.close()
 
 
-def tolerance(x: np.ndarray, low: float = 0.0, high: float = 0.0, margin: float = 0.0, sigmoid: str = "gaussian", at_margin: float = 0.1) -> np.ndarray:
+def tolerance(
+    x: np.ndarray, low: float = 0.0, high: float = 0.0, margin: float = 0.0, sigmoid: str = "gaussian", at_margin: float = 0.1
+) -> np.ndarray:
     """`dm_control.utils.rewards.tolerance` over arrays: 1 inside [low, high], falling outside."""
     from dm_control.utils import rewards
 
@@ -122,8 +133,13 @@ class PlanningExpert:
         suite = env.unwrapped.inner  # type: ignore[attr-defined]
         self._physics = suite.physics
         # The episode may have changed the model (a new target), so it is copied at every reset.
-        self._planner = Planner(self._physics.model.ptr, int(round(suite.control_timestep() / self._physics.timestep())),
-                                self.recipe.reward(self._physics), self.recipe.planner, seed)
+        self._planner = Planner(
+            self._physics.model.ptr,
+            round(suite.control_timestep() / self._physics.timestep()),
+            self.recipe.reward(self._physics),
+            self.recipe.planner,
+            seed,
+        )
 
     def act(self, observation: Any) -> np.ndarray:
         return self._planner.act(self._physics.data.ptr).astype(np.float32)
@@ -151,8 +167,10 @@ SPACES: dict[tuple[str, str], tuple[dict[str, int], int]] = {
 
 
 def _spaces(observation: dict[str, int], actuators: int) -> tuple[spaces.Dict, spaces.Box]:
-    return (spaces.Dict({k: spaces.Box(-np.inf, np.inf, (n,), np.float32) for k, n in observation.items()}),
-            spaces.Box(-1.0, 1.0, (actuators,), np.float32))
+    return (
+        spaces.Dict({k: spaces.Box(-np.inf, np.inf, (n,), np.float32) for k, n in observation.items()}),
+        spaces.Box(-1.0, 1.0, (actuators,), np.float32),
+    )
 
 
 def _make_expert(recipe: _Recipe) -> Expert:
@@ -162,9 +180,16 @@ def _make_expert(recipe: _Recipe) -> Expert:
 def _task(key: tuple[str, str]) -> Task:
     domain, name = key
     observation_space, action_space = _spaces(*SPACES[key])
-    return Task(id=f"dm-control/{domain}-{name}".replace("_", "-"), observation_space=observation_space, action_space=action_space,
-                make_env=partial(Suite, domain, name, observation_space, action_space), make_expert=partial(_make_expert, RECIPES[key]),
-                requires="dm_control", extra="dmc", expert_name="iCEM planning over mujoco.rollout")
+    return Task(
+        id=f"dm-control/{domain}-{name}".replace("_", "-"),
+        observation_space=observation_space,
+        action_space=action_space,
+        make_env=partial(Suite, domain, name, observation_space, action_space),
+        make_expert=partial(_make_expert, RECIPES[key]),
+        requires="dm_control",
+        extra="dmc",
+        expert_name="iCEM planning over mujoco.rollout",
+    )
 
 
 TASKS = [_task(key) for key in RECIPES]

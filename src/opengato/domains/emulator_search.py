@@ -1,4 +1,4 @@
-"""Search on an emulator's own state: rolling-horizon shooting with macro-actions, deterministic, so that its choices can be cloned."""
+"""Search on an emulator's own state: rolling-horizon shooting with held actions, the best plan kept and changed."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class SearchConfig:
 
     Attributes:
         horizon: agent steps a candidate is rolled out. commit: agent steps played before the next search.
-        lengths: a candidate holds one action for so many agent steps, then does nothing.
+        lengths: how many agent steps an action is held.
+        candidates: random sequences of held actions tried in each search, every second one a change of the best so far.
         discount: a step; earlier reward is better, so that the search does not put things off.
-        mutations: further candidates, random changes of the best plan; 0 keeps the search deterministic and its choices simple.
     """
 
     horizon: int = 36
     commit: int = 4
-    lengths: tuple[int, ...] = (2, 4, 8, 16)
+    lengths: tuple[int, ...] = (2, 4, 8)
+    candidates: int = 8
     discount: float = 0.98
-    mutations: int = 0
 
 
 class EmulatorSearch:
-    """Tries every action of the game's minimal set held for several lengths, and the rest of its last plan; the simplest of the best wins.
+    """Tries doing nothing, every action held, the rest of its last plan and random plans; where several do equally well, the simplest wins.
 
     Works on any environment whose `ale` is an `ALEInterface` and whose `frame_skip` says how many frames an action lasts.
     """
@@ -73,32 +73,41 @@ class EmulatorSearch:
             weight *= self.config.discount
         return value
 
+    def _random_plan(self) -> list[int]:
+        plan: list[int] = []
+        while len(plan) < self.config.horizon:
+            plan += [int(self._rng.choice(self._actions))] * int(self._rng.choice(self.config.lengths))
+        return plan[: self.config.horizon]
+
     def _search(self) -> None:
         config = self.config
         start = self._ale.cloneState()
 
-        def held(action: int, length: int) -> list[int]:
-            return [action] * min(length, config.horizon) + [0] * max(config.horizon - length, 0)
+        idle = [0] * config.horizon
+        best, best_value = idle, self._value(idle, start)
 
-        rest = [*self._plan, *[0] * config.horizon][:config.horizon]
-        candidates = [[0] * config.horizon, rest] if any(rest) else [[0] * config.horizon]
-        candidates += [held(action, length) for length in config.lengths for action in self._actions if action != 0]
-        best, best_value = candidates[0], -np.inf
-        for plan in candidates:
+        def consider(plan: list[int]) -> None:
+            nonlocal best, best_value
             value = self._value(plan, start)
             if value > best_value + 1e-9:
                 best, best_value = plan, value
-        for _ in range(config.mutations):
-            plan = list(best)
-            at, length = int(self._rng.integers(config.horizon)), int(self._rng.choice(config.lengths))
-            plan[at:at + length] = [int(self._rng.choice(self._actions))] * len(plan[at:at + length])
-            value = self._value(plan, start)
-            if value > best_value + 1e-9:
-                best, best_value = plan, value
+
+        for action in self._actions:
+            if action:
+                hold = config.lengths[-1]
+                consider([action] * hold + [0] * (config.horizon - hold))
+        if any(self._plan):
+            consider([*self._plan, *idle][: config.horizon])
+        for k in range(config.candidates):
+            plan = list(best) if k % 2 else self._random_plan()
+            if k % 2:
+                at, length = int(self._rng.integers(config.horizon // 2)), int(self._rng.choice(config.lengths))
+                plan[at : at + length] = [int(self._rng.choice(self._actions))] * length
+            consider(plan)
         self._ale.restoreState(start)
         # What the memory will look like after each committed step tells later whether the environment was played otherwise.
         self._queue, self._expected = [], None
-        for action in best[:config.commit]:
+        for action in best[: config.commit]:
             self._step(action)
             self._queue.append((action, self._ram()))
             if self._ale.game_over():

@@ -83,12 +83,12 @@ class Planner:
 
     def simulate(self, state: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Roll N action sequences (N, T, nu) out from one full physics state: qpos (N, T, nq), qvel (N, T, nv) after every control step."""
-        n, t, _ = actions.shape
+        n = len(actions)
         control = np.repeat(actions, self.substeps, axis=1)
         states, _ = self._rollout.rollout(self.model, self._data, np.broadcast_to(state, (n, len(state))), control)
-        states = states[:, self.substeps - 1::self.substeps]
+        states = states[:, self.substeps - 1 :: self.substeps]
         nq, nv = self.model.nq, self.model.nv
-        return states[:, :, 1:1 + nq], states[:, :, 1 + nq:1 + nq + nv]
+        return states[:, :, 1 : 1 + nq], states[:, :, 1 + nq : 1 + nq + nv]
 
     def state_of(self, data: Any) -> np.ndarray:
         """The full physics state of an environment's mujoco.MjData."""
@@ -97,7 +97,7 @@ class Planner:
         return state
 
     def _evaluate(self, state: np.ndarray, plans: np.ndarray) -> np.ndarray:
-        actions = np.repeat(plans, self.config.hold, axis=1)[:, :self.config.horizon]
+        actions = np.repeat(plans, self.config.hold, axis=1)[:, : self.config.horizon]
         qpos, qvel = self.simulate(state, actions)
         scaled = (actions - (self.low + self.high) / 2) / ((self.high - self.low) / 2)
         rewards = self.reward(qpos, qvel, actions) - self.config.action_cost * np.square(scaled).mean(-1)
@@ -122,7 +122,7 @@ class Planner:
             plans = np.clip(self.mean + std * noise, self.low, self.high)
             plans = np.concatenate([plans, self.mean[None], *([self._elites] if self._elites is not None else [])])
             scores = self._evaluate(state, plans)
-            self._elites = plans[np.argsort(-scores)[:config.elites]]
+            self._elites = plans[np.argsort(-scores)[: config.elites]]
             self.mean = config.momentum * self.mean + (1 - config.momentum) * self._elites.mean(0)
             std = config.momentum * std + (1 - config.momentum) * self._elites.std(0)
         action = self.mean[0]

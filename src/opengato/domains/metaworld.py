@@ -53,13 +53,13 @@ class MetaWorld(gym.Env):
             self.inner.seed(seed)
         observation, info = self.inner.reset()
         self._steps, self._solved = 0, False
-        return np.float64(observation), info
+        return np.asarray(observation, np.float64), info
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         observation, reward, _, _, info = self.inner.step(np.asarray(action, np.float32))
         self._steps += 1
         self._solved |= bool(info["success"])
-        return np.float64(observation), float(reward), False, self._steps >= self.horizon, {**info, "success": self._solved}
+        return np.asarray(observation, np.float64), float(reward), False, self._steps >= self.horizon, {**info, "success": self._solved}
 
     def render(self) -> np.ndarray:
         return np.ascontiguousarray(self.inner.render()[::-1])  # the camera is mounted upside down
@@ -74,7 +74,7 @@ class Scripted:
     def __init__(self, name: str):
         from metaworld.policies import ENV_POLICY_MAP
 
-        self._policy = ENV_POLICY_MAP[f"{name}-v3"]()
+        self._policy: Any = dict[str, Any](ENV_POLICY_MAP)[f"{name}-v3"]()
 
     def reset(self, env: gym.Env, observation: Any, seed: int) -> None:
         """Nothing is kept between steps."""
@@ -87,6 +87,17 @@ def _make_expert(name: str) -> Expert:
     return Scripted(name)
 
 
-TASKS = [Task(id=f"metaworld/{name}", observation_space=OBSERVATION_SPACE, action_space=ACTION_SPACE, make_env=partial(MetaWorld, name),
-              make_expert=partial(_make_expert, name), requires="metaworld", extra="metaworld", expert_name="Meta-World's scripted policy",
-              has_success=True) for name in NAMES]
+TASKS = [
+    Task(
+        id=f"metaworld/{name}",
+        observation_space=OBSERVATION_SPACE,
+        action_space=ACTION_SPACE,
+        make_env=partial(MetaWorld, name),
+        make_expert=partial(_make_expert, name),
+        requires="metaworld",
+        extra="metaworld",
+        expert_name="Meta-World's scripted policy",
+        has_success=True,
+    )
+    for name in NAMES
+]

@@ -19,8 +19,16 @@ def known_tasks(checkpoint: Checkpoint, patterns: list[str] | None) -> list[Task
     return known
 
 
-def evaluate(checkpoint: Checkpoint, chosen: list[Task], episodes: int, *, batch: int = 10, temperature: float = 0.0, prompt: bool = True,
-             show: bool = True) -> list[TaskScore]:
+def evaluate(
+    checkpoint: Checkpoint,
+    chosen: list[Task],
+    episodes: int,
+    *,
+    batch: int = 10,
+    temperature: float = 0.0,
+    prompt: bool = True,
+    show: bool = True,
+) -> list[TaskScore]:
     """Score the checkpoint on each task over `episodes` episodes."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -32,9 +40,13 @@ def evaluate(checkpoint: Checkpoint, chosen: list[Task], episodes: int, *, batch
         line = bar.add_task("evaluating", total=episodes * len(chosen))
         for task in chosen:
             bar.update(line, description=task.id)
-            done = rollout(checkpoint, task, episodes, batch=batch, temperature=temperature, prompt=prompt, progress=lambda _: bar.advance(line))
+            done = rollout(
+                checkpoint, task, episodes, batch=batch, temperature=temperature, prompt=prompt, progress=lambda _: bar.advance(line)
+            )
             reference = references[task.id]
-            scores.append(task_score(task.id, [r.episode_return for r in done], reference.random, reference.expert, [r.success for r in done]))
+            scores.append(
+                task_score(task.id, [r.episode_return for r in done], reference.random, reference.expert, [r.success for r in done])
+            )
     return scores
 
 
@@ -45,7 +57,15 @@ def print_scores(scores: list[TaskScore]) -> None:
 
     table = Table("task", "score %", "95% interval", "return", "random", "expert", "success", "n", box=None)
     for s in scores:
-        table.add_row(s.task, f"{s.score:.1f}", f"{s.ci_low:.1f} … {s.ci_high:.1f}", f"{s.mean_return:.4g}", f"{s.random:.4g}", f"{s.expert:.4g}",
-                      "–" if s.success is None else f"{s.success:.0%}", str(s.n))
+        table.add_row(
+            s.task,
+            f"{s.score:.1f}",
+            f"{s.ci_low:.1f} … {s.ci_high:.1f}",
+            f"{s.mean_return:.4g}",
+            f"{s.random:.4g}",
+            f"{s.expert:.4g}",
+            "–" if s.success is None else f"{s.success:.0%}",
+            str(s.n),
+        )
     Console().print(table)
     print(f"mean score {sum(s.score for s in scores) / len(scores):.1f}% of the expert over {len(scores)} tasks")

@@ -18,8 +18,10 @@ def colour_of(domains: Sequence[str]) -> dict[str, str]:
 
 
 def _svg(width: float, height: float, title: str, body: list[str]) -> str:
-    return (f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title, quote=True)}" class="figure">'
-            f"<title>{escape(title)}</title>{''.join(body)}</svg>")
+    return (
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title, quote=True)}" class="figure">'
+        f"<title>{escape(title)}</title>{''.join(body)}</svg>"
+    )
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start", extra: str = "") -> str:
@@ -49,7 +51,9 @@ def score_chart(scores: Sequence[TaskScore]) -> str:
         domain = s.domain
         a, b = sorted((x(0), x(s.score)))
         body.append(_text(left - 10, y + 14, s.task, "end"))
-        body.append(f'<rect x="{a:.1f}" y="{y + 3:.1f}" width="{max(b - a, 1):.1f}" height="{step - 8:.1f}" rx="2" fill="{colours[domain]}"/>')
+        body.append(
+            f'<rect x="{a:.1f}" y="{y + 3:.1f}" width="{max(b - a, 1):.1f}" height="{step - 8:.1f}" rx="2" fill="{colours[domain]}"/>'
+        )
         body.append(f'<line x1="{x(s.ci_low):.1f}" x2="{x(s.ci_high):.1f}" y1="{y + 11:.1f}" y2="{y + 11:.1f}" class="whisker"/>')
         body.append(_text(max(b, x(s.ci_high), x(0)) + 6, y + 15, f"{s.score:.0f}", "start", 'class="number"'))
         y += step
@@ -63,7 +67,7 @@ def loss_chart(series: Mapping[str, tuple[Sequence[float], Sequence[float]]]) ->
     if not series:
         return ""
     last_step = max(max(x) for x, _ in series.values())
-    top_loss = max(np.percentile(y, 98) for _, y in series.values())
+    top_loss = max(float(np.percentile(y, 98)) for _, y in series.values())
     colours = colour_of(list(series))
 
     def px(step: float) -> float:
@@ -77,16 +81,16 @@ def loss_chart(series: Mapping[str, tuple[Sequence[float], Sequence[float]]]) ->
         body.append(f'<line x1="{left}" x2="{width - right}" y1="{py(tick):.1f}" y2="{py(tick):.1f}" class="rule"/>')
         body.append(_text(left - 6, py(tick) + 4, f"{tick:.1f}", "end", 'class="muted number"'))
     body.append(_text(width - right, height - 8, f"step {last_step:,.0f}", "end", 'class="muted"'))
-    ends = []
+    ends: list[tuple[float, str]] = []
     for name, (steps, losses) in series.items():
         weight = np.ones(min(5, len(losses)))
         smooth = np.convolve(losses, weight, mode="same") / np.convolve(np.ones(len(losses)), weight, mode="same")
         points = " ".join(f"{px(s):.1f},{py(v):.1f}" for s, v in zip(steps, smooth))
         body.append(f'<polyline points="{points}" fill="none" stroke="{colours[name]}" stroke-width="1.8"/>')
-        ends.append([py(float(smooth[-1])), name])
+        ends.append((py(float(smooth[-1])), name))
     ends.sort()
     for i in range(1, len(ends)):  # names that would overlap move down
-        ends[i][0] = max(ends[i][0], ends[i - 1][0] + 15)
+        ends[i] = (max(ends[i][0], ends[i - 1][0] + 15), ends[i][1])
     for y, name in ends:
         body.append(_text(width - right + 8, float(y) + 4, str(name), "start", f'fill="{colours[str(name)]}"'))
     return _svg(width, height, "Training loss by domain", body)

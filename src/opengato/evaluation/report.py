@@ -11,6 +11,7 @@ from typing import Any
 from opengato.evaluation.figures import loss_chart, score_chart, threshold_chart
 from opengato.evaluation.score import TaskScore
 
+# ruff: noqa: E501
 _STYLE = """
 :root{--ink:#1d2126;--muted:#6b7480;--rule:#dfe3e8;--paper:#fbfbfa;--card:#fff;--accent:#4269d0}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e8eb;--muted:#98a1ad;--rule:#2e343c;--paper:#14171b;--card:#1b1f25;--accent:#8aa8f2}}
@@ -33,17 +34,30 @@ dl{display:grid;grid-template-columns:200px 1fr;gap:4px 16px;font-size:14px}dt{c
 def _table(scores: Sequence[TaskScore]) -> str:
     rows = "".join(
         f"<tr><td>{escape(s.task)}</td><td>{s.score:.1f}</td><td>{s.ci_low:.0f} … {s.ci_high:.0f}</td><td>{s.mean_return:.4g}</td><td>{s.random:.4g}</td>"
-        f"<td>{s.expert:.4g}</td><td>{'–' if s.success is None else f'{s.success:.0%}'}</td><td>{s.n}</td></tr>" for s in scores)
-    return ("<table><tr><th>task</th><th>score %</th><th>95% interval</th><th>return</th><th>random</th><th>expert</th><th>success</th><th>episodes</th></tr>"
-            f"{rows}</table>")
+        f"<td>{s.expert:.4g}</td><td>{'–' if s.success is None else f'{s.success:.0%}'}</td><td>{s.n}</td></tr>"
+        for s in scores
+    )
+    return (
+        "<table><tr><th>task</th><th>score %</th><th>95% interval</th><th>return</th><th>random</th><th>expert</th><th>success</th><th>episodes</th></tr>"
+        f"{rows}</table>"
+    )
 
 
 def _data(mime: str, content: bytes) -> str:
     return f"data:{mime};base64,{base64.b64encode(content).decode()}"
 
 
-def write_report(path: Path, *, title: str, scores: Sequence[TaskScore], losses: Sequence[Mapping[str, Any]], videos: Mapping[str, bytes],
-                 captions: Sequence[Mapping[str, Any]], texts: Sequence[Mapping[str, str]], facts: Mapping[str, str]) -> None:
+def write_report(
+    path: Path,
+    *,
+    title: str,
+    scores: Sequence[TaskScore],
+    losses: Sequence[Mapping[str, Any]],
+    videos: Mapping[str, bytes],
+    captions: Sequence[Mapping[str, Any]],
+    texts: Sequence[Mapping[str, str]],
+    facts: Mapping[str, str],
+) -> None:
     """Write one self-contained HTML file.
 
     Args:
@@ -60,22 +74,44 @@ def write_report(path: Path, *, title: str, scores: Sequence[TaskScore], losses:
         f"<div><b>{sum(s.score >= 50 for s in scores)}</b><span>tasks at half the expert or better</span></div>"
         f"<div><b>{above}/{len(scores)}</b><span>tasks above the random agent</span></div></div>",
         "<h2>Scores</h2><p class=muted>0 is the random agent, 100 the expert that made the demonstrations; lines are 95% intervals over episodes.</p>",
-        score_chart(scores), _table(scores), "<h2>Tasks at or above each share of the expert</h2>", threshold_chart(scores)]
+        score_chart(scores),
+        _table(scores),
+        "<h2>Tasks at or above each share of the expert</h2>",
+        threshold_chart(scores),
+    ]
     if videos:
-        parts.append("<h2>The agent at work</h2><div class=grid>" + "".join(
-            f'<figure><video src="{_data("video/mp4", video)}" autoplay loop muted playsinline controls></video><figcaption>{escape(task)}</figcaption></figure>'
-            for task, video in videos.items()) + "</div>")
+        parts.append(
+            "<h2>The agent at work</h2><div class=grid>"
+            + "".join(
+                f'<figure><video src="{_data("video/mp4", video)}" autoplay loop muted playsinline controls></video><figcaption>{escape(task)}</figcaption></figure>'
+                for task, video in videos.items()
+            )
+            + "</div>"
+        )
     if captions:
-        parts.append("<h2>Captions</h2><p class=muted>What the agent says, and below it the picture's name. Held-out pictures were never seen in "
-                     "training.</p><div class='grid small'>" + "".join(
-            f'<figure><img alt="{escape(c["truth"], quote=True)}" src="{_data("image/png", c["png"])}"><figcaption><span class=said>{escape(c["said"])}</span>'
-            f'<br>{escape(c["truth"])}</figcaption></figure>' for c in captions) + "</div>")
+        parts.append(
+            "<h2>Captions</h2><p class=muted>What the agent says, and below it the picture's name. Held-out pictures were never seen in "
+            "training.</p><div class='grid small'>"
+            + "".join(
+                f'<figure><img alt="{escape(c["truth"], quote=True)}" src="{_data("image/png", c["png"])}"><figcaption><span class=said>{escape(c["said"])}</span>'
+                f"<br>{escape(c['truth'])}</figcaption></figure>"
+                for c in captions
+            )
+            + "</div>"
+        )
     if texts:
-        parts.append("<h2>Text</h2>" + "".join(f"<blockquote><span class=muted>{escape(t['prompt'])}</span>{escape(t['said'])}</blockquote>" for t in texts))
+        parts.append(
+            "<h2>Text</h2>"
+            + "".join(f"<blockquote><span class=muted>{escape(t['prompt'])}</span>{escape(t['said'])}</blockquote>" for t in texts)
+        )
     chart = loss_chart(series)
     if chart:
         parts.append("<h2>Training loss by domain</h2>" + chart)
-    parts.append("<h2>How this was made</h2><dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items()) + "</dl>")
-    page = ("<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>"
-            f"<title>{escape(title)}</title><style>{_STYLE}</style><main>{''.join(parts)}</main></html>")
+    parts.append(
+        "<h2>How this was made</h2><dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items()) + "</dl>"
+    )
+    page = (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style><main>{''.join(parts)}</main></html>"
+    )
     path.write_text(page, encoding="utf-8")

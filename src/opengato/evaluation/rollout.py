@@ -27,8 +27,18 @@ class Rollout:
     frames: list[np.ndarray] = field(default_factory=list)
 
 
-def rollout(checkpoint: Checkpoint, task: Task, episodes: int, *, batch: int = 10, temperature: float = 0.0, prompt: bool = True,
-            record: int = 0, seed: int = FIRST_SEED, progress: Callable[[Rollout], None] | None = None) -> list[Rollout]:
+def rollout(
+    checkpoint: Checkpoint,
+    task: Task,
+    episodes: int,
+    *,
+    batch: int = 10,
+    temperature: float = 0.0,
+    prompt: bool = True,
+    record: int = 0,
+    seed: int = FIRST_SEED,
+    progress: Callable[[Rollout], None] | None = None,
+) -> list[Rollout]:
     """Run `episodes` episodes, seeds `seed` on, and return them by seed.
 
     Args:

@@ -16,7 +16,9 @@ THRESHOLDS = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 def score_percent(episode_return: float, random: float, expert: float) -> float:
     """100 · (return − random) / (expert − random)."""
     if expert == random:
-        raise OpenGatoError(f"the expert's return {expert} equals the random agent's, so no score can be given: measure the references again")
+        raise OpenGatoError(
+            f"the expert's return {expert} equals the random agent's, so no score can be given: measure the references again"
+        )
     return 100.0 * (episode_return - random) / (expert - random)
 
 
@@ -39,12 +41,20 @@ class TaskScore:
         return self.task.split("/")[0]
 
     def to_json(self) -> dict[str, Any]:
-        return {"score": self.score, "return": self.mean_return, "random": self.random, "expert": self.expert, "success": self.success,
-                "n": self.n, "ci": [self.ci_low, self.ci_high]}
+        return {
+            "score": self.score,
+            "return": self.mean_return,
+            "random": self.random,
+            "expert": self.expert,
+            "success": self.success,
+            "n": self.n,
+            "ci": [self.ci_low, self.ci_high],
+        }
 
     @classmethod
     def from_json(cls, task: str, data: dict[str, Any]) -> TaskScore:
-        return cls(task, data["n"], data["return"], data["random"], data["expert"], data["score"], *data["ci"], data["success"])
+        low, high = data["ci"]
+        return cls(task, data["n"], data["return"], data["random"], data["expert"], data["score"], low, high, data["success"])
 
 
 def task_score(task: str, returns: Sequence[float], random: float, expert: float, successes: Sequence[bool | None] = ()) -> TaskScore:
@@ -55,15 +65,26 @@ def task_score(task: str, returns: Sequence[float], random: float, expert: float
     draws = np.random.default_rng(0).integers(len(values), size=(10_000, len(values)))
     low, high = np.percentile(values[draws].mean(1), [2.5, 97.5])
     known = [s for s in successes if s is not None]
-    return TaskScore(task, len(values), float(np.mean(returns)), random, expert, float(values.mean()), float(low), float(high),
-                     float(np.mean(known)) if known else None)
+    return TaskScore(
+        task,
+        len(values),
+        float(np.mean(returns)),
+        random,
+        expert,
+        float(values.mean()),
+        float(low),
+        float(high),
+        float(np.mean(known)) if known else None,
+    )
 
 
 def summarise(scores: Sequence[TaskScore]) -> dict[str, Any]:
-    """All scores as JSON: by task, their mean, the mean by domain and over domains (section 5.1), and counts above thresholds (Figure 5)."""
+    """All scores as JSON: by task, mean, by domain and over domains (section 5.1), counts above thresholds (Figure 5)."""
     domains = {d: float(np.mean([s.score for s in scores if s.domain == d])) for d in sorted({s.domain for s in scores})}
-    return {"tasks": {s.task: s.to_json() for s in scores}, "mean_score": float(np.mean([s.score for s in scores])),
-            "domains": domains, "mean_over_domains": float(np.mean(list(domains.values()))),
-            "count_at_or_above": {str(t): sum(s.score >= t for s in scores) for t in THRESHOLDS}}
-
-
+    return {
+        "tasks": {s.task: s.to_json() for s in scores},
+        "mean_score": float(np.mean([s.score for s in scores])),
+        "domains": domains,
+        "mean_over_domains": float(np.mean(list(domains.values()))),
+        "count_at_or_above": {str(t): sum(s.score >= t for s in scores) for t in THRESHOLDS},
+    }

@@ -23,8 +23,15 @@ def encode_mp4(frames: Sequence[np.ndarray], fps: float) -> bytes:
     pad = ((0, height % 2), (0, width % 2), (0, 0))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
-        writer = imageio_ffmpeg.write_frames(str(path), (width + width % 2, height + height % 2), fps=fps, codec="libx264", quality=5,
-                                             macro_block_size=2, output_params=["-movflags", "+faststart"])
+        writer = imageio_ffmpeg.write_frames(
+            str(path),
+            (width + width % 2, height + height % 2),
+            fps=fps,
+            codec="libx264",
+            quality=5,
+            macro_block_size=2,
+            output_params=["-movflags", "+faststart"],
+        )
         writer.send(None)
         for frame in frames:
             writer.send(np.ascontiguousarray(np.pad(frame, pad, mode="edge")))

@@ -24,8 +24,9 @@ class KVCache:
         positions: int64 (slots, context), the absolute position of each entry, -1 where there is none.
     """
 
-    def __init__(self, slots: int, heads: int, context: int, key_size: int, device: torch.device | str = "cpu",
-                 dtype: torch.dtype = torch.float32):
+    def __init__(
+        self, slots: int, heads: int, context: int, key_size: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ):
         self.context = context
         self.keys = torch.zeros(slots, heads, context, key_size, device=device, dtype=dtype)
         self.values = torch.zeros_like(self.keys)
@@ -44,8 +45,11 @@ class KVCache:
         new = keys.shape[2]
         together = (self.keys, self.values, self.positions)
         if new > 1:
-            together = (torch.cat([self.keys, keys.to(self.keys.dtype)], 2), torch.cat([self.values, values.to(self.values.dtype)], 2),
-                        torch.cat([self.positions, positions], 1))
+            together = (
+                torch.cat([self.keys, keys.to(self.keys.dtype)], 2),
+                torch.cat([self.values, values.to(self.values.dtype)], 2),
+                torch.cat([self.positions, positions], 1),
+            )
         # Of a chunk longer than the ring only the last entries stay.
         valid = positions >= 0
         if new > self.context:
@@ -94,7 +98,7 @@ class RelativeAttention(nn.Module):
         return self.relative(sinusoids(torch.arange(count, device=device), self.width)).unflatten(-1, (self.heads, -1)).transpose(0, 1)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor, position: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, L, width), mask bool (B, 1, L, L), to (B, L, width). A segment's positions are neighbours, so the distance is that in the row."""
+        """(B, L, width), mask bool (B, 1, L, L), to (B, L, width). Distances are counted along the row."""
         length = x.shape[1]
         q, k, v = (_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
         far_first = self._distance_keys(length, x.device).flip(1).to(q.dtype)

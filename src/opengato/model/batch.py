@@ -82,8 +82,20 @@ def collate(sequences: Sequences[Sequence]) -> Batch:
         return torch.from_numpy(np.ascontiguousarray(array, np.int64))
 
     return Batch(
-        tensor(segments), tensor(np.stack([s.index for s in sequences])),
-        tensor(pairs // (LOCAL_POSITIONS + 1)), tensor(pairs % (LOCAL_POSITIONS + 1)), tensor(members), tensor(starts),
-        torch.from_numpy(join("patches")), tensor(join("patch_rows")), tensor(join("patch_columns")), tensor(local[image]), tensor(flat[image]),
-        tensor(flat[target] - 1), tensor(tokens[target]), tensor(kinds[target]), tensor(domains[target]),
-        timesteps=sum(s.timesteps for s in sequences))
+        tensor(segments),
+        tensor(np.stack([s.index for s in sequences])),
+        tensor(pairs // (LOCAL_POSITIONS + 1)),
+        tensor(pairs % (LOCAL_POSITIONS + 1)),
+        tensor(members),
+        tensor(starts),
+        torch.from_numpy(join("patches")),
+        tensor(join("patch_rows")),
+        tensor(join("patch_columns")),
+        tensor(local[image]),
+        tensor(flat[image]),
+        tensor(flat[target] - 1),
+        tensor(tokens[target]),
+        tensor(kinds[target]),
+        tensor(domains[target]),
+        timesteps=sum(s.timesteps for s in sequences),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from opengato.model.attention import KVCache
 
 
 class GEGLU(nn.Module):
-    """One input projection of the stated feed-forward size, whose first half is gated by the GELU of the second (gato.md, parameter counts)."""
+    """One input projection of the stated feed-forward size; its first half is gated by the GELU of its second."""
 
     def __init__(self, width: int, hidden: int):
         super().__init__()
@@ -32,8 +33,17 @@ class Block(nn.Module):
         dropout: on both branches' outputs.
     """
 
-    def __init__(self, attention: nn.Module, mlp: nn.Module, norm: Callable[[int], nn.Module], width: int, stochastic_depth: float = 0.0,
-                 dropout: float = 0.0):
+    attention: Any
+
+    def __init__(
+        self,
+        attention: nn.Module,
+        mlp: nn.Module,
+        norm: Callable[[int], nn.Module],
+        width: int,
+        stochastic_depth: float = 0.0,
+        dropout: float = 0.0,
+    ):
         super().__init__()
         self.attention, self.mlp = attention, mlp
         self.attention_norm, self.mlp_norm = norm(width), norm(width)

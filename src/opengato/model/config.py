@@ -39,8 +39,10 @@ class ModelConfig:
         if self.family not in ("gato", "swift"):
             raise OpenGatoError(f"family {self.family!r} is unknown: use 'gato' or 'swift'")
         if (self.family == "swift") != (self.patches_per_position > 0 and self.set_width > 0):
-            raise OpenGatoError(f"patches_per_position {self.patches_per_position} and set_width {self.set_width} do not fit family "
-                                f"{self.family!r}: both above 0 for swift, both 0 for gato")
+            raise OpenGatoError(
+                f"patches_per_position {self.patches_per_position} and set_width {self.set_width} do not fit family "
+                f"{self.family!r}: both above 0 for swift, both 0 for gato"
+            )
 
     @property
     def fold(self) -> Fold:
@@ -57,8 +59,9 @@ def _gato(blocks: int, heads: int, width: int, feed_forward: int, key_size: int)
 
 def _swift(blocks: int, heads: int, width: int, context: int) -> ModelConfig:
     # Eight patches a position: a 64×64 image is two positions, an 80×64 Atari frame three.
-    return ModelConfig("swift", blocks, heads, width, 4 * width, width // heads, context=context,
-                       set_width=max(256, width), patches_per_position=8)
+    return ModelConfig(
+        "swift", blocks, heads, width, 4 * width, width // heads, context=context, set_width=max(256, width), patches_per_position=8
+    )
 
 
 PRESETS: dict[str, ModelConfig] = {

@@ -13,7 +13,6 @@ from opengato.model.config import ModelConfig
 from opengato.model.patches import PatchMLP, PatchResNet
 from opengato.tokens.vocabulary import BIN_START, BINS, LOCAL_POSITIONS, PATCH_POSITIONS, VOCABULARY_SIZE
 
-
 TABLE_STD = 0.02
 
 
@@ -31,7 +30,7 @@ def token_table(width: int, smooth_bins: bool) -> nn.Embedding:
             frequency = torch.exp(torch.linspace(math.log(0.5), math.log(80.0), width))
             phase = torch.rand(width) * 2 * math.pi
             features = torch.cos(centre[:, None] * frequency * math.pi / 2 + phase)
-            table.weight[BIN_START:BIN_START + BINS] = features * (TABLE_STD * math.sqrt(2))
+            table.weight[BIN_START : BIN_START + BINS] = features * (TABLE_STD * math.sqrt(2))
     return table
 
 

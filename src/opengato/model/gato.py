@@ -28,9 +28,16 @@ class Gato(nn.Module):
         attention = RelativeAttention if config.family == "gato" else RotaryAttention
         norm = nn.LayerNorm if config.family == "gato" else nn.RMSNorm
         self.blocks = nn.ModuleList(
-            Block(attention(config.width, config.heads, config.key_size), GEGLU(config.width, config.feed_forward),
-                  norm, config.width, stochastic_depth=config.stochastic_depth, dropout=config.dropout)
-            for _ in range(config.blocks))
+            Block(
+                attention(config.width, config.heads, config.key_size),
+                GEGLU(config.width, config.feed_forward),
+                norm,
+                config.width,
+                stochastic_depth=config.stochastic_depth,
+                dropout=config.dropout,
+            )
+            for _ in range(config.blocks)
+        )
         self.norm = norm(config.width)
 
     def parameter_count(self, embeddings: bool = True) -> int:
@@ -81,5 +88,6 @@ class Gato(nn.Module):
         x = self.embedding(batch).float()
         positions = torch.where(batch.segments >= 0, batch.index, -1)
         for block, cache in zip(self.blocks, caches):
+            assert isinstance(block, Block)
             x = block.forward_cached(x, cache, positions)
         return self.norm(x)

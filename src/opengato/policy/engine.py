@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence as Sequences
+from collections.abc import Callable
+from collections.abc import Sequence as Sequences
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from opengato.episode import map_leaves
 from opengato.errors import OpenGatoError
 from opengato.mixture import Sequence
 from opengato.model.batch import collate
@@ -27,7 +29,6 @@ from opengato.tokens.vocabulary import (
     LOCAL_ACTION,
     TARGET_RANGES,
 )
-from opengato.episode import map_leaves
 
 
 @dataclass
@@ -48,8 +49,16 @@ class Engine:
         temperature: of control actions, 0 is greedy; text has its own, 0.9 in the paper.
     """
 
-    def __init__(self, model: Gato, tokenizer: TextTokenizer, slots: int, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0,
-                 max_text: int = 64):
+    def __init__(
+        self,
+        model: Gato,
+        tokenizer: TextTokenizer,
+        slots: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        max_text: int = 64,
+    ):
         self.model, self.tokenizer = model.eval(), tokenizer
         self.device = next(model.parameters()).device
         self.caches = model.make_caches(slots, self.device)
@@ -159,15 +168,44 @@ class Engine:
 
     def _single(self, slot: int, token: int, kind: int) -> Sequence:
         one = np.array([0])
-        return self._sequence(self._slot(slot), np.array([token]), np.array([kind], np.uint8), np.array([LOCAL_ACTION]), one, 1,
-                              np.zeros((0, 16, 16, 3), np.uint8), np.zeros((0, 2), np.int64))
+        return self._sequence(
+            self._slot(slot),
+            np.array([token]),
+            np.array([kind], np.uint8),
+            np.array([LOCAL_ACTION]),
+            one,
+            1,
+            np.zeros((0, 16, 16, 3), np.uint8),
+            np.zeros((0, 2), np.int64),
+        )
 
-    def _sequence(self, state: Slot, tokens: np.ndarray, kinds: np.ndarray, local: np.ndarray, positions: np.ndarray, length: int,
-                  patches: np.ndarray, places: np.ndarray) -> Sequence:
+    def _sequence(
+        self,
+        state: Slot,
+        tokens: np.ndarray,
+        kinds: np.ndarray,
+        local: np.ndarray,
+        positions: np.ndarray,
+        length: int,
+        patches: np.ndarray,
+        places: np.ndarray,
+    ) -> Sequence:
         index = np.arange(state.position, state.position + length)
         state.position += length
-        return Sequence(tokens, kinds, local.astype(np.int64), positions, np.zeros(len(tokens), bool), np.zeros(length, np.int64), index,
-                        patches, places[:, 0], places[:, 1], 0, 1)
+        return Sequence(
+            tokens,
+            kinds,
+            local.astype(np.int64),
+            positions,
+            np.zeros(len(tokens), bool),
+            np.zeros(length, np.int64),
+            index,
+            patches,
+            places[:, 0],
+            places[:, 1],
+            0,
+            1,
+        )
 
     def _forward(self, inputs: dict[int, Sequence]) -> torch.Tensor:
         """The hidden state of every slot's last new position, (slots, width); rows of slots without input are meaningless."""
@@ -175,11 +213,37 @@ class Engine:
         rows, last = [], np.zeros(len(self.slots), np.int64)
         nothing = np.zeros(0, np.int64)
         for slot in range(len(self.slots)):
-            s = inputs.get(slot) or Sequence(nothing, np.zeros(0, np.uint8), nothing, nothing, np.zeros(0, bool), nothing, nothing,
-                                             np.zeros((0, 16, 16, 3), np.uint8), nothing, nothing, 0, 0)
+            s = inputs.get(slot) or Sequence(
+                nothing,
+                np.zeros(0, np.uint8),
+                nothing,
+                nothing,
+                np.zeros(0, bool),
+                nothing,
+                nothing,
+                np.zeros((0, 16, 16, 3), np.uint8),
+                nothing,
+                nothing,
+                0,
+                0,
+            )
             pad = length - len(s.segments)
             last[slot] = max(len(s.segments) - 1, 0)
-            rows.append(Sequence(s.tokens, s.kinds, s.local, s.positions, s.predicted, np.pad(s.segments, (0, pad), constant_values=-1),
-                                 np.pad(s.index, (0, pad)), s.patches, s.patch_rows, s.patch_columns, 0, 1))
+            rows.append(
+                Sequence(
+                    s.tokens,
+                    s.kinds,
+                    s.local,
+                    s.positions,
+                    s.predicted,
+                    np.pad(s.segments, (0, pad), constant_values=-1),
+                    np.pad(s.index, (0, pad)),
+                    s.patches,
+                    s.patch_rows,
+                    s.patch_columns,
+                    0,
+                    1,
+                )
+            )
         hidden = self.model.step(collate(rows).to(self.device), self.caches)
         return hidden[torch.arange(len(rows), device=hidden.device), torch.from_numpy(last).to(hidden.device)]

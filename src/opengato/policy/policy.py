@@ -27,15 +27,22 @@ class Policy:
 
     def __init__(self, checkpoint: Checkpoint, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0, max_text: int = 64):
         self.checkpoint = checkpoint
-        self.engine = Engine(checkpoint.model, checkpoint.tokenizer, slots=1, temperature=temperature, top_p=top_p, seed=seed, max_text=max_text)
+        self.engine = Engine(
+            checkpoint.model, checkpoint.tokenizer, slots=1, temperature=temperature, top_p=top_p, seed=seed, max_text=max_text
+        )
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: torch.device | str = "cpu", **settings: Any) -> Policy:
         """Load a checkpoint folder; `settings` are those of the constructor."""
         return cls(Checkpoint.load(folder, device), **settings)
 
-    def reset(self, task: str, prompt: Episode | None = None, observation_space: spaces.Space | None = None,
-              action_space: spaces.Space | None = None) -> None:
+    def reset(
+        self,
+        task: str,
+        prompt: Episode | None = None,
+        observation_space: spaces.Space | None = None,
+        action_space: spaces.Space | None = None,
+    ) -> None:
         """Start an episode of a task.
 
         Args:

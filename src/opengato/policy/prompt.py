@@ -22,5 +22,11 @@ def first_timesteps(encoded: Encoded, count: int) -> Encoded:
     """The first `count` timesteps."""
     end = int(encoded.offsets[min(count, len(encoded))])
     patches = int((encoded.kinds[:end] == IMAGE).sum())
-    return Encoded(encoded.tokens[:end], encoded.kinds[:end], encoded.local[:end], encoded.offsets[:count + 1], encoded.patches[:patches],
-                   encoded.boxes[:patches])
+    return Encoded(
+        encoded.tokens[:end],
+        encoded.kinds[:end],
+        encoded.local[:end],
+        encoded.offsets[: count + 1],
+        encoded.patches[:patches],
+        encoded.boxes[:patches],
+    )

@@ -79,7 +79,9 @@ def encode_timesteps(layout: Layout, tokenizer: TextTokenizer, observations: Any
             elif field.kind == IMAGE:
                 frames = np.asarray(values)
                 if frames.shape[1:] != field.space.shape or frames.dtype != np.uint8:
-                    raise OpenGatoError(f"field {field.path or '(root)'} is {frames.dtype} {frames.shape[1:]} where its space is {field.space}")
+                    raise OpenGatoError(
+                        f"field {field.path or '(root)'} is {frames.dtype} {frames.shape[1:]} where its space is {field.space}"
+                    )
                 patches.append(image.to_patches(frames))
                 boxes.append(np.broadcast_to(image.patch_boxes(*frames.shape[1:3]), (length, field.count, 4)))
                 parts.append((np.full(length * field.count, PATCH, np.int32), np.full(length, field.count), IMAGE))
@@ -135,7 +137,7 @@ def decode(layout: Layout, encoded: Encoded, tokenizer: TextTokenizer) -> tuple[
         for field in side:
             if field.count is None:
                 ends = [int(a) + _text_length(encoded.tokens[a:], tokenizer) for a in at]
-                values[field.path] = [tokenizer.decode(encoded.tokens[a:e - 1]) for a, e in zip(at, ends)]
+                values[field.path] = [tokenizer.decode(encoded.tokens[a : e - 1]) for a, e in zip(at, ends)]
                 at = np.array(ends, np.int64)
                 continue
             where = at[:, None] + np.arange(field.count)

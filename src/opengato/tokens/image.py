@@ -37,6 +37,7 @@ def patch_boxes(height: int, width: int) -> np.ndarray:
     uint8 (rows·columns, 4): row start, row stop, column start, column stop; stop is exclusive and greater than start.
     The paper's example: in an image 80 wide and 64 high, the patch in row 1, column 2 covers rows [32, 64), columns [51, 77).
     """
+
     def intervals(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         edges = np.minimum(np.arange(count + 1) * PATCH_SIZE / size, 1.0) * PATCH_POSITIONS
         edges = np.round(edges).astype(np.int64)

@@ -81,9 +81,15 @@ def _fields(space: spaces.Space, is_action: bool, path: str = "") -> list[Field]
         to_json(space)  # raises for spaces without a layout
         raise AssertionError("unreachable")
     if sizes.size and sizes.max() > DISCRETE_SIZE:
-        raise OpenGatoError(f"{here} takes {int(sizes.max())} different values, more than the {DISCRETE_SIZE} discrete ids: "
-                            "declare it as a float Box or split it into digits")
-    return [Field(path, space, ACTION_DISCRETE if is_action else DISCRETE, len(sizes), np.asarray(starts, np.int64), np.asarray(sizes, np.int64))]
+        raise OpenGatoError(
+            f"{here} takes {int(sizes.max())} different values, more than the {DISCRETE_SIZE} discrete ids: "
+            "declare it as a float Box or split it into digits"
+        )
+    return [
+        Field(
+            path, space, ACTION_DISCRETE if is_action else DISCRETE, len(sizes), np.asarray(starts, np.int64), np.asarray(sizes, np.int64)
+        )
+    ]
 
 
 def get_path(nested: Any, path: str) -> Any:

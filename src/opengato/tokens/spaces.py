@@ -24,8 +24,7 @@ def _bound(values: np.ndarray) -> Any:
 def to_json(space: spaces.Space) -> dict[str, Any]:
     """A JSON description of a Box, Discrete, MultiDiscrete, MultiBinary, Text, Dict or Tuple space."""
     if isinstance(space, spaces.Box):
-        return {"type": "Box", "shape": list(space.shape), "dtype": str(space.dtype),
-                "low": _bound(space.low), "high": _bound(space.high)}
+        return {"type": "Box", "shape": list(space.shape), "dtype": str(space.dtype), "low": _bound(space.low), "high": _bound(space.high)}
     if isinstance(space, spaces.Discrete):
         return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
     if isinstance(space, spaces.MultiDiscrete):
@@ -38,8 +37,9 @@ def to_json(space: spaces.Space) -> dict[str, Any]:
         return {"type": "Dict", "spaces": {key: to_json(sub) for key, sub in sorted(space.spaces.items())}}
     if isinstance(space, spaces.Tuple):
         return {"type": "Tuple", "spaces": [to_json(sub) for sub in space.spaces]}
-    raise OpenGatoError(f"space {type(space).__name__} has no token layout: use Box, Discrete, MultiDiscrete, MultiBinary, Text, "
-                        "Dict or Tuple")
+    raise OpenGatoError(
+        f"space {type(space).__name__} has no token layout: use Box, Discrete, MultiDiscrete, MultiBinary, Text, Dict or Tuple"
+    )
 
 
 def from_json(data: dict[str, Any]) -> spaces.Space:
@@ -77,8 +77,9 @@ def differences(known: dict[str, Any], given: dict[str, Any], path: str = "") ->
     if known["type"] == "Tuple":
         if len(known["spaces"]) != len(given["spaces"]):
             return [f"{here} has {len(given['spaces'])} entries where the checkpoint has {len(known['spaces'])}"]
-        return [line for i, (a, b) in enumerate(zip(known["spaces"], given["spaces"]))
-                for line in differences(a, b, f"{path}.{i}".lstrip("."))]
+        return [
+            line for i, (a, b) in enumerate(zip(known["spaces"], given["spaces"])) for line in differences(a, b, f"{path}.{i}".lstrip("."))
+        ]
     if known["type"] == "Text":
         return []
     return [f"{here} has {key} {given[key]} where the checkpoint has {known[key]}" for key in known if known[key] != given[key]]

@@ -54,7 +54,9 @@ class TextTokenizer:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise OpenGatoError(f"the text has a lone surrogate {text[error.start]!r} at character {error.start}: it is not valid Unicode") from None
+            raise OpenGatoError(
+                f"the text has a lone surrogate {text[error.start]!r} at character {error.start}: it is not valid Unicode"
+            ) from None
         ids: list[int] = []
         for i, run in enumerate(text.split(_SPACE)):
             if i:

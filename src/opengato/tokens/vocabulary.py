@@ -1,8 +1,8 @@
 """The ids of the vocabulary and the kinds of tokens (paper, section 2.1 and appendix B).
 
-    [0, 32000)       text pieces; discrete values share the ids [0, 1024)
-    [32000, 33024)   the 1,024 bins of continuous values
-    33024            the separator '|' between a timestep's observation and its action
+[0, 32000)       text pieces; discrete values share the ids [0, 1024)
+[32000, 33024)   the 1,024 bins of continuous values
+33024            the separator '|' between a timestep's observation and its action
 """
 
 TEXT_SIZE = 32_000

@@ -14,8 +14,9 @@ class Display:
     """A context manager; `update` takes a row of the log."""
 
     def __init__(self, steps: int, done: int, show: bool = True):
-        self.progress = Progress(TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
-                                 TimeRemainingColumn())
+        self.progress = Progress(
+            TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
+        )
         self.bar = self.progress.add_task("training", total=steps, completed=done)
         self.live = Live(self.progress, refresh_per_second=2, transient=False) if show else None
 

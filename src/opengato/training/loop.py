@@ -48,7 +48,7 @@ class TrainConfig:
 
 
 def pick_device(name: str) -> torch.device:
-    """"auto" is CUDA where there is a GPU, else the CPU."""
+    """ "auto" is CUDA where there is a GPU, else the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
@@ -104,8 +104,10 @@ class Trainer:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.optimiser.clip)
         if not torch.isfinite(norm):
-            raise OpenGatoError(f"the gradient is {norm.item()} at step {self.step} (sequences {self.step * config.batch} on): the last good "
-                                f"state is {self.state_path}; lower --optimiser.learning-rate")
+            raise OpenGatoError(
+                f"the gradient is {norm.item()} at step {self.step} (sequences {self.step * config.batch} on): the last good "
+                f"state is {self.state_path}; lower --optimiser.learning-rate"
+            )
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
@@ -124,8 +126,11 @@ class Trainer:
         saved = logged = time.monotonic()
         sums, counts = torch.zeros(len(names)), torch.zeros(len(names))
         timesteps = tokens = 0
-        with (SummaryWriter(str(self.folder), purge_step=self.step) as board, open(self.log_path, "a", buffering=1) as log,
-              Display(config.steps, self.step, show) as display):
+        with (
+            SummaryWriter(str(self.folder), purge_step=self.step) as board,
+            open(self.log_path, "a", buffering=1) as log,
+            Display(config.steps, self.step, show) as display,
+        ):
             for batch in prefetch(self.batch, self.step, config.steps):
                 out = self.train_step(batch)
                 sums, counts = sums + out["sums"], counts + out["counts"]
@@ -135,8 +140,11 @@ class Trainer:
                     now = time.monotonic()
                     row: dict[str, Any] = {"step": self.step, "loss": out["loss"], "norm": out["norm"]}
                     row.update({f"loss/{n}": (sums[i] / counts[i]).item() for i, n in enumerate(names) if counts[i]})
-                    row.update(timesteps_per_s=timesteps / (now - logged), tokens_per_s=tokens / (now - logged),
-                               learning_rate=self.optimisers[0].param_groups[0]["lr"])
+                    row.update(
+                        timesteps_per_s=timesteps / (now - logged),
+                        tokens_per_s=tokens / (now - logged),
+                        learning_rate=self.optimisers[0].param_groups[0]["lr"],
+                    )
                     log.write(json.dumps(row) + "\n")
                     for key, value in row.items():
                         if key != "step":

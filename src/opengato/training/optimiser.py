@@ -40,7 +40,9 @@ class OptimiserConfig:
 
 
 PAPER = OptimiserConfig()
-SWIFT = OptimiserConfig(kind="muon", learning_rate=3e-3, table_learning_rate=3e-3, weight_decay=0.05, warmup=50, final=0.02, schedule="linear")
+SWIFT = OptimiserConfig(
+    kind="muon", learning_rate=3e-3, table_learning_rate=3e-3, weight_decay=0.05, warmup=50, final=0.02, schedule="linear"
+)
 
 
 def rate_factor(config: OptimiserConfig, step: int, steps: int) -> float:
@@ -67,14 +69,17 @@ def make_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.opt
     if config.kind == "adamw":
         groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
         optimisers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon, fused=True)]
+            torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon, fused=True)
+        ]
     elif config.kind == "muon":
         flat = [p for p in matrices if p.ndim == 2]
         rest += [p for p in matrices if p.ndim > 2]
         optimisers = [
-            torch.optim.Muon(flat, lr=config.learning_rate, weight_decay=config.weight_decay, momentum=0.95,
-                             adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(rest, lr=config.table_learning_rate, betas=betas, eps=config.epsilon, weight_decay=0.0, fused=True)]
+            torch.optim.Muon(
+                flat, lr=config.learning_rate, weight_decay=config.weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+            ),
+            torch.optim.AdamW(rest, lr=config.table_learning_rate, betas=betas, eps=config.epsilon, weight_decay=0.0, fused=True),
+        ]
     else:
         raise OpenGatoError(f"optimiser {config.kind!r} is unknown: use 'adamw' or 'muon'")
     for optimiser in optimisers:

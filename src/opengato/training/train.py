@@ -16,6 +16,7 @@ from opengato.mixture import Mixture
 from opengato.model.config import ModelConfig, preset
 from opengato.model.gato import Gato
 from opengato.policy.prompt import first_timesteps
+from opengato.tokens.encode import Encoded
 from opengato.tokens.text import TextTokenizer
 from opengato.training.loop import TrainConfig, Trainer
 from opengato.training.optimiser import PAPER, SWIFT
@@ -43,7 +44,7 @@ def expert_returns(datasets: list[TokenDataset]) -> dict[str, float]:
     return out
 
 
-def best_prompts(datasets: list[TokenDataset], positions: int, config: ModelConfig) -> dict[str, object]:
+def best_prompts(datasets: list[TokenDataset], positions: int, config: ModelConfig) -> dict[str, Encoded]:
     """For every task with returns, the beginning of its best demonstration, at most `positions` long."""
     prompts = {}
     for data in datasets:
@@ -62,14 +63,31 @@ def best_prompts(datasets: list[TokenDataset], positions: int, config: ModelConf
 def save_checkpoint(trainer: Trainer, datasets: list[TokenDataset], tokenizer: TextTokenizer, folder: Path) -> Checkpoint:
     """The trained model with everything it needs, as a checkpoint folder."""
     config = trainer.model.config
-    checkpoint = Checkpoint(trainer.model, tokenizer, {d.task: d.layout for d in datasets},
-                            best_prompts(datasets, config.context, config), {"steps": trainer.step, "seed": trainer.config.seed})  # type: ignore[arg-type]
+    checkpoint = Checkpoint(
+        trainer.model,
+        tokenizer,
+        {d.task: d.layout for d in datasets},
+        best_prompts(datasets, config.context, config),
+        {"steps": trainer.step, "seed": trainer.config.seed},
+    )  # type: ignore[arg-type]
     checkpoint.save(folder)
     return checkpoint
 
 
-def train(preset_name: str, data: list[str], out: Path, *, steps: int, batch: int, seed: int = 0, learning_rate: float | None = None,
-          prompt_share: float = 0.25, return_threshold: float = 0.8, device: str = "auto", root: Path | None = None) -> Checkpoint:
+def train(
+    preset_name: str,
+    data: list[str],
+    out: Path,
+    *,
+    steps: int,
+    batch: int,
+    seed: int = 0,
+    learning_rate: float | None = None,
+    prompt_share: float = 0.25,
+    return_threshold: float = 0.8,
+    device: str = "auto",
+    root: Path | None = None,
+) -> Checkpoint:
     """Train from scratch, or go on with the run in `out`; domains weigh the same."""
     config = preset(preset_name)
     tokenizer = TextTokenizer.load()
@@ -79,7 +97,9 @@ def train(preset_name: str, data: list[str], out: Path, *, steps: int, batch: in
     optimiser = PAPER if config.family == "gato" else SWIFT
     if learning_rate is not None:
         optimiser = replace(optimiser, learning_rate=learning_rate)
-    trainer = Trainer(make_model(config, seed), mixture, TrainConfig(steps=steps, batch=batch, seed=seed, device=device, optimiser=optimiser), out)
+    trainer = Trainer(
+        make_model(config, seed), mixture, TrainConfig(steps=steps, batch=batch, seed=seed, device=device, optimiser=optimiser), out
+    )
     trainer.run()
     checkpoint = save_checkpoint(trainer, datasets, tokenizer, out / "checkpoint")
     print(f"{out / 'checkpoint'}: {trainer.step} steps")

@@ -1,0 +1,211 @@
+"""The whole road in one command: experts, episodes, tokens, one network, rollouts, scores, report."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from opengato.collect import collect, dataset_id
+from opengato.datasets.captions import load_emoji
+from opengato.domains import get_task
+from opengato.errors import OpenGatoError
+from opengato.presets import DEMO_DATA, DEMO_EVALUATION_EPISODES, DEMO_MODEL, DEMO_TASKS, DEMO_WEIGHTS
+
+_REPORT_SECONDS = 25.0
+_COLLECT_SHARE, _EVALUATE_SHARE = 0.28, 0.17  # of the whole time; training has the rest
+
+
+def demo(minutes: float, out: Path, seed: int = 0) -> dict[str, Any]:
+    """Collect, train, evaluate and report within `minutes` on two cores; finished stages in `out` are kept.
+
+    Returns what is written to scores.json.
+    """
+    from opengato.checkpoint import Checkpoint
+    from opengato.evaluation.score import summarise
+
+    started = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    tasks = [get_task(d.task) for d in DEMO_TASKS]
+    for task in tasks:
+        if not task.available:
+            raise OpenGatoError(f'the demo needs {task.requires!r}, which is not installed: pip install "opengato[demo]"')
+    seconds = _Clock(out / "seconds.json")
+    total = minutes * 60
+    with seconds("collect"):
+        _collect(out, total * _COLLECT_SHARE, minutes / 15, seed)
+    left = total - (time.monotonic() - started) - total * _EVALUATE_SHARE - _REPORT_SECONDS
+    with seconds("train"):
+        _train(out, max(left, 30.0), seed)
+    checkpoint = Checkpoint.load(out / "checkpoint")
+    with seconds("evaluate"):
+        scores = _evaluate(checkpoint, out)
+    with seconds("report"):
+        summary = {**summarise(scores), "seconds": {**seconds.spent}, "minutes": minutes, "seed": seed, "model": DEMO_MODEL}
+        _write(out / "scores.json", json.dumps(summary, indent=1))
+        _report(checkpoint, out, scores, minutes, seconds.spent)
+    print(
+        f"\nmean score {summary['mean_score']:.1f}% of the expert over {len(scores)} control tasks, "
+        f"{(time.monotonic() - started) / 60:.1f} minutes\n{out / 'report.html'}"
+    )
+    return summary
+
+
+class _Clock:
+    """Adds up the seconds of every stage over interrupted runs."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.spent: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+
+    def __call__(self, stage: str) -> _Clock:
+        self.stage, self.started = stage, time.monotonic()
+        return self
+
+    def __enter__(self) -> None:
+        print(f"── {self.stage}")
+
+    def __exit__(self, *exception: Any) -> None:
+        self.spent[self.stage] = round(self.spent.get(self.stage, 0.0) + time.monotonic() - self.started, 1)
+        _write(self.path, json.dumps(self.spent))
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def _collect(out: Path, seconds: float, scale: float, seed: int) -> None:
+    done = out / "data" / "collected.json"
+    if done.is_file():
+        return
+    # The tasks' own allowances are for two cores and 15 minutes; a slower machine or a shorter demo gets its share of them.
+    cores = os.cpu_count() or 1
+    allowance = min(1.0, seconds * cores / (scale * sum(d.seconds for d in DEMO_TASKS)))
+    collect(
+        [get_task(d.task) for d in DEMO_TASKS],
+        {d.task: max(4, round(d.episodes * scale)) for d in DEMO_TASKS},
+        out / "data",
+        seed=seed,
+        noise={d.task: d.noise for d in DEMO_TASKS},
+        time_budget_s={d.task: d.seconds * scale * allowance for d in DEMO_TASKS},
+    )
+    _write(done, json.dumps({"scale": scale}))
+
+
+def _train(out: Path, seconds: float, seed: int) -> None:
+    from opengato.datasets.open import open_dataset
+    from opengato.mixture import Mixture
+    from opengato.model.config import preset
+    from opengato.tokens.text import TextTokenizer
+    from opengato.training.loop import TrainConfig, Trainer
+    from opengato.training.optimiser import SWIFT
+    from opengato.training.train import expert_returns, make_model, save_checkpoint
+
+    started = time.monotonic()
+    tokenizer = TextTokenizer.load()
+    names = [dataset_id(get_task(d.task)) for d in DEMO_TASKS]
+    datasets = [open_dataset(name, tokenizer, out / "data", out / "cache") for name in [*names, *DEMO_DATA]]
+    config = preset(DEMO_MODEL)
+    mixture = Mixture(
+        datasets, DEMO_WEIGHTS, config.context, config.fold, seed, return_threshold=0.8, expert_returns=expert_returns(datasets)
+    )
+    plan_path = out / "train" / "plan.json"
+    training = TrainConfig(batch=16, seed=seed, optimiser=SWIFT)
+    if not plan_path.is_file():  # the number of steps is fixed once, by this machine's own speed
+        probe = Trainer(make_model(config, seed), mixture, replace(training, steps=1000), out / "train" / "probe")
+        times = []
+        for k in range(14):
+            begun = time.monotonic()
+            probe.train_step(probe.batch(k))
+            times.append(time.monotonic() - begun)
+        steps = int((seconds - (time.monotonic() - started)) / float(np.mean(times[4:])))
+        _write(plan_path, json.dumps({"steps": max(steps, 20), "step_seconds": float(np.mean(times[4:]))}))
+    trainer = Trainer(make_model(config, seed), mixture, replace(training, steps=json.loads(plan_path.read_text())["steps"]), out / "train")
+    if trainer.step < trainer.config.steps:
+        trainer.run()
+    if not (out / "checkpoint" / "config.json").is_file():
+        trainer.model.eval()
+        save_checkpoint(trainer, datasets, tokenizer, out / "checkpoint")
+
+
+def _evaluate(checkpoint: Any, out: Path) -> list[Any]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from opengato.evaluation.rollout import rollout
+    from opengato.evaluation.score import TaskScore, task_score
+    from opengato.evaluation.video import encode_mp4
+
+    folder = out / "evaluation"
+    folder.mkdir(exist_ok=True)
+    scores = []
+    with Progress(TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
+        line = bar.add_task("evaluating", total=len(DEMO_TASKS))
+        for entry in DEMO_TASKS:
+            task, path = get_task(entry.task), folder / f"{entry.task.replace('/', '--')}.json"
+            bar.update(line, description=task.id)
+            if not path.is_file():
+                try:
+                    done = rollout(checkpoint, task, DEMO_EVALUATION_EPISODES, record=1)
+                except OpenGatoError as error:
+                    if "render" not in str(error):
+                        raise
+                    print(f"{task.id}: no video, {error}")
+                    done = rollout(checkpoint, task, DEMO_EVALUATION_EPISODES)
+                if done[0].frames:
+                    frames = done[0].frames[:600]
+                    path.with_suffix(".mp4").write_bytes(encode_mp4(frames[:: max(1, len(frames) // 200)], 20))
+                reference = task.reference
+                score = task_score(task.id, [r.episode_return for r in done], reference.random, reference.expert, [r.success for r in done])
+                _write(path, json.dumps(score.to_json()))
+            scores.append(TaskScore.from_json(entry.task, json.loads(path.read_text())))
+            bar.advance(line)
+    return scores
+
+
+def _png(image: np.ndarray) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _report(checkpoint: Any, out: Path, scores: list[Any], minutes: float, seconds: dict[str, float]) -> None:
+    from opengato.evaluation.report import write_report
+    from opengato.policy.language import caption, continue_text
+    from opengato.policy.policy import Policy
+
+    greedy, sampling = Policy(checkpoint), Policy(checkpoint, temperature=0.7, top_p=0.9)
+    pictures = [*list(load_emoji("train"))[::160][:10], *list(load_emoji("test"))[:6]]
+    captions = [
+        {
+            "png": _png(e.observations["image"][0]),
+            "said": caption(greedy, e.observations["image"][0]),
+            "truth": e.actions[0] + ("" if i < 10 else " (held out)"),
+        }
+        for i, e in enumerate(pictures)
+    ]
+    texts = [{"prompt": "", "said": continue_text(sampling)} for _ in range(3)]
+    losses = [json.loads(line) for line in (out / "train" / "log.jsonl").read_text().splitlines()]
+    videos = {d.task: path.read_bytes() for d in DEMO_TASKS if (path := out / "evaluation" / f"{d.task.replace('/', '--')}.mp4").is_file()}
+    facts = {
+        "model": f"{DEMO_MODEL}, {checkpoint.model.parameter_count():,} parameters, "
+        f"{checkpoint.model.parameter_count(embeddings=False):,} outside the embeddings",
+        "command": f"opengato demo --minutes {minutes:g} --out {out.name}",
+        "steps": str(checkpoint.facts.get("steps")),
+        "timesteps a second in training": f"{np.mean([r['timesteps_per_s'] for r in losses]):,.0f}",
+        **{f"seconds to {stage}": f"{value:.0f}" for stage, value in seconds.items()},
+        "prompting": "every episode begins with the start of a demonstration of its task, as in the paper",
+        "text": "State of the Union addresses; captions: Noto Emoji and their names",
+    }
+    write_report(
+        out / "report.html", title="OpenGato demo", scores=scores, losses=losses, videos=videos, captions=captions, texts=texts, facts=facts
+    )
