@@ -35,7 +35,7 @@ DEMO_TASKS = (
     DemoTask("dm-control/cartpole-balance", 12, 0.1, 60),
     DemoTask("dm-control/reacher-easy", 30, 0.1, 60),
     DemoTask("dm-control/point-mass-easy", 16, 0.1, 40),
-    DemoTask("atari/breakout", 4, 0.1, 80),
+    DemoTask("atari/pong", 4, 0.1, 120),
 )
 
 DEMO_WEIGHTS = {"babyai": 0.16, "metaworld": 0.42, "dm-control": 0.22, "atari": 0.10, "captions": 0.05, "text": 0.05}

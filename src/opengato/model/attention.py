@@ -95,7 +95,7 @@ class RelativeAttention(nn.Module):
 
     def _distance_keys(self, count: int, device: torch.device) -> torch.Tensor:
         """R of the distances 0 … count - 1: (heads, count, key_size)."""
-        return self.relative(sinusoids(torch.arange(count, device=device), self.width)).unflatten(-1, (self.heads, -1)).transpose(0, 1)
+        return self.relative(sinusoids(torch.arange(count, device=device), self.width).to(self.relative.weight.dtype)).unflatten(-1, (self.heads, -1)).transpose(0, 1)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor, position: torch.Tensor | None = None) -> torch.Tensor:
         """(B, L, width), mask bool (B, 1, L, L), to (B, L, width). Distances are counted along the row."""
@@ -137,13 +137,13 @@ class RotaryAttention(nn.Module):
         half = self.key_size // 2
         frequency = torch.exp(torch.arange(half, device=x.device) * (-math.log(10_000.0) / half))
         angle = position[:, None, :, None].float() * frequency
-        sin, cos = angle.sin(), angle.cos()
-        a, b = x.float().chunk(2, -1)
+        sin, cos = angle.sin().to(x.dtype), angle.cos().to(x.dtype)
+        a, b = x.chunk(2, -1)
         return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
     def _project(self, x: torch.Tensor, position: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         q, k, v = (_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
-        q, k = self._rotate(self.query_norm(q.float()), position), self._rotate(self.key_norm(k.float()), position)
+        q, k = self._rotate(self.query_norm(q.to(self.query_norm.weight.dtype)), position), self._rotate(self.key_norm(k.to(self.key_norm.weight.dtype)), position)
         return q.to(v.dtype), k.to(v.dtype), v
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor, position: torch.Tensor) -> torch.Tensor:

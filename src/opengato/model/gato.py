@@ -47,7 +47,7 @@ class Gato(nn.Module):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Hidden states (B, L, width) after the last norm."""
-        x = self.embedding(batch).float()  # the residual stream stays in float32 under autocast
+        x = self.embedding(batch).to(self.norm.weight.dtype)  # the residual stream stays in float32 under autocast
         mask = segment_mask(batch.segments)
         for block in self.blocks:
             x = block(x, mask=mask, position=batch.index)
@@ -85,7 +85,7 @@ class Gato(nn.Module):
 
     def step(self, batch: Batch, caches: list[KVCache]) -> torch.Tensor:
         """Hidden states (B, T, width) of T new positions a slot; `batch.index` is the absolute position, segments -1 is padding."""
-        x = self.embedding(batch).float()
+        x = self.embedding(batch).to(self.norm.weight.dtype)
         positions = torch.where(batch.segments >= 0, batch.index, -1)
         for block, cache in zip(self.blocks, caches):
             assert isinstance(block, Block)

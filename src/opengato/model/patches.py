@@ -33,7 +33,7 @@ class PatchResNet(nn.Module):
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         """uint8 (P, 16, 16, 3) to (P, width)."""
-        x = self.stem(scale_pixels(patches).permute(0, 3, 1, 2))
+        x = self.stem(scale_pixels(patches).to(self.out.weight.dtype).permute(0, 3, 1, 2))
         y = self.conv1(F.gelu(self.norm1(x)))
         x = x + self.conv2(F.gelu(self.norm2(y)))
         x = F.avg_pool2d(F.gelu(self.norm3(x)), 2)
@@ -50,4 +50,4 @@ class PatchMLP(nn.Module):
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         """uint8 (P, 16, 16, 3) to (P, width)."""
-        return self.out(F.gelu(self.into(scale_pixels(patches).flatten(1) * 4), approximate="tanh"))
+        return self.out(F.gelu(self.into((scale_pixels(patches) * 4).to(self.out.weight.dtype).flatten(1)), approximate="tanh"))

@@ -1,0 +1,134 @@
+"""Sizes, the form of the batch, losses where targets are, and acting as training saw it."""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from opengato.datasets.cache import build_cache
+from opengato.episode import Episode
+from opengato.mixture import Mixture
+from opengato.model.batch import collate
+from opengato.model.config import PRESETS, ModelConfig, preset
+from opengato.model.gato import Gato
+from opengato.tokens.spaces import text_space
+from opengato.tokens.text import TextTokenizer
+
+TOKENIZER = TextTokenizer.load()
+
+
+@pytest.mark.parametrize(("name", "millions", "tolerance"), [("gato-79m", 79, 0.025), ("gato-364m", 364, 0.01), ("gato-1.2b", 1180, 0.01)])
+def test_parameters_are_the_papers(name, millions, tolerance):
+    with torch.device("meta"):
+        count = Gato(preset(name)).parameter_count()
+    assert count == pytest.approx(millions * 1e6, rel=tolerance)
+
+
+@pytest.mark.parametrize(("name", "millions"), [("swift-nano", 1.5), ("swift-tiny", 6), ("swift-small", 25)])
+def test_swift_sizes_outside_the_embeddings(name, millions):
+    with torch.device("meta"):
+        count = Gato(preset(name)).parameter_count(embeddings=False)
+    assert count == pytest.approx(millions * 1e6, rel=0.1)
+
+
+SMALL = {
+    "gato": ModelConfig("gato", 2, 2, 32, 64, 16, context=96),
+    "swift": ModelConfig("swift", 2, 2, 32, 64, 16, context=64, set_width=32, patches_per_position=2),
+}
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    root = tmp_path_factory.mktemp("cache")
+    boxes = [Episode(rng.normal(size=(t, 3)).astype(np.float32), rng.uniform(-1, 1, (t, 2)).astype(np.float32), np.ones(t, np.float32), "arm/a")
+             for t in (9, 30)]
+    seen = spaces.Dict(image=spaces.Box(0, 255, (32, 32, 3), np.uint8), mission=text_space(), pose=spaces.Discrete(4))
+    grid = [Episode({"image": rng.integers(0, 256, (t, 32, 32, 3), np.uint8), "mission": ["go to the ball"] * t, "pose": rng.integers(0, 4, t)},
+                    rng.integers(0, 7, t), np.ones(t, np.float32), "grid/b") for t in (4, 6, 5)]
+    talk = [Episode(["hello there", "and you?"], ["hi", "I am well, thank you"], np.zeros(2, np.float32), "talk/c") for _ in range(3)]
+    long = [Episode({}, [" ".join(f"word {i}" for i in range(150))], np.zeros(1, np.float32), "text/d")]
+    return [build_cache("arm/a", spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32), boxes, TOKENIZER, "1", root),
+            build_cache("grid/b", seen, spaces.Discrete(7), grid, TOKENIZER, "1", root),
+            build_cache("talk/c", text_space(), text_space(), talk, TOKENIZER, "1", root),
+            build_cache("text/d", spaces.Dict({}), text_space(), long, TOKENIZER, "1", root)]
+
+
+def mixture(datasets, family, seed=3, **settings):
+    config = SMALL[family]
+    return Mixture(datasets, {d.domain: 1.0 for d in datasets}, config.context, config.fold, seed, **settings)
+
+
+@pytest.mark.parametrize("family", ["gato", "swift"])
+def test_the_nth_sequence_is_a_pure_function_of_seed_and_n(datasets, family):
+    a, b = mixture(datasets, family), mixture(datasets, family)
+    for n in (0, 7, 1_000_003):
+        b.sequence(n + 1)
+        for left, right in zip(vars(a.sequence(n)).values(), vars(b.sequence(n)).values(), strict=True):
+            np.testing.assert_array_equal(left, right)
+    assert not np.array_equal(a.sequence(0).tokens, a.sequence(1).tokens)
+    assert not np.array_equal(a.sequence(0).tokens, mixture(datasets, family, seed=4).sequence(0).tokens)
+
+
+@pytest.mark.parametrize("family", ["gato", "swift"])
+def test_packed_windows_do_not_see_each_other(datasets, family):
+    """The losses of a window's targets are the same whatever stands in the other windows of the row."""
+    torch.manual_seed(0)
+    model = Gato(SMALL[family]).double().eval()
+    mix = mixture(datasets, family)
+    checked = 0
+    for n in range(30):
+        sequence = mix.sequence(n)
+        first = sequence.positions < (sequence.segments == 0).sum()
+        own = (sequence.segments[np.minimum(sequence.positions - 1, len(sequence.segments) - 1)] == 0) & sequence.predicted
+        if sequence.segments.max() < 1 or not own.any():
+            continue
+        before = model.losses(collate([sequence]))[torch.from_numpy(own[sequence.predicted])]
+        changed = ~first & ~sequence.predicted & (sequence.tokens < 33024)
+        sequence.tokens = np.where(changed, 17, sequence.tokens)
+        after = model.losses(collate([sequence]))[torch.from_numpy(own[sequence.predicted])]
+        torch.testing.assert_close(before, after)
+        checked += 1
+    assert checked > 5
+
+
+@pytest.mark.parametrize("family", ["gato", "swift"])
+def test_no_observation_is_predicted_and_every_action_is(datasets, family):
+    mix = mixture(datasets, family, prompt_share=0.0)
+    for n in range(20):
+        sequence = mix.sequence(n)
+        assert (sequence.kinds[sequence.predicted] >= 6).all() and (sequence.kinds[~sequence.predicted] < 6).all()
+        if mix.domains[sequence.domain] == "arm":
+            assert sequence.predicted.sum() == 2 * sequence.timesteps
+
+
+def test_prompts_take_a_quarter_and_half_of_them_come_from_the_end(datasets):
+    mix = Mixture(datasets[:1], {"arm": 1.0}, 64, SMALL["swift"].fold, 0)
+    source = mix.sources[0][0]
+    rng = np.random.Generator(np.random.Philox(key=1))
+    draws = [mix._draw(source, rng, 40) for _ in range(4000)]
+    prompted = [d for d in draws if len(d) == 2]
+    assert len(prompted) / len(draws) == pytest.approx(0.25, abs=0.03)
+    long = [p for (p, _) in prompted if p[0] >= 9]  # of the episode that does not fit whole
+    assert np.mean([stop == 39 for _, stop in long]) == pytest.approx(0.5, abs=0.12)
+    assert all((p[0] >= 9) != (w[0] >= 9) for p, w in prompted)  # another episode of the task
+
+
+@pytest.mark.parametrize("family", ["gato", "swift"])
+def test_training_lowers_the_loss(datasets, family):
+    torch.manual_seed(0)
+    model = Gato(SMALL[family])
+    mix = mixture(datasets, family)
+    optimiser = torch.optim.AdamW(model.parameters(), 3e-3)
+    batch = collate([mix.sequence(n) for n in range(6)])
+    first = model.losses(batch).mean().item()
+    for _ in range(40):
+        loss = model.losses(batch).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert loss.item() < 0.6 * first
+
+
+def test_every_preset_is_described():
+    assert set(PRESETS) == {"gato-79m", "gato-364m", "gato-1.2b", "swift-nano", "swift-tiny", "swift-small"}
