@@ -38,7 +38,7 @@ DEMO_TASKS = (
     DemoTask("atari/pong", 4, 0.1, 120),
 )
 
-DEMO_WEIGHTS = {"babyai": 0.16, "metaworld": 0.42, "dm-control": 0.22, "atari": 0.10, "captions": 0.05, "text": 0.05}
+DEMO_WEIGHTS = {"babyai": 0.16, "metaworld": 0.44, "dm-control": 0.22, "atari": 0.12, "captions": 0.035, "text": 0.025}
 DEMO_DATA = ("text/plain", "captions/emoji")
 DEMO_MODEL = "swift-nano"
 DEMO_EVALUATION_EPISODES = 10

@@ -41,6 +41,7 @@ def naive(kind, module, x, visible, position):
                 if not visible(i, j):
                     scores.append(torch.tensor(-math.inf, dtype=x.dtype))
                 elif kind == "rotary":
+
                     def normed(vector, weight):
                         return vector / torch.sqrt((vector**2).mean() + torch.finfo(torch.float32).eps) * weight
 
@@ -50,8 +51,9 @@ def naive(kind, module, x, visible, position):
                 else:
                     distance = position[i] - position[j]
                     frequency = [10_000.0 ** (-2 * n / WIDTH) for n in range(WIDTH // 2)]
-                    encoding = torch.tensor([math.sin(distance * f) for f in frequency] + [math.cos(distance * f) for f in frequency],
-                                            dtype=x.dtype)
+                    encoding = torch.tensor(
+                        [math.sin(distance * f) for f in frequency] + [math.cos(distance * f) for f in frequency], dtype=x.dtype
+                    )
                     r = (module.relative.weight @ encoding).view(HEADS, KEY)[h]
                     # the four terms of Dai et al. 2019: content, content-position, and the two biases
                     scores.append((q[i, h] @ k[j, h] + q[i, h] @ r + module.u[h, 0] @ k[j, h] + module.v[h, 0] @ r) / math.sqrt(KEY))
@@ -83,7 +85,7 @@ def test_cached_equals_banded_recomputation_before_and_after_the_ring_wraps(kind
     got, at = [], 0
     for size in chunks:
         positions = torch.arange(at, at + size).expand(2, -1)
-        got.append(module.forward_cached(x[:, at:at + size], cache, positions))
+        got.append(module.forward_cached(x[:, at : at + size], cache, positions))
         at += size
     for slot in range(2):
         want = naive(kind, module, x[slot], lambda i, j: 0 <= i - j < context, list(range(at)))

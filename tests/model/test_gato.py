@@ -41,17 +41,28 @@ SMALL = {
 def datasets(tmp_path_factory):
     rng = np.random.default_rng(0)
     root = tmp_path_factory.mktemp("cache")
-    boxes = [Episode(rng.normal(size=(t, 3)).astype(np.float32), rng.uniform(-1, 1, (t, 2)).astype(np.float32), np.ones(t, np.float32), "arm/a")
-             for t in (9, 30)]
+    boxes = [
+        Episode(rng.normal(size=(t, 3)).astype(np.float32), rng.uniform(-1, 1, (t, 2)).astype(np.float32), np.ones(t, np.float32), "arm/a")
+        for t in (9, 30)
+    ]
     seen = spaces.Dict(image=spaces.Box(0, 255, (32, 32, 3), np.uint8), mission=text_space(), pose=spaces.Discrete(4))
-    grid = [Episode({"image": rng.integers(0, 256, (t, 32, 32, 3), np.uint8), "mission": ["go to the ball"] * t, "pose": rng.integers(0, 4, t)},
-                    rng.integers(0, 7, t), np.ones(t, np.float32), "grid/b") for t in (4, 6, 5)]
+    grid = [
+        Episode(
+            {"image": rng.integers(0, 256, (t, 32, 32, 3), np.uint8), "mission": ["go to the ball"] * t, "pose": rng.integers(0, 4, t)},
+            rng.integers(0, 7, t),
+            np.ones(t, np.float32),
+            "grid/b",
+        )
+        for t in (4, 6, 5)
+    ]
     talk = [Episode(["hello there", "and you?"], ["hi", "I am well, thank you"], np.zeros(2, np.float32), "talk/c") for _ in range(3)]
     long = [Episode({}, [" ".join(f"word {i}" for i in range(150))], np.zeros(1, np.float32), "text/d")]
-    return [build_cache("arm/a", spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32), boxes, TOKENIZER, "1", root),
-            build_cache("grid/b", seen, spaces.Discrete(7), grid, TOKENIZER, "1", root),
-            build_cache("talk/c", text_space(), text_space(), talk, TOKENIZER, "1", root),
-            build_cache("text/d", spaces.Dict({}), text_space(), long, TOKENIZER, "1", root)]
+    return [
+        build_cache("arm/a", spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32), boxes, TOKENIZER, "1", root),
+        build_cache("grid/b", seen, spaces.Discrete(7), grid, TOKENIZER, "1", root),
+        build_cache("talk/c", text_space(), text_space(), talk, TOKENIZER, "1", root),
+        build_cache("text/d", spaces.Dict({}), text_space(), long, TOKENIZER, "1", root),
+    ]
 
 
 def mixture(datasets, family, seed=3, **settings):

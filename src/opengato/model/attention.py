@@ -95,7 +95,11 @@ class RelativeAttention(nn.Module):
 
     def _distance_keys(self, count: int, device: torch.device) -> torch.Tensor:
         """R of the distances 0 … count - 1: (heads, count, key_size)."""
-        return self.relative(sinusoids(torch.arange(count, device=device), self.width).to(self.relative.weight.dtype)).unflatten(-1, (self.heads, -1)).transpose(0, 1)
+        return (
+            self.relative(sinusoids(torch.arange(count, device=device), self.width).to(self.relative.weight.dtype))
+            .unflatten(-1, (self.heads, -1))
+            .transpose(0, 1)
+        )
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor, position: torch.Tensor | None = None) -> torch.Tensor:
         """(B, L, width), mask bool (B, 1, L, L), to (B, L, width). Distances are counted along the row."""
@@ -143,7 +147,10 @@ class RotaryAttention(nn.Module):
 
     def _project(self, x: torch.Tensor, position: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         q, k, v = (_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
-        q, k = self._rotate(self.query_norm(q.to(self.query_norm.weight.dtype)), position), self._rotate(self.key_norm(k.to(self.key_norm.weight.dtype)), position)
+        q, k = (
+            self._rotate(self.query_norm(q.to(self.query_norm.weight.dtype)), position),
+            self._rotate(self.key_norm(k.to(self.key_norm.weight.dtype)), position),
+        )
         return q.to(v.dtype), k.to(v.dtype), v
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor, position: torch.Tensor) -> torch.Tensor:

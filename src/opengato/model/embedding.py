@@ -83,7 +83,10 @@ class SetEmbedding(nn.Module):
     def forward(self, batch: Batch) -> torch.Tensor:
         """(B, L, width)."""
         # The table's rows have standard deviation 0.02: divided by it, members start with unit variance.
-        pair = F.gelu(self.member(self.tokens(batch.pair_tokens) / TABLE_STD).to(self.local.weight.dtype) + self.local(batch.pair_local), approximate="tanh")
+        pair = F.gelu(
+            self.member(self.tokens(batch.pair_tokens) / TABLE_STD).to(self.local.weight.dtype) + self.local(batch.pair_local),
+            approximate="tanh",
+        )
         x = F.embedding_bag(batch.members, pair, batch.starts, mode="sum")
         if len(batch.patches):
             patches = self.patches(batch.patches) + self.rows(batch.patch_rows) + self.columns(batch.patch_columns)

@@ -11,7 +11,7 @@ from opengato.model.batch import Batch
 from opengato.model.blocks import GEGLU, Block
 from opengato.model.config import ModelConfig
 from opengato.model.embedding import PaperEmbedding, SetEmbedding
-from opengato.tokens.vocabulary import BIN_START, BINS, TARGET_RANGES, TEXT_SIZE
+from opengato.tokens.vocabulary import ACTION_CONTINUOUS, ACTION_DISCRETE, ACTION_TEXT, BINS, DISCRETE_SIZE, TARGET_RANGES, TEXT_SIZE
 
 
 class Gato(nn.Module):
@@ -64,12 +64,14 @@ class Gato(nn.Module):
         if self.config.family == "gato":
             return F.cross_entropy(F.linear(hidden, table).float(), batch.targets, reduction="none")
         out = hidden.new_zeros(len(hidden), dtype=torch.float32)
-        # One split of the table: its gradient is put together once, not once for every range.
-        words, bins, _ = table.split([TEXT_SIZE, BINS, 1])
-        for kind, (start, stop) in TARGET_RANGES.items():
+        # One split of the table: its gradient is put together once, not filled with zeros for every range.
+        shared, rest, bins, _ = table.split([DISCRETE_SIZE, TEXT_SIZE - DISCRETE_SIZE, BINS, 1])
+        for kind, (start, _stop) in TARGET_RANGES.items():
             where = torch.nonzero(batch.target_kinds == kind).squeeze(1)
             if len(where):
-                rows = bins if start == BIN_START else words[start:stop]
+                rows = {ACTION_TEXT: lambda: torch.cat([shared, rest]), ACTION_DISCRETE: lambda: shared, ACTION_CONTINUOUS: lambda: bins}[
+                    kind
+                ]()
                 logits = F.linear(hidden[where], rows).float()
                 out = out.index_copy(0, where, F.cross_entropy(logits, batch.targets[where] - start, reduction="none"))
         return out

@@ -1,0 +1,102 @@
+"""A run that is killed and started again goes on with the same losses, to the last digit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from opengato.model.config import preset
+from opengato.model.gato import Gato
+from opengato.training.optimiser import PAPER, SWIFT, make_optimisers, rate_factor
+from opengato.training.state import load_state, save_state
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+torch.set_num_threads(1)
+from gymnasium import spaces
+from opengato.datasets.cache import build_cache
+from opengato.episode import Episode
+from opengato.mixture import Mixture
+from opengato.model.config import ModelConfig
+from opengato.model.gato import Gato
+from opengato.tokens.text import TextTokenizer
+from opengato.training.loop import TrainConfig, Trainer
+from opengato.training.optimiser import SWIFT
+
+out, steps, pause = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+rng = np.random.default_rng(0)
+episodes = [Episode(rng.normal(size=(20, 3)).astype(np.float32), rng.uniform(-1, 1, (20, 2)).astype(np.float32), np.ones(20, np.float32), "arm/a")
+            for _ in range(5)]
+data = build_cache("arm/a", spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32), episodes, TextTokenizer.load(), "1", out / "cache")
+config = ModelConfig("swift", 2, 2, 32, 64, 16, context=64, stochastic_depth=0.2, set_width=32, patches_per_position=2)
+torch.manual_seed(1)
+trainer = Trainer(Gato(config), Mixture([data], {"arm": 1.0}, 64, config.fold, 5), TrainConfig(steps=steps, batch=2, log_every=1,
+                  checkpoint_every=0.05, optimiser=SWIFT, device="cpu"), out / "run")
+step = trainer.train_step
+def slow(batch):
+    import time
+    time.sleep(pause)
+    return step(batch)
+trainer.train_step = slow
+trainer.run(show=False)
+"""
+
+
+def run(folder, steps, pause, kill_after=None):
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), str(steps), str(pause)])
+    if kill_after is not None:
+        log = folder / "run" / "log.jsonl"
+        while not (log.is_file() and len(log.read_text().splitlines()) >= kill_after) and process.poll() is None:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return process.returncode
+
+
+def losses(folder):
+    return [(row["step"], row["loss"]) for row in map(json.loads, (folder / "run" / "log.jsonl").read_text().splitlines())]
+
+
+def test_killed_and_resumed_equals_uninterrupted(tmp_path):
+    assert run(tmp_path / "whole", 40, 0.0) == 0
+    assert run(tmp_path / "cut", 40, 0.03, kill_after=9) == -signal.SIGKILL
+    assert run(tmp_path / "cut", 40, 0.03, kill_after=25) == -signal.SIGKILL
+    assert run(tmp_path / "cut", 40, 0.0) == 0
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+def test_state_survives_saving(tmp_path):
+    model = Gato(preset("swift-nano"))
+    optimisers = make_optimisers(model, SWIFT)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    for optimiser in optimisers:
+        optimiser.step()
+    save_state(tmp_path / "state.safetensors", model, optimisers, 7)
+    other = Gato(preset("swift-nano"))
+    others = make_optimisers(other, SWIFT)
+    assert load_state(tmp_path / "state.safetensors", other, others) == 7
+    for a, b in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+    for a, b in zip(optimisers, others, strict=True):
+        for p, q in zip(a.param_groups[0]["params"], b.param_groups[0]["params"], strict=True):
+            assert a.state[p].keys() == b.state[q].keys()
+            for key in a.state[p]:
+                torch.testing.assert_close(a.state[p][key], b.state[q][key], rtol=0, atol=0)
+
+
+def test_the_papers_schedule():
+    """Warm-up over 15,000 steps from 1e-7, then a cosine down to a tenth at a million."""
+    rate = PAPER.learning_rate
+    assert rate_factor(PAPER, 0, 1_000_000) * rate == pytest.approx(1e-7)
+    assert rate_factor(PAPER, 15_000, 1_000_000) * rate == pytest.approx(1e-4)
+    assert rate_factor(PAPER, 1_000_000, 1_000_000) * rate == pytest.approx(1e-5)
+    assert rate_factor(PAPER, (1_000_000 + 15_000) // 2, 1_000_000) * rate == pytest.approx(5.5e-5, rel=1e-3)
