@@ -1,33 +1,43 @@
 """Experts at work, recorded as Minari datasets.
 
-Every finished episode is first written to a staging folder, atomically, so that an interruption loses none; when a task is complete
-its episodes become (or extend) the Minari dataset `opengato/<domain>/<name>-v0`. An episode is a pure function of (task, seed, noise).
+Every finished episode is first staged on disk, atomically, so that an interruption loses none; then the staged episodes become (or
+extend) the Minari dataset `opengato/<domain>/<name>-v0`. An episode is a pure function of (task, seed, noise), wherever it ran.
 """
 
 from __future__ import annotations
 
 import errno
 import json
+import math
 import multiprocessing
 import os
+import pickle
 import shutil
 import signal
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 
-from opengato.domains import Expert, Task, get_task
-from opengato.episode import Episode, leaves, stack
+from opengato.domains.task import Expert, Task
+from opengato.episode import Episode, Nested, leaves, map_leaves, stack
 from opengato.errors import OpenGatoError
 
-EPISODE_SECONDS = 900  # an episode that takes longer is given up: its expert or its simulator hangs
 _CHUNK_SECONDS = 2.0  # a job goes on with further seeds for about this long
+_CHUNK_EPISODES = 20
+_LONGEST_BURST = 6
+_MOST_NOISE = 0.4
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def dataset_id(task: Task) -> str:
@@ -35,151 +45,287 @@ def dataset_id(task: Task) -> str:
     return f"opengato/{task.id}-v0"
 
 
+# ---- one episode ----------------------------------------------------------------------------------------------------------------
+
+
+class Noise:
+    """Bursts of one held random action, 1 to 6 steps long, in the episodes of odd seeds; none in the others (DART, Laskey et al. 2017).
+
+    `share` is that of random steps among all steps of all episodes, so a perturbed episode has twice as much.
+    """
+
+    def __init__(self, share: float, seed: int, space: spaces.Space, rng: np.random.Generator):
+        self._space, self._rng, self._left, self._action = space, rng, 0, None
+        # Bursts of mean length m that begin with probability p on a free step fill f = pm / (pm + 1 - p) of the steps.
+        f, mean = (2 * share if seed % 2 else 0.0), (1 + _LONGEST_BURST) / 2
+        self._begin = f / (mean - f * (mean - 1))
+        self.steps = 0
+
+    def __call__(self, advice: Any) -> Any:
+        """The action to execute: the expert's advice, or a random one."""
+        if self._left == 0 and self._begin > 0 and self._rng.random() < self._begin:
+            self._left, self._action = int(self._rng.integers(1, _LONGEST_BURST + 1)), self._space.sample()
+        if self._left == 0:
+            return advice
+        self._left -= 1
+        self.steps += 1
+        return self._action
+
+
 def record_episode(task: Task, env: gym.Env, expert: Expert, seed: int, noise: float = 0.0) -> tuple[Episode, Any]:
     """Let the expert act for one episode; returns it and the observation after its last action.
 
-    With `noise`, runs of one to six random actions are executed now and then, about this share of all steps, in every second episode
-    (odd seeds); what is recorded is always the expert's advice, so that the data shows the way back (DART, Laskey et al. 2017).
+    With `noise` in [0, 0.4], about this share of the executed actions is random; what is recorded is always the expert's advice for
+    the state it is in, so that the data shows the way back. `Episode.info` has the executed share as "noise", "return", and whether
+    the episode "terminated" (or else was truncated).
     """
     rng = np.random.default_rng(seed)
     env.action_space.seed(int(rng.integers(2**31)))
+    disturb = Noise(noise, seed, env.action_space, rng)
     observation, _ = env.reset(seed=seed)
     expert.reset(env, observation, seed)
     observations, actions, rewards = [observation], [], []
-    noisy = noise > 0 and seed % 2 == 1
-    random_left, random_steps, success = 0, 0, None
-    while True:
+    terminated = truncated = False
+    info: dict[str, Any] = {}
+    while not (terminated or truncated):
         advice = expert.act(observation)
-        executed = advice
-        if noisy:
-            if random_left == 0 and rng.random() < 2 * noise / 3.5:
-                random_left, perturbed = int(rng.integers(1, 7)), env.action_space.sample()
-            if random_left > 0:
-                random_left -= 1
-                random_steps += 1
-                executed = perturbed
-        observation, reward, terminated, truncated, info = env.step(executed)
+        observation, reward, terminated, truncated, info = env.step(disturb(advice))
         observations.append(observation)
         actions.append(advice)
         rewards.append(float(reward))
-        if terminated or truncated:
-            break
-    if task.has_success:
-        success = bool(info.get("success", False))
     episode = Episode(
         stack(observations[:-1]),
         stack(actions),
         np.array(rewards, np.float32),
         task.id,
         "expert",
-        success,
+        bool(info.get("success", False)) if task.has_success else None,
         seed,
-        {"noise": random_steps / len(actions), "terminated": bool(terminated)},
+        {"noise": disturb.steps / len(actions), "terminated": bool(terminated)},
     )
+    episode.info["return"] = episode.episode_return
     return episode, observation
 
 
-def _to_arrays(episode: Episode, final: Any) -> dict[str, np.ndarray]:
-    """An episode as plain arrays; strings as UTF-8 bytes and their ends, so that any Unicode survives."""
-    out: dict[str, np.ndarray] = {"rewards": episode.rewards}
+# ---- staging: an episode as a file ----------------------------------------------------------------------------------------------
+
+
+def save_episode(path: Path, episode: Episode, final: Any) -> None:
+    """Write an episode of T steps and the observation after it, whole or not at all; raises OpenGatoError where the disk is full."""
     meta = {"task": episode.task, "source": episode.source, "success": episode.success, "seed": episode.seed, "info": episode.info}
-    out["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    for side, nested, last in (("o", episode.observations, final), ("a", episode.actions, None)):
-        tail = dict(leaves(last)) if last is not None else {}
-        for path, leaf in leaves(nested):
+    arrays = {"rewards": episode.rewards, "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)}
+    tail = [leaf for _, leaf in leaves(final)]
+    for side, nested, ends in (("observation", episode.observations, tail), ("action", episode.actions, [])):
+        for index, (_, leaf) in enumerate(leaves(nested)):
             if isinstance(leaf, list):
-                encoded = [text.encode() for text in [*leaf, *([tail[path]] if tail else [])]]
-                out[f"{side}|{path}|bytes"] = np.frombuffer(b"".join(encoded), np.uint8)
-                out[f"{side}|{path}|ends"] = np.cumsum([len(e) for e in encoded])
+                # UTF-8 and where each string ends: NumPy's own strings lose trailing NULs.
+                encoded = [text.encode() for text in [*leaf, *ends[index : index + 1]]]
+                arrays[f"{side}.{index}"] = np.frombuffer(b"".join(encoded), np.uint8)
+                arrays[f"{side}.{index}.ends"] = np.cumsum([len(e) for e in encoded], dtype=np.int64)
             else:
-                out[f"{side}|{path}"] = np.concatenate([leaf, np.asarray(tail[path])[None]]) if tail else leaf
-    return out
+                arrays[f"{side}.{index}"] = np.concatenate([leaf, np.asarray(ends[index], leaf.dtype)[None]]) if ends else leaf
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with full_disk_is_an_error(path.parent):
+        try:
+            with open(partial, "wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+            os.replace(partial, path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
 
-def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    partial = path.with_suffix(f".partial-{os.getpid()}")
+def load_episode(path: Path, task: Task) -> tuple[Episode, Nested]:
+    """What `save_episode` wrote: the episode of T steps, and all T + 1 observations, nested like the task's space."""
+    with np.load(path, allow_pickle=False) as data:
+        arrays = {key: data[key] for key in data.files}
+
+    def rebuild(space: spaces.Space, side: str, position: Iterator[int]) -> Nested:
+        if isinstance(space, spaces.Dict):
+            parts = {key: rebuild(space[key], side, position) for key in sorted(space.spaces)}
+            return {key: parts[key] for key in space.spaces}
+        if isinstance(space, spaces.Tuple):
+            return tuple(rebuild(sub, side, position) for sub in space.spaces)
+        name = f"{side}.{next(position)}"
+        if f"{name}.ends" not in arrays:
+            return arrays[name]
+        raw, ends = arrays[name].tobytes(), arrays[f"{name}.ends"].tolist()
+        return [raw[a:b].decode() for a, b in zip([0, *ends[:-1]], ends)]
+
+    observations = rebuild(task.observation_space, "observation", iter(range(len(arrays))))
+    actions = rebuild(task.action_space, "action", iter(range(len(arrays))))
+    meta = json.loads(arrays["meta"].tobytes())
+    first = map_leaves(lambda leaf: leaf[:-1], observations)
+    episode = Episode(first, actions, arrays["rewards"], meta["task"], meta["source"], meta["success"], meta["seed"], meta["info"])
+    return episode, observations
+
+
+@contextmanager
+def full_disk_is_an_error(folder: Path) -> Iterator[None]:
+    """Turns the operating system's "no space left" into one sentence."""
     try:
-        with open(partial, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        os.replace(partial, path)
+        yield
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        if error.errno == errno.ENOSPC:
+        # shutil.copytree wraps its errors into one without a number, h5py into the text.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
             raise OpenGatoError(
-                f"the disk of {path.parent} is full: free some space and run the same command again, finished episodes are kept"
+                f"the disk of {folder} is full: free some space and run the same command again, finished episodes are kept"
             ) from None
         raise
 
 
-_worker: dict[str, Any] = {}
+def _check(space: spaces.Space, nested: Nested, steps: int, field: str) -> None:
+    """Stop where what was recorded does not fit the task's space: it would only fail at training."""
+    if isinstance(space, spaces.Dict):
+        if not isinstance(nested, dict) or set(nested) != set(space.spaces):
+            raise OpenGatoError(f"{field} has {nested.keys() if isinstance(nested, dict) else type(nested)}, not {list(space.spaces)}")
+        for key, sub in space.spaces.items():
+            _check(sub, nested[key], steps, f"{field}.{key}")
+    elif isinstance(space, spaces.Tuple):
+        if not isinstance(nested, tuple) or len(nested) != len(space.spaces):
+            raise OpenGatoError(f"{field} is not a tuple of {len(space.spaces)}")
+        for index, sub in enumerate(space.spaces):
+            _check(sub, nested[index], steps, f"{field}.{index}")
+    elif isinstance(space, spaces.Text):
+        if not isinstance(nested, list):
+            raise OpenGatoError(f"{field} is not text, as its space says")
+    else:
+        shape, dtype = space.shape or (), space.dtype or nested.dtype
+        if nested.shape != (steps, *shape) or not np.can_cast(nested.dtype, dtype, "same_kind"):
+            raise OpenGatoError(f"{field} has shape {nested.shape[1:]} and type {nested.dtype}, its space has {shape} and {dtype}")
+        if np.issubdtype(nested.dtype, np.floating) and np.isnan(nested).any():
+            raise OpenGatoError(f"{field} is NaN at step {int(np.argmax(np.isnan(nested).reshape(steps, -1).any(1)))}")
+
+
+# ---- a worker -------------------------------------------------------------------------------------------------------------------
+
+_worker: dict[str, Any] = {}  # the task this process is at, its environment and expert: importing a simulator costs seconds
 
 
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    sys.stdout = open(os.devnull, "w")  # simulators chatter, which tears the progress bar apart
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        wait_for([parent.sentinel])
+        os._exit(1)  # the parent was killed: nobody is left to work for
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
-def _alarm(*_: Any) -> None:
-    raise TimeoutError(f"longer than {EPISODE_SECONDS} s")
+def _let_go() -> None:
+    if "env" in _worker:
+        try:
+            _worker["env"].close()
+        except Exception:  # it may be broken: that is why it is let go
+            pass
+    _worker.clear()
 
 
-def _job(task_id: str, seeds: list[int], noise: float, folder: str) -> tuple[list[int], list[tuple[int, str]], float]:
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    if not hasattr(signal, "SIGALRM"):  # Windows: no limit
+        yield
+        return
+
+    def alarm(*_: Any) -> None:
+        raise TimeoutError(f"it took longer than {seconds:g} s")
+
+    signal.signal(signal.SIGALRM, alarm)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _job(task: Task, seeds: list[int], noise: float, folder: Path, timeout_s: float) -> tuple[list[int], list[tuple[int, str]], float]:
     """Record the first of `seeds`, and more of them while it is quick; returns the seeds done, those that failed, and the seconds used."""
     started = time.perf_counter()
-    if _worker.get("task") != task_id:
-        if "env" in _worker:
-            _worker["env"].close()
-        _worker.clear()
-        task = get_task(task_id)
-        assert task.make_expert is not None
-        _worker.update(task=task_id, env=task.make(), expert=task.make_expert())
-    done, failed = [], []
-    signal.signal(signal.SIGALRM, _alarm)
+    done: list[int] = []
+    failed: list[tuple[int, str]] = []
     for seed in seeds:
-        signal.alarm(EPISODE_SECONDS)
         try:
-            episode, final = record_episode(get_task(task_id), _worker["env"], _worker["expert"], seed, noise)
-            signal.alarm(0)
-            _write(Path(folder) / f"{seed:08d}.npz", _to_arrays(episode, final))
+            with _time_limit(timeout_s):
+                if _worker.get("task") != task.id:
+                    _let_go()
+                    assert task.make_expert is not None
+                    _worker.update(env=task.make(), expert=task.make_expert(), task=task.id)
+                episode, final = record_episode(task, _worker["env"], _worker["expert"], seed, noise)
+            _check(task.observation_space, episode.observations, len(episode), "observation")
+            _check(task.action_space, episode.actions, len(episode), "action")
+            text = [t for side in (episode.observations, episode.actions, final) for _, leaf in leaves(side) for t in _strings(leaf)]
+            for t in text:
+                t.encode()  # half of a surrogate pair cannot be stored
+        except Exception as error:  # whatever the expert or the simulator raises: this seed gives no episode, the next one may
+            failed.append((seed, str(error) if isinstance(error, OpenGatoError) else repr(error)))
+            _let_go()  # the next episode must not depend on what this one left behind
+        else:
+            save_episode(folder / f"{seed:08d}.npz", episode, final)
             done.append(seed)
-        except OpenGatoError as error:
-            if "disk" in str(error):
-                raise
-            failed.append((seed, str(error)))
-        except (TimeoutError, AssertionError, ValueError, RecursionError) as error:
-            failed.append((seed, repr(error)))
-        finally:
-            signal.alarm(0)
         if time.perf_counter() - started > _CHUNK_SECONDS:
             break
     return done, failed, time.perf_counter() - started
 
 
-class _Collection:
-    """What one task still needs."""
+def _strings(leaf: Any) -> list[str]:
+    return [leaf] if isinstance(leaf, str) else leaf if isinstance(leaf, list) else []
 
-    def __init__(self, task: Task, episodes: int, seed: int, root: Path, noise: float, budget: float | None):
-        self.task, self.episodes, self.seed, self.noise, self.budget = task, episodes, seed, noise, budget
+
+# ---- the collection of many -----------------------------------------------------------------------------------------------------
+
+
+class _Collection:
+    """What one task has and still needs. Seeds are taken in order, so that the N episodes are those of the first N seeds that work."""
+
+    def __init__(self, task: Task, episodes: int, seed: int, root: Path, noise: float, budget: float | None, deadline: float):
+        from opengato.datasets.minari import recorded_seeds
+
+        self.task, self.episodes, self.seed, self.noise, self.budget, self.deadline = task, episodes, seed, noise, budget, deadline
         self.dataset = root / dataset_id(task)
-        self.staging = root / ".staging" / task.id
-        self.staging.mkdir(parents=True, exist_ok=True)
-        manifest = self.dataset / "opengato.json"
-        self.recorded: list[int] = json.loads(manifest.read_text())["seeds"] if manifest.is_file() else []
-        self.staged = sorted(int(p.stem) for p in self.staging.glob("*.npz"))
-        have = {*self.recorded, *self.staged}
+        self.staging = root / ".staged" / task.id
+        with full_disk_is_an_error(root):
+            self.staging.mkdir(parents=True, exist_ok=True)
+        have = {*recorded_seeds(self.dataset), *(int(p.stem) for p in self.staging.glob("*.npz"))}
         self.done = len(have)
-        self.next_seeds: Iterator[int] = (s for s in range(seed, seed + 100_000_000) if s not in have)
-        self.pending = 0
-        self.used = 0.0
+        self._unused = (s for s in range(seed, seed + 100_000_000) if s not in have)
+        self._returned: list[int] = []
+        self.under_way = 0
+        self.used, self.added = 0.0, 0
         self.failures: list[tuple[int, str]] = []
 
-    def take(self, count: int) -> list[int]:
+    @property
+    def begun(self) -> bool:
+        return self.under_way > 0 or self.used > 0 or self.done >= self.episodes
+
+    @property
+    def seconds_each(self) -> float:
+        return self.used / max(self.added + len(self.failures), 1)
+
+    def take(self) -> list[int]:
         """The next seeds to record; empty when enough are done or under way, or when the time is used up."""
-        over = self.budget is not None and self.used >= self.budget and self.done + self.pending > 0
-        too_many = len(self.failures) > 5 + 2 * self.episodes
-        count = 0 if over or too_many else min(count, self.episodes - self.done - self.pending)
-        seeds = [next(self.next_seeds) for _ in range(max(count, 0))]
-        self.pending += len(seeds)
+        spent = time.monotonic() >= self.deadline or (self.budget is not None and self.used >= self.budget)
+        hopeless = len(self.failures) > 5 + 2 * self.episodes
+        missing = self.episodes - self.done - self.under_way
+        if hopeless or missing <= 0 or (spent and self.done + self.under_way > 0):
+            return []
+        count = 1 if spent else min(_CHUNK_EPISODES, missing)
+        self._returned.sort()
+        seeds = [self._returned.pop(0) if self._returned else next(self._unused) for _ in range(count)]
+        self.under_way += count
         return seeds
+
+    def give(self, seeds: list[int], done: list[int], failed: list[tuple[int, str]], seconds: float) -> None:
+        """What became of `seeds`; those the worker did not come to are taken again first."""
+        touched = {*done, *(s for s, _ in failed)}
+        self._returned += [s for s in seeds if s not in touched]
+        self.under_way -= len(seeds)
+        self.used += seconds
+        self.done += len(done)
+        self.added += len(done)
+        self.failures += failed
 
 
 def collect(
@@ -190,113 +336,148 @@ def collect(
     workers: int | None = None,
     seed: int = 0,
     noise: float | dict[str, float] = 0.0,
-    time_budget_s: dict[str, float] | None = None,
+    timeout_s: float = 900.0,
+    time_budget_s: float | dict[str, float] | None = None,
     progress: bool = True,
 ) -> list[str]:
     """Record expert demonstrations until every task has `episodes` of them; returns the ids of the datasets.
 
+    Run again, it goes on where it stopped; asked for more, it extends the datasets. An episode whose expert or simulator fails is
+    reported, and replaced by that of the next seed.
+
     Args:
+        tasks: each must have an expert and be importable by name in another process (no lambdas).
         episodes: of each task, or by task id.
-        out: the folder of the datasets; default: Minari's own.
+        out: the folder of the datasets; default: Minari's own ($MINARI_DATASETS_PATH).
         workers: processes; default: one a core.
         seed: of the first episode; the others follow.
-        noise: see `record_episode`; one number, or by task id.
-        time_budget_s: task id -> seconds of one core after which no new episode is begun (at least one is recorded).
+        noise: see `record_episode`, in [0, 0.4]; one number, or by task id.
+        timeout_s: an episode that takes longer is given up: its expert or its simulator hangs.
+        time_budget_s: no new episode begins after this, though every task gets at least one. A number: seconds of the whole
+            collection. By task id: seconds that workers have spent on this task.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    root = out if out is not None else _minari_root()
+    from opengato.datasets.minari import default_root
+
+    root = (out if out is not None else default_root()).absolute()
+    workers = workers or os.cpu_count() or 1
+    budgets = time_budget_s if isinstance(time_budget_s, dict) else {}
+    deadline = time.monotonic() + time_budget_s if isinstance(time_budget_s, int | float) else math.inf
+    jobs = []
     for task in tasks:
-        if task.make_expert is None:
-            raise OpenGatoError(f"task {task.id!r} has no expert: it only has data")
-        if not task.available:
-            task.make()
-    jobs = [
-        _Collection(
-            t,
-            episodes[t.id] if isinstance(episodes, dict) else episodes,
-            seed,
-            root,
-            noise.get(t.id, 0.0) if isinstance(noise, dict) else noise,
-            (time_budget_s or {}).get(t.id),
-        )
-        for t in tasks
-    ]
-    with Progress(
-        TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), disable=not progress
-    ) as bar:
-        bars = {job.task.id: bar.add_task(job.task.id, total=job.episodes, completed=min(job.done, job.episodes)) for job in jobs}
-        if any(job.done < job.episodes for job in jobs):
-            for job, added in _run(jobs, workers or os.cpu_count() or 1):
-                bar.update(bars[job.task.id], advance=added)
+        wanted = episodes[task.id] if isinstance(episodes, dict) else episodes
+        share = noise.get(task.id, 0.0) if isinstance(noise, dict) else noise
+        _validate(task, wanted, share)
+        jobs.append(_Collection(task, wanted, seed, root, share, budgets.get(task.id), deadline))
+
+    columns = (TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(elapsed_when_finished=True))
+    with Progress(*columns, disable=not progress) as bar:
+        had = {j.task.id: min(j.done, j.episodes) for j in jobs}
+        line = {j.task.id: bar.add_task(j.task.id, total=j.episodes, completed=had[j.task.id], visible=len(jobs) < 30) for j in jobs}
+        total = bar.add_task("total", total=sum(j.episodes for j in jobs), completed=sum(had.values()))
+        for job, added in _run(jobs, workers, timeout_s):
+            bar.update(line[job.task.id], advance=added)
+            bar.update(total, advance=added)
         for job in jobs:
-            if job.done == 0:
-                reason = job.failures[0][1] if job.failures else "no time"
-                raise OpenGatoError(f"no episode of {job.task.id!r} could be recorded: {reason}")
-            assemble(job.task, job.staging, job.dataset, job.recorded, job.noise)
-            bar.update(bars[job.task.id], total=job.done, completed=job.done)
+            if job.done:
+                _assemble(job)
     for job in jobs:
         if job.failures:
-            print(f"{job.task.id}: {len(job.failures)} seeds gave no episode, the first {job.failures[0][0]}: {job.failures[0][1]}")
+            first, reason = min(job.failures)
+            print(f"{job.task.id}: {len(job.failures)} seeds gave no episode, the first {first}: {reason}")
+    for job in jobs:
+        if job.done == 0:
+            raise OpenGatoError(f"no episode of {job.task.id!r} could be recorded: {min(job.failures)[1] if job.failures else 'no time'}")
     return [dataset_id(t) for t in tasks]
 
 
-def _run(jobs: list[_Collection], workers: int) -> Iterator[tuple[_Collection, int]]:
-    """Keep every worker busy; yields (task's collection, episodes added)."""
-    # Simulators are single-threaded; two threads a worker would only fight over the cores.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
-    running: dict[Future, tuple[_Collection, list[int]]] = {}
+def _validate(task: Task, episodes: int, noise: float) -> None:
+    if task.make_expert is None:
+        raise OpenGatoError(f"task {task.id!r} has no expert: it only has data")
+    if not task.available:
+        task.make()  # says which extra is missing
+    if episodes < 1:
+        raise OpenGatoError(f"episodes is {episodes} for {task.id!r}: ask for 1 or more")
+    if not 0 <= noise <= _MOST_NOISE:
+        raise OpenGatoError(f"noise is {noise} for {task.id!r}: choose a share from 0 to {_MOST_NOISE}")
     try:
-        while True:
-            for job in jobs:  # in order: a worker stays with a task, and so with its simulator
-                while len(running) < workers and (seeds := job.take(1 if job.used == 0 and job.pending == 0 else 20)):
-                    running[pool.submit(_job, job.task.id, seeds, job.noise, str(job.staging))] = (job, seeds)
-            if not running:
-                return
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                job, seeds = running.pop(future)
-                done, failed, seconds = future.result()
-                job.pending -= len(seeds)
-                job.used += seconds
-                job.done += len(done)
-                job.failures += failed
-                touched = {*done, *(s for s, _ in failed)}
-                rest = [s for s in seeds if s not in touched]
-                if rest:
-                    tail = job.next_seeds
-                    job.next_seeds = _chain(rest, tail)
-                yield job, len(done)
-    except BrokenProcessPool:
-        raise OpenGatoError(
-            "a collecting process was killed (out of memory?): run the same command again with fewer --workers, finished episodes are kept"
-        ) from None
+        pickle.dumps(task)
+    except Exception as error:
+        raise OpenGatoError(f"task {task.id!r} cannot be sent to another process ({error}): make it from named functions") from None
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Processes that start in here use one thread each: simulators gain nothing from more, and would fight over the cores."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
-def _chain(first: list[int], rest: Iterator[int]) -> Iterator[int]:
-    yield from first
-    yield from rest
+def _next(jobs: list[_Collection]) -> tuple[_Collection, list[int]] | None:
+    """First a few episodes of every task, which tells how long they take (and early what does not work), then the longest first."""
+    fresh = [job for job in jobs if not job.begun]
+    for job in fresh or sorted(jobs, key=lambda j: -j.seconds_each):
+        if seeds := job.take():
+            return job, seeds
+    return None
 
 
-def _minari_root() -> Path:
-    return Path(os.environ.get("MINARI_DATASETS_PATH", Path.home() / ".minari" / "datasets"))
+def _run(jobs: list[_Collection], workers: int, timeout_s: float) -> Iterator[tuple[_Collection, int]]:
+    """Keep every worker busy; yields (task's collection, episodes added)."""
+    ours = set(multiprocessing.active_children())
+    running: dict[Future, tuple[_Collection, list[int]]] = {}
+    with single_threaded():
+        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+        try:
+            while True:
+                while len(running) < workers and (found := _next(jobs)):
+                    job, seeds = found
+                    running[pool.submit(_job, job.task, seeds, job.noise, job.staging, timeout_s)] = found
+                if not running:
+                    break
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    job, seeds = running.pop(future)
+                    done, failed, seconds = future.result()
+                    job.give(seeds, done, failed, seconds)
+                    yield job, len(done)
+        except BrokenProcessPool:
+            raise OpenGatoError(
+                "a collecting process was killed (out of memory?): run the same command again with fewer --workers, "
+                "finished episodes are kept"
+            ) from None
+        finally:
+            if running:  # stopped early: what the workers are at is lost, so there is nothing to wait for
+                for process in set(multiprocessing.active_children()) - ours:
+                    process.terminate()
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
-def assemble(task: Task, staging: Path, dataset: Path, recorded: list[int], noise: float) -> None:
-    """Make the staged episodes part of the task's Minari dataset, then delete them."""
-    from opengato.datasets.minari import write_minari
+def _assemble(job: _Collection) -> None:
+    """Make the staged episodes part of the task's Minari dataset, in the order of their seeds, then delete them."""
+    from opengato.datasets.minari import recorded_seeds, write_minari
 
-    files = sorted(staging.glob("*.npz"))
-    seeds = [int(p.stem) for p in files]
-    fresh = [(p, s) for p, s in zip(files, seeds) if s not in set(recorded)]
+    recorded = set(recorded_seeds(job.dataset))
+    fresh = sorted((p for p in job.staging.glob("*.npz") if int(p.stem) not in recorded), key=lambda p: int(p.stem))
     if fresh:
-        write_minari(task, dataset, [p for p, _ in fresh], extend=bool(recorded), noise=noise)
-        manifest = dataset / "opengato.json"
-        partial = manifest.with_suffix(".partial")
-        partial.write_text(json.dumps({"seeds": sorted([*recorded, *(s for _, s in fresh)])}))
-        os.replace(partial, manifest)
-    shutil.rmtree(staging, ignore_errors=True)
+        command = f"opengato collect {job.task.id} --episodes {job.episodes} --seed {job.seed} --noise {job.noise:g}"
+        form = "arrow" if any(_has_nul(path) for path in fresh) else "hdf5"
+        episodes = (load_episode(path, job.task) for path in fresh)
+        with full_disk_is_an_error(job.dataset):
+            write_minari(job.task, job.dataset, episodes, command=command, data_format=form)
+    shutil.rmtree(job.staging, ignore_errors=True)
+
+
+def _has_nul(path: Path) -> bool:
+    """Whether a staged episode's text has a NUL character, which HDF5 cannot hold."""
+    with np.load(path, allow_pickle=False) as data:
+        return any(f"{key}.ends" in data.files and bool((data[key] == 0).any()) for key in data.files)

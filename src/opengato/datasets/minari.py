@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from opengato.domains.task import Task, reference_scores
-from opengato.episode import Episode
+from opengato.episode import Episode, Nested, leaves
 from opengato.errors import OpenGatoError
+
+_BATCH_STEPS = 4_000  # written at once, so that thousands of Atari frames need not fit into memory together
 
 
 def _import_minari() -> Any:
     try:
+        import h5py  # noqa: F401  (Minari's usual format)
         import minari
     except ImportError:
         raise OpenGatoError('Minari datasets need the package minari: pip install "opengato[minari]"') from None
     return minari
+
+
+def default_root() -> Path:
+    """Minari's own folder of datasets: $MINARI_DATASETS_PATH, or .minari/datasets in the home folder."""
+    return Path(os.environ.get("MINARI_DATASETS_PATH", Path.home() / ".minari" / "datasets"))
 
 
 @contextmanager
@@ -40,130 +49,223 @@ def _root(folder: Path) -> Iterator[None]:
             os.environ["MINARI_DATASETS_PATH"] = before
 
 
-def _read_staged(path: Path) -> tuple[dict[str, Any], Any, Any, np.ndarray]:
-    """An episode that collect.py staged: (meta, observations with the last one, actions, rewards)."""
-    with np.load(path, allow_pickle=False) as data:
-        arrays = {key: data[key] for key in data.files}
-    sides: dict[str, dict[str, Any]] = {"o": {}, "a": {}}
-    for key in arrays:
-        if "|" not in key or key.endswith("|ends"):
-            continue
-        side, field, *text = key.split("|")
-        if text:
-            ends = arrays[f"{side}|{field}|ends"]
-            raw = arrays[key].tobytes()
-            sides[side][field] = [raw[a:b].decode() for a, b in zip([0, *ends[:-1]], ends)]
+# ---- writing --------------------------------------------------------------------------------------------------------------------
+
+
+def recorded_seeds(folder: Path) -> list[int]:
+    """The seeds of the episodes in a dataset's folder, in order; empty where there is none. Finishes what a killed `write_minari` began."""
+    work, old = _beside(folder)
+    if old.is_dir():
+        if folder.is_dir():
+            shutil.rmtree(old)
         else:
-            sides[side][field] = arrays[key]
-    meta = json.loads(arrays["meta"].tobytes())
-    return meta, sides["o"], sides["a"], arrays["rewards"]
-
-
-def _nest(fields: dict[str, Any], space: Any, path: str = "") -> Any:
-    from gymnasium import spaces
-
-    if isinstance(space, spaces.Dict):
-        return {k: _nest(fields, s, f"{path}.{k}".lstrip(".")) for k, s in space.spaces.items()}
-    if isinstance(space, spaces.Tuple):
-        return tuple(_nest(fields, s, f"{path}.{i}".lstrip(".")) for i, s in enumerate(space.spaces))
-    return fields[path]
-
-
-def write_minari(task: Task, folder: Path, staged: list[Path], extend: bool, noise: float) -> None:
-    """Write staged episodes as the Minari dataset in `folder`, or add them to it; the folder is replaced as a whole."""
+            os.replace(old, folder)
+    shutil.rmtree(work, ignore_errors=True)
+    if not (folder / "data").is_dir():
+        return []
     minari = _import_minari()
+    dataset = minari.MinariDataset(folder / "data")
+    return [int(m["seed"]) for m in dataset.storage.get_episode_metadata(dataset.episode_indices.tolist())]
+
+
+def _beside(folder: Path) -> tuple[Path, Path]:
+    """Where the next version is made, and where the last one waits while they change places."""
+    return folder.parent / f".{folder.name}.new", folder.parent / f".{folder.name}.old"
+
+
+def write_minari(
+    task: Task,
+    folder: Path,
+    episodes: Iterable[tuple[Episode, Nested]],
+    *,
+    command: str = "",
+    data_format: str = "hdf5",
+) -> None:
+    """Write episodes as the Minari dataset in `folder`, or add them to the one there, lossless; a kill leaves the old one or the new one.
+
+    Args:
+        task: whose spaces, expert and reference scores the dataset states.
+        folder: <root>/opengato/<domain>/<name>-v0.
+        episodes: each with its T + 1 observations, the last one included. What Minari keeps of every episode is joined by its
+            return, success and executed share of random actions.
+        command: that made them.
+        data_format: "hdf5", or "arrow" for text with NUL characters; a dataset that is extended keeps its own.
+    """
+    minari = _import_minari()
+    from minari import namespace
+
+    name = f"opengato/{task.id}-v0"
+    folder = folder.absolute()  # Minari fails on relative ones
+    root = folder.parents[len(Path(name).parts) - 1]
+    work, old = _beside(folder)
+    shutil.rmtree(work, ignore_errors=True)
+    episodes = iter(episodes)
+    first, observations = next(episodes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about metadata that datasets without a gymnasium id do not have
+        if folder.is_dir():
+            shutil.copytree(folder, work / name)
+            dataset = minari.MinariDataset(work / name / "data")
+            batches = _batches(chain([(first, observations)], episodes))
+        else:
+            with _root(work):
+                dataset = minari.create_dataset_from_buffers(
+                    name,
+                    [_buffer(first, observations, data_format)],
+                    observation_space=task.observation_space,
+                    action_space=task.action_space,
+                    algorithm_name=task.expert_name,
+                    author="OpenGato",
+                    jpeg_encoding=False,
+                    data_format=data_format,
+                    description=f"Demonstrations of {task.id} by {task.expert_name}.",
+                )
+            _note(dataset, 0, [first])
+            batches = _batches(episodes)
+        for batch in batches:
+            start = int(dataset.total_episodes)
+            dataset.update_dataset_from_buffer([_buffer(e, o, dataset.storage.FORMAT) for e, o in batch])
+            _note(dataset, start, [e for e, _ in batch])
+        dataset.storage.update_metadata(_metadata(dataset, task, first.source, command))
+        # A namespace is a folder that says so.
+        with _root(root):
+            if f"opengato/{task.domain}" not in namespace.list_local_namespaces():
+                namespace.create_namespace(f"opengato/{task.domain}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.is_dir():
+        os.replace(folder, old)
+    os.replace(work / name, folder)
+    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _metadata(dataset: Any, task: Task, source: str, command: str) -> dict[str, Any]:
+    """What the whole dataset's metadata says beyond Minari's own fields; the noise is the share of random steps among all steps."""
+    notes = list(dataset.storage.get_episode_metadata(dataset.episode_indices.tolist()))
+    random_steps = sum(float(n["noise"]) * int(n["total_steps"]) for n in notes if "noise" in n)
+    commands = [*dataset.storage.metadata.get("opengato_commands", []), *([command] if command else [])]
+    metadata = {
+        "opengato_task": task.id,
+        "opengato_source": source,
+        "opengato_noise": random_steps / sum(int(n["total_steps"]) for n in notes),
+        "opengato_commands": list(dict.fromkeys(commands)),
+    }
+    # Minari's own argument for these is ignored where there is no gymnasium id.
+    if (reference := reference_scores().get(task.id)) is not None:
+        metadata |= {"ref_min_score": reference["random"], "ref_max_score": reference["expert"]}
+    return metadata
+
+
+def _batches(episodes: Iterable[tuple[Episode, Nested]]) -> Iterator[list[tuple[Episode, Nested]]]:
+    batch: list[tuple[Episode, Nested]] = []
+    for item in episodes:
+        batch.append(item)
+        if sum(len(e) for e, _ in batch) >= _BATCH_STEPS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _note(dataset: Any, start: int, episodes: list[Episode]) -> None:
+    """Each episode's return, success and executed noise, where Minari keeps its seed."""
+    notes = []
+    for e in episodes:
+        notes.append({"return": e.episode_return, "noise": float(e.info.get("noise", 0.0))})
+        if e.success is not None:
+            notes[-1]["success"] = bool(e.success)
+    dataset.storage.update_episode_metadata(notes, range(start, start + len(episodes)))
+
+
+def _buffer(episode: Episode, observations: Nested, data_format: str) -> Any:
     from minari.data_collector import EpisodeBuffer
 
-    buffers, returns = [], []
-    for path in staged:
-        meta, observations, actions, rewards = _read_staged(path)
-        steps = len(rewards)
-        last = np.arange(steps) == steps - 1
-        solved = np.zeros(steps + 1, bool)
-        solved[-1] = bool(meta["success"])
-        returns.append(float(rewards.sum(dtype=np.float64)))
-        ended = bool(meta["info"].get("terminated"))
-        buffers.append(
-            EpisodeBuffer(
-                seed=meta["seed"],
-                observations=_nest(observations, task.observation_space),
-                actions=_nest(actions, task.action_space),
-                rewards=list(rewards),
-                terminations=list(last & ended),
-                truncations=list(last & (not ended)),
-                infos={"success": solved} if meta["success"] is not None else {},
-            )
-        )
-    work = folder.parent / f".assembling-{os.getpid()}"
-    shutil.rmtree(work, ignore_errors=True)
-    name = f"opengato/{task.id}-v0"
-    with _root(work), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if extend:
-            shutil.copytree(folder, work / name)
-            dataset = minari.load_dataset(name)
-            dataset.update_dataset_from_buffer(buffers)
-        else:
-            reference = reference_scores().get(task.id)
-            dataset = minari.create_dataset_from_buffers(
-                name,
-                buffers,
-                observation_space=task.observation_space,
-                action_space=task.action_space,
-                algorithm_name=task.expert_name,
-                code_permalink=None,
-                author="OpenGato",
-                jpeg_encoding=False,
-                description=f"Demonstrations of {task.id} by {task.expert_name}.",
-                **({"ref_min_score": reference["random"], "ref_max_score": reference["expert"]} if reference else {}),
-            )
-        dataset.storage.update_metadata({"opengato_task": task.id, "opengato_source": "expert", "opengato_noise": noise})
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(work / name, folder)
-    shutil.rmtree(work, ignore_errors=True)
+    if data_format == "hdf5":
+        for path, leaf in chain(leaves(observations), leaves(episode.actions)):
+            if isinstance(leaf, list) and any("\0" in text for text in leaf):
+                raise OpenGatoError(
+                    f"text field {path!r} of {episode.task!r} has a NUL character, which its HDF5 dataset cannot hold: "
+                    "collect with another --out"
+                )
+    last = np.arange(len(episode)) == len(episode) - 1
+    ended = bool(episode.info.get("terminated"))
+    infos = {}
+    if episode.success is not None:
+        # As Minari's own collector has it: one entry for the reset and one a step.
+        infos["success"] = np.append(np.zeros(len(episode), bool), episode.success)
+    return EpisodeBuffer(
+        seed=episode.seed,
+        observations=observations,
+        actions=episode.actions,
+        rewards=episode.rewards,  # type: ignore[arg-type]
+        terminations=last & ended,  # type: ignore[arg-type]
+        truncations=last & (not ended),  # type: ignore[arg-type]
+        infos=infos,
+    )
+
+
+# ---- reading --------------------------------------------------------------------------------------------------------------------
 
 
 class MinariEpisodes:
     """The episodes of a Minari dataset, read one by one.
 
     Attributes:
-        task: the task that recorded it, or the dataset's id. observation_space, action_space: its spaces.
+        task: the task that recorded it, or the dataset's id. source: the agent that acted.
+        observation_space, action_space: its spaces.
+        metadata: what Minari says of it: dataset_id, total_episodes, total_steps, algorithm_name, ref_min_score …
         fingerprint: changes with its content.
     """
 
     def __init__(self, dataset: Any, folder: Path):
         self._dataset = dataset
-        metadata = dataset.storage.metadata
-        self.task: str = metadata.get("opengato_task") or metadata["dataset_id"]
-        self.source: str = metadata.get("opengato_source") or metadata.get("algorithm_name") or "unknown"
-        self.observation_space, self.action_space = dataset.observation_space, dataset.action_space
-        size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-        self.fingerprint = f"minari {folder} {metadata['total_episodes']} {metadata['total_steps']} {size}"
+        self.metadata: dict[str, Any] = dict(dataset.storage.metadata)
+        self.task: str = self.metadata.get("opengato_task") or self.metadata["dataset_id"]
+        self.source: str = self.metadata.get("opengato_source") or self.metadata.get("algorithm_name") or "unknown"
+        self.observation_space: spaces.Space = dataset.observation_space
+        self.action_space: spaces.Space = dataset.action_space
+        files = [p.stat() for p in folder.rglob("*") if p.is_file()]
+        size, changed = sum(f.st_size for f in files), max(f.st_mtime_ns for f in files)
+        self.fingerprint = f"minari {folder.resolve()} {self.metadata['total_episodes']} {self.metadata['total_steps']} {size} {changed}"
 
     def __len__(self) -> int:
         return int(self._dataset.total_episodes)
 
+    def __getitem__(self, index: int) -> Episode:
+        """The episode at `index`, counted from the end where negative."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"episode {index} of {len(self)}")
+        return next(self._read([index % len(self)]))
+
     def __iter__(self) -> Iterator[Episode]:
-        for episode in self._dataset.iterate_episodes():
-            steps = len(episode.rewards)
-            success = None
-            if isinstance(episode.infos, dict) and "success" in episode.infos:
-                success = bool(np.any(episode.infos["success"]))
+        return self._read(list(range(len(self))))
+
+    def _read(self, positions: list[int]) -> Iterator[Episode]:
+        indices = [int(self._dataset.episode_indices[p]) for p in positions]
+        notes = self._dataset.storage.get_episode_metadata(indices)
+        for episode, note in zip(self._dataset.iterate_episodes(indices), notes):
+            steps, seed = len(episode.rewards), note.get("seed")
             yield Episode(
                 _cut(episode.observations, self.observation_space, steps),
                 _cut(episode.actions, self.action_space, steps),
                 np.asarray(episode.rewards, np.float32),
                 self.task,
                 self.source,
-                success,
+                _success(episode.infos),
+                int(seed) if seed is not None else None,
+                {k: note[k].item() if hasattr(note[k], "item") else note[k] for k in ("noise", "return") if k in note},
             )
 
 
-def _cut(nested: Any, space: Any, steps: int) -> Any:
-    """Minari's structure to ours: the first `steps` timesteps, strings as lists."""
-    from gymnasium import spaces
+def _success(infos: Any) -> bool | None:
+    """Whether the task was solved at any step; None where the dataset does not say."""
+    if not isinstance(infos, dict) or "success" not in infos or isinstance(infos["success"], dict):
+        return None
+    return bool(np.any(np.asarray(infos["success"])))
 
+
+def _cut(nested: Any, space: spaces.Space, steps: int) -> Nested:
+    """Minari's structure to ours: the first `steps` timesteps, strings as lists."""
     if isinstance(space, spaces.Dict):
         return {k: _cut(nested[k], s, steps) for k, s in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
@@ -174,15 +276,17 @@ def _cut(nested: Any, space: Any, steps: int) -> Any:
 
 
 def load_minari(name: str | Path, root: Path | None = None) -> MinariEpisodes:
-    """A Minari dataset by id (in `root` or Minari's own root) or by folder. Raises OpenGatoError where there is none."""
+    """A Minari dataset by id (in `root` or Minari's own root) or by folder; raises OpenGatoError where there is none or Minari fails."""
     minari = _import_minari()
     folder = Path(name)
     if not (folder / "data").is_dir():
-        folder = (root or Path(os.environ.get("MINARI_DATASETS_PATH", Path.home() / ".minari" / "datasets"))) / str(name)
+        folder = (root or default_root()) / str(name)
     if not (folder / "data").is_dir():
         raise OpenGatoError(
             f"there is no Minari dataset {str(name)!r} in {folder.parent}: collect it with `opengato collect`, or fetch it with "
             "`minari download`"
         )
-    with _root(folder.parent):
-        return MinariEpisodes(minari.load_dataset(folder.name), folder)
+    try:
+        return MinariEpisodes(minari.MinariDataset((folder / "data").absolute()), folder.absolute())
+    except Exception as error:  # Minari asserts, or asks gymnasium for an environment that is not installed
+        raise OpenGatoError(f"Minari cannot open the dataset in {folder}: {type(error).__name__}: {error}") from error
