@@ -149,7 +149,7 @@ def evaluate(
     tasks: list[str] | None = None,
     episodes: int = 50,
     batch: int = 10,
-    temperature: float = 0.0,
+    temperature: float | None = None,
     prompt: bool = True,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
@@ -160,7 +160,7 @@ def evaluate(
         tasks: ids, domains or patterns; default: all tasks the checkpoint knows.
         episodes: of each task, at fixed seeds.
         batch: environments stepped together.
-        temperature: of the actions, 0 is greedy.
+        temperature: of the actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
         prompt: begin with the checkpoint's demonstration of the task.
         as_json: print an object instead of a table.
     """
@@ -179,7 +179,7 @@ def evaluate(
 
 @app.command
 def play(
-    checkpoint: Positional[Path], task: Positional[str], out: Path = Path("play.mp4"), seed: int = 100_000, temperature: float = 0.0
+    checkpoint: Positional[Path], task: Positional[str], out: Path = Path("play.mp4"), seed: int = 100_000, temperature: float | None = None
 ) -> None:
     """Write a video of an agent at one task.
 
@@ -188,7 +188,7 @@ def play(
         task: the task's id.
         out: the video.
         seed: of the episode.
-        temperature: of the actions, 0 is greedy.
+        temperature: of the actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
     """
     from opengato.checkpoint import Checkpoint
     from opengato.domains import get_task

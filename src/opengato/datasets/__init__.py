@@ -1,1 +1,1 @@
-
+"""Datasets: readers of every format, and the tokenised cache."""

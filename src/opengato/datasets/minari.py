@@ -192,7 +192,7 @@ def _buffer(episode: Episode, observations: Nested, data_format: str) -> Any:
     infos = {}
     if episode.success is not None:
         # As Minari's own collector has it: one entry for the reset and one a step.
-        infos["success"] = np.append(np.zeros(len(episode), bool), episode.success)
+        infos["success"] = [False] * len(episode) + [episode.success]  # not an array: Minari's arrow format cannot read those back
     return EpisodeBuffer(
         seed=episode.seed,
         observations=observations,

@@ -1,1 +1,1 @@
-
+"""Evaluation: rollouts, scores, figures, the report."""

@@ -25,7 +25,7 @@ def evaluate(
     episodes: int,
     *,
     batch: int = 10,
-    temperature: float = 0.0,
+    temperature: float | None = None,
     prompt: bool = True,
     show: bool = True,
 ) -> list[TaskScore]:

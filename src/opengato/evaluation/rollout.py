@@ -33,7 +33,7 @@ def rollout(
     episodes: int,
     *,
     batch: int = 10,
-    temperature: float = 0.0,
+    temperature: float | None = None,
     prompt: bool = True,
     record: int = 0,
     seed: int = FIRST_SEED,

@@ -1,1 +1,1 @@
-
+"""The network, without data, training or environments."""

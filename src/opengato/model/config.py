@@ -68,7 +68,7 @@ PRESETS: dict[str, ModelConfig] = {
     "gato-79m": _gato(8, 24, 768, 3072, 32),
     "gato-364m": _gato(12, 12, 1536, 6144, 128),
     "gato-1.2b": _gato(24, 16, 2048, 8192, 128),
-    "swift-nano": _swift(3, 6, 192, 256),
+    "swift-nano": _swift(3, 6, 192, 128),
     "swift-tiny": _swift(5, 5, 320, 512),
     "swift-small": _swift(6, 10, 640, 1024),
 }

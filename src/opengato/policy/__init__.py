@@ -1,1 +1,1 @@
-
+"""Acting: slots, memory, prompts, sampling."""

@@ -26,9 +26,12 @@ from opengato.tokens.vocabulary import (
     ACTION_TEXT,
     BIN_START,
     BINS,
+    DISCRETE_SIZE,
     LOCAL_ACTION,
     TARGET_RANGES,
 )
+
+DISCRETE_TEMPERATURE = 0.7
 
 
 @dataclass
@@ -46,7 +49,8 @@ class Engine:
 
     Args:
         model: in evaluation mode. tokenizer: of its checkpoint. slots: how many agents act at once.
-        temperature: of control actions, 0 is greedy; text has its own, 0.9 in the paper.
+        temperature: of the sampling; 0 takes the most likely token. None: 0.7 for discrete actions, since a greedy agent that errs can repeat
+            its error for ever, and 0 for continuous actions and text.
     """
 
     def __init__(
@@ -54,7 +58,7 @@ class Engine:
         model: Gato,
         tokenizer: TextTokenizer,
         slots: int,
-        temperature: float = 0.0,
+        temperature: float | None = None,
         top_p: float = 1.0,
         seed: int = 0,
         max_text: int = 64,
@@ -86,7 +90,10 @@ class Engine:
             hidden = self._forward(inputs)
             inputs = {}
             for rows, (start, stop) in self._groups(active, chosen).items():
-                picked = sample(self.model.logits(hidden[list(rows)], start, stop), self.temperature, self.top_p, self.generator)
+                temperature = self.temperature
+                if temperature is None:
+                    temperature = DISCRETE_TEMPERATURE if stop <= DISCRETE_SIZE else 0.0
+                picked = sample(self.model.logits(hidden[list(rows)], start, stop), temperature, self.top_p, self.generator)
                 for slot, token in zip(rows, (picked + start).tolist()):
                     chosen[slot].append(token)
                     if on_token:

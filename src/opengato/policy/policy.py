@@ -21,11 +21,11 @@ class Policy:
 
     Args:
         checkpoint: what to act with.
-        temperature: of actions; 0 (default) takes the most likely, text is usually sampled at 0.9 (paper, section 2.4).
+        temperature: of the sampling, see `Engine`; the paper samples text at 0.9 (section 2.4).
         seed: of the sampling.
     """
 
-    def __init__(self, checkpoint: Checkpoint, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0, max_text: int = 64):
+    def __init__(self, checkpoint: Checkpoint, temperature: float | None = None, top_p: float = 1.0, seed: int = 0, max_text: int = 64):
         self.checkpoint = checkpoint
         self.engine = Engine(
             checkpoint.model, checkpoint.tokenizer, slots=1, temperature=temperature, top_p=top_p, seed=seed, max_text=max_text

@@ -1,1 +1,1 @@
-
+"""Training: the loop, the optimisers, the state that resumes exactly."""

@@ -41,7 +41,7 @@ class OptimiserConfig:
 
 PAPER = OptimiserConfig()
 SWIFT = OptimiserConfig(
-    kind="muon", learning_rate=3e-3, table_learning_rate=3e-3, weight_decay=0.05, warmup=50, final=0.02, schedule="linear"
+    kind="muon", learning_rate=8e-3, table_learning_rate=8e-3, weight_decay=0.05, warmup=50, final=0.02, schedule="linear"
 )
 
 

@@ -1,0 +1,95 @@
+"""Small tasks on real Gymnasium environments, importable by name, so that collecting processes find them too."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from opengato.domains.task import Task
+
+CARTPOLE_SPACE = spaces.Box(-np.inf, np.inf, (4,), np.float32)
+
+
+class PoleBalancer:
+    """A linear closed-loop controller of CartPole: pushes towards where the pole falls."""
+
+    def __init__(self, seconds: float = 0.0, fails: tuple[int, ...] = ()):
+        self.seconds, self.fails = seconds, fails
+
+    def reset(self, env: gym.Env, observation: Any, seed: int) -> None:
+        if seed in self.fails:
+            raise RuntimeError(f"no plan for {seed}")
+        time.sleep(self.seconds)
+
+    def act(self, observation: Any) -> int:
+        return int(observation @ np.array([0.02, 0.1, 1.0, 0.4]) > 0)
+
+
+def make_cartpole(steps: int = 60) -> gym.Env:
+    env = gym.make("CartPole-v1", render_mode="rgb_array", max_episode_steps=steps)
+    return gym.wrappers.TransformObservation(env, lambda o: np.asarray(o, np.float32), CARTPOLE_SPACE)
+
+
+def cartpole(seconds: float = 0.0, fails: tuple[int, ...] = (), name: str = "cartpole", space: spaces.Box = CARTPOLE_SPACE) -> Task:
+    return Task(
+        id=f"test/{name}",
+        observation_space=space,
+        action_space=spaces.Discrete(2),
+        make_env=make_cartpole,
+        make_expert=partial(PoleBalancer, seconds, fails),
+        requires="gymnasium",
+        extra="demo",
+        expert_name="linear controller",
+    )
+
+
+WORDS = ("", "north", "gegenüber 🐈", "東", "a\nb\t", "trailing space ")
+TALK_OBSERVATION = spaces.Dict(
+    said=spaces.Text(100), where=spaces.Tuple((spaces.Discrete(6), spaces.Box(0, 255, (2, 3, 3), np.uint8))), a=spaces.MultiDiscrete([3, 7])
+)
+TALK_ACTION = spaces.Dict(answer=spaces.Text(100), push=spaces.Box(-1, 1, (2,), np.float32))
+
+
+class Talk(gym.Env):
+    """Says a word a step, wants it back; nested observations and actions, text in both."""
+
+    observation_space, action_space = TALK_OBSERVATION, TALK_ACTION
+
+    def __init__(self, nul: bool = False):
+        self._words = (*WORDS, "nul\0inside", "nul at the end\0\0") if nul else WORDS
+
+    def _observe(self) -> dict[str, Any]:
+        self._word = int(self.np_random.integers(len(self._words)))
+        pixels = self.np_random.integers(0, 256, (2, 3, 3), dtype=np.uint8)
+        return {"said": self._words[self._word], "where": (np.int64(self._word % 6), pixels), "a": np.array([self._step % 3, 6])}
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[dict[str, Any], dict]:
+        super().reset(seed=seed)
+        self._step, self._right = 0, 0
+        self._length = int(self.np_random.integers(1, 9))
+        return self._observe(), {}
+
+    def step(self, action: dict[str, Any]) -> tuple[dict[str, Any], float, bool, bool, dict]:
+        right = action["answer"] == self._words[self._word]
+        self._right += right
+        self._step += 1
+        over = self._step >= self._length
+        return self._observe(), float(right), over, False, {"success": self._right == self._step}
+
+
+class Echo:
+    def reset(self, env: gym.Env, observation: Any, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+
+    def act(self, observation: dict[str, Any]) -> dict[str, Any]:
+        return {"answer": observation["said"], "push": self._rng.uniform(-1, 1, 2).astype(np.float32)}
+
+
+def talk(nul: bool = False) -> Task:
+    name = "talk-nul" if nul else "talk"
+    return Task(f"test/{name}", TALK_OBSERVATION, TALK_ACTION, partial(Talk, nul), Echo, "gymnasium", "demo", "an echo", has_success=True)

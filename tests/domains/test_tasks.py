@@ -1,0 +1,133 @@
+"""Every domain: declared spaces are the environment's, seeds decide, experts beat the random agent."""
+
+import numpy as np
+import pytest
+
+from opengato.collect import record_episode
+from opengato.domains import get_task, match_tasks, tasks
+from opengato.errors import OpenGatoError
+from opengato.references import RandomAgent
+from opengato.tokens.layout import Layout
+
+QUICK = [
+    "babyai/go-to-local",
+    "babyai/pickup-loc",
+    "babyai/open-door",
+    "metaworld/reach",
+    "metaworld/drawer-open",
+    "dm-control/reacher-easy",
+    "dm-control/cartpole-balance",
+    "atari/pong",
+]
+
+
+def flat(observation):
+    if isinstance(observation, dict):
+        return np.concatenate(
+            [
+                np.atleast_1d(np.frombuffer(v.encode(), np.uint8) if isinstance(v, str) else np.ravel(v))
+                for _, v in sorted(observation.items())
+            ]
+        )
+    return np.ravel(observation)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_spaces_and_seeds(name):
+    task = get_task(name)
+    if not task.available:
+        pytest.skip(task.extra)
+    env = task.make()
+    assert env.action_space == task.action_space
+    traces = []
+    for seed in (5, 5, 6):
+        observation, _ = env.reset(seed=seed)
+        assert task.observation_space.contains(observation)
+        env.action_space.seed(1)
+        trace = [flat(observation)]
+        for _ in range(12):
+            observation, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+            assert task.observation_space.contains(observation) and isinstance(reward, float)
+            trace.append(flat(observation))
+            if terminated or truncated:
+                break
+        traces.append(np.concatenate(trace))
+    np.testing.assert_array_equal(traces[0], traces[1])
+    assert len(traces[0]) != len(traces[2]) or not np.array_equal(traces[0], traces[2])
+
+
+@pytest.mark.parametrize(
+    "name", ["babyai/go-to-local", "babyai/pickup-loc", "babyai/open-door", "metaworld/reach", "metaworld/window-close"]
+)
+def test_experts_solve_their_tasks(name):
+    task = get_task(name)
+    if not task.available:
+        pytest.skip(task.extra)
+    env, expert = task.make(), task.make_expert()
+    solved = [record_episode(task, env, expert, seed)[0].success for seed in range(5)]
+    assert sum(solved) >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["dm-control/cartpole-balance", "dm-control/reacher-easy", "dm-control/point-mass-easy", "dm-control/pendulum-swingup"]
+)
+def test_planners_beat_the_random_agent_by_far(name):
+    task = get_task(name)
+    if not task.available:
+        pytest.skip(task.extra)
+    env = task.make()
+    planned = record_episode(task, env, task.make_expert(), 0)[0].episode_return
+    random = record_episode(task, env, RandomAgent(), 0)[0].episode_return
+    assert planned > 800 > 2 * random
+
+
+@pytest.mark.slow
+def test_search_wins_at_pong():
+    task = get_task("atari/pong")
+    if not task.available:
+        pytest.skip(task.extra)
+    assert record_episode(task, task.make(), task.make_expert(), 0)[0].episode_return >= 10
+
+
+def test_search_leaves_the_game_as_it_was():
+    task = get_task("atari/breakout")
+    if not task.available:
+        pytest.skip(task.extra)
+    env, expert = task.make(), task.make_expert()
+    observation, _ = env.reset(seed=0)
+    expert.reset(env, observation, 0)
+    for _ in range(9):
+        ram, screen = env.ale.getRAM().copy(), env.ale.getScreenRGB().copy()
+        action = expert.act(observation)
+        np.testing.assert_array_equal(ram, env.ale.getRAM())
+        np.testing.assert_array_equal(screen, env.ale.getScreenRGB())
+        observation = env.step(action)[0]
+
+
+def test_planning_rolls_out_as_the_environment_does():
+    task = get_task("dm-control/cartpole-balance")
+    if not task.available:
+        pytest.skip(task.extra)
+    env, expert = task.make(), task.make_expert()
+    observation, _ = env.reset(seed=3)
+    expert.reset(env, observation, 3)
+    physics, planner = env.inner.physics, expert._planner
+    actions = np.random.default_rng(0).uniform(-1, 1, (1, 30, 1))
+    qpos, qvel = planner.simulate(planner.state_of(physics.data.ptr), actions)
+    for t in range(30):
+        env.step(actions[0, t])
+        np.testing.assert_allclose(qpos[0, t], physics.data.qpos, atol=1e-12)
+        np.testing.assert_allclose(qvel[0, t], physics.data.qvel, atol=1e-12)
+
+
+def test_every_task_has_a_layout_and_is_listed_without_its_simulator():
+    assert len(tasks()) > 150
+    for task in tasks().values():
+        Layout(task.observation_space, task.action_space)
+
+
+def test_names():
+    assert [t.id for t in match_tasks(["metaworld/drawer-*"])] == ["metaworld/drawer-close", "metaworld/drawer-open"]
+    with pytest.raises(OpenGatoError, match="did you mean 'babyai/go-to-local'"):
+        get_task("babyai/goto-local")

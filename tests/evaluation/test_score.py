@@ -1,0 +1,63 @@
+"""Scores, their intervals, the report and the videos."""
+
+import numpy as np
+import pytest
+
+from opengato.errors import OpenGatoError
+from opengato.evaluation.report import write_report
+from opengato.evaluation.score import TaskScore, score_percent, summarise, task_score
+
+
+def test_score_is_0_at_random_and_100_at_the_expert():
+    assert score_percent(-20.7, -20.7, 18) == 0 and score_percent(18, -20.7, 18) == 100
+    assert score_percent(-40, -20, 20) == -50
+    with pytest.raises(OpenGatoError, match="measure the references again"):
+        score_percent(1, 2, 2)
+
+
+def test_interval_agrees_with_scipys_bootstrap():
+    stats = pytest.importorskip("scipy.stats")
+    returns = np.random.default_rng(1).normal(5, 2, 30)
+    score = task_score("a/b", list(returns), 0, 10)
+    other = stats.bootstrap((returns * 10,), np.mean, n_resamples=9999, method="percentile", random_state=0).confidence_interval
+    assert score.score == pytest.approx(returns.mean() * 10)
+    assert (score.ci_low, score.ci_high) == pytest.approx((other.low, other.high), abs=0.6)
+
+
+def test_summary():
+    scores = [task_score("a/x", [5.0], 0, 10, [True]), task_score("a/y", [10.0], 0, 10, [False]), task_score("b/z", [0.0], 0, 10)]
+    summary = summarise(scores)
+    assert summary["mean_score"] == pytest.approx(50) and summary["domains"] == {"a": 75, "b": 0}
+    assert summary["mean_over_domains"] == pytest.approx(37.5)
+    assert summary["count_at_or_above"]["50"] == 2 and summary["count_at_or_above"]["0"] == 3
+    assert summary["tasks"]["a/x"]["success"] == 1.0 and summary["tasks"]["b/z"]["success"] is None
+    assert TaskScore.from_json("a/x", scores[0].to_json()) == scores[0]
+
+
+def test_report_holds_everything_and_escapes_hostile_text(tmp_path):
+    hostile = "<script>alert('x')</script>\"&"
+    path = tmp_path / "report.html"
+    write_report(
+        path,
+        title=hostile,
+        scores=[task_score("a/<b>", [1.0, 3.0], 0, 4)],
+        losses=[{"step": s, "loss/a": 3 / s} for s in range(1, 9)],
+        videos={hostile: b"mp4"},
+        captions=[{"png": b"png", "said": hostile, "truth": hostile}],
+        texts=[{"prompt": hostile, "said": hostile}],
+        facts={hostile: hostile},
+    )
+    page = path.read_text()
+    assert "<script" not in page and "a/<b>" not in page
+    assert "http://" not in page and "https://" not in page and 'src="data:video/mp4;base64,bXA0"' in page
+
+
+def test_video_reads_back(tmp_path):
+    imageio = pytest.importorskip("imageio.v3")
+    from opengato.evaluation.video import encode_mp4
+
+    frames = [np.full((51, 40, 3), 10 * i, np.uint8) for i in range(12)]
+    (tmp_path / "v.mp4").write_bytes(encode_mp4(frames, 10))
+    back = imageio.imread(tmp_path / "v.mp4", plugin="FFMPEG")
+    assert back.shape == (12, 52, 40, 3)
+    assert np.abs(back[6, 10:40, 10:30].astype(int) - 60).max() < 8

@@ -1,0 +1,124 @@
+"""Acting with a cache gives what a recomputation over the same tokens gives, in mixed slots, with prompts."""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from opengato.checkpoint import Checkpoint
+from opengato.episode import Episode
+from opengato.errors import OpenGatoError
+from opengato.mixture import Sequence
+from opengato.model.batch import collate
+from opengato.model.config import ModelConfig
+from opengato.model.gato import Gato
+from opengato.policy.engine import Engine
+from opengato.policy.policy import Policy
+from opengato.tokens.encode import encode
+from opengato.tokens.image import mean_positions
+from opengato.tokens.layout import Layout
+from opengato.tokens.spaces import text_space
+from opengato.tokens.text import TextTokenizer
+
+TOKENIZER = TextTokenizer.load()
+CONFIGS = {
+    "gato": ModelConfig("gato", 2, 2, 32, 64, 16, context=400),
+    "swift": ModelConfig("swift", 2, 2, 32, 64, 16, context=200, set_width=32, patches_per_position=2),
+}
+ARM = Layout(spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32))
+GRID = Layout(
+    spaces.Dict(image=spaces.Box(0, 255, (32, 48, 3), np.uint8), mission=text_space(), pose=spaces.Discrete(4)), spaces.Discrete(7)
+)
+
+
+def observe(layout, rng):
+    if layout is ARM:
+        return rng.normal(size=3).astype(np.float32)
+    return {"image": rng.integers(0, 256, (32, 48, 3), np.uint8), "mission": "open the red door", "pose": int(rng.integers(4))}
+
+
+def as_episode(layout, observations, actions):
+    if layout is ARM:
+        return Episode(np.stack(observations), np.stack(actions), np.zeros(len(actions), np.float32), "t/arm")
+    nested = {
+        "image": np.stack([o["image"] for o in observations]),
+        "mission": [o["mission"] for o in observations],
+        "pose": np.array([o["pose"] for o in observations]),
+    }
+    return Episode(nested, np.array(actions), np.zeros(len(actions), np.float32), "t/grid")
+
+
+def most_likely(model, encoded):
+    """Every action token's most likely value, given all tokens before it, by one uncached pass."""
+    positions, starts = model.config.fold.positions(encoded.kinds, encoded.offsets)
+    predicted = encoded.kinds >= 6
+    length = int(starts[-1])
+    places = mean_positions(encoded.boxes)
+    sequence = Sequence(
+        encoded.tokens.astype(np.int64),
+        encoded.kinds,
+        encoded.local.astype(np.int64),
+        positions,
+        predicted,
+        np.zeros(length, np.int64),
+        np.arange(length),
+        encoded.patches,
+        places[:, 0],
+        places[:, 1],
+        0,
+        1,
+    )
+    batch = collate([sequence])
+    return model(batch).flatten(0, 1)[batch.target_positions], batch.targets
+
+
+@pytest.mark.parametrize("family", ["gato", "swift"])
+def test_cached_actions_equal_an_uncached_pass_in_mixed_slots_with_prompts(family):
+    torch.manual_seed(0)
+    model = Gato(CONFIGS[family]).double().eval()
+    rng = np.random.default_rng(0)
+    for parameter in model.parameters():  # far from uniform, so that the most likely value means something
+        torch.nn.init.normal_(parameter, std=0.3)
+    engine = Engine(model, TOKENIZER, 3, temperature=0.0)
+    engine.caches = model.make_caches(3, dtype=torch.float64)
+    layouts = [ARM, GRID, ARM]
+    demonstration = [observe(ARM, rng) for _ in range(3)], [rng.uniform(-1, 1, 2).astype(np.float32) for _ in range(3)]
+    prompt = encode(ARM, as_episode(ARM, *demonstration), TOKENIZER)
+    for slot, layout in enumerate(layouts):
+        engine.reset(slot, layout, prompt if slot == 2 else None)
+    seen, done = [[], [], []], [[], [], []]
+    for step in range(5):
+        observations = {slot: observe(layout, rng) for slot, layout in enumerate(layouts) if slot != 1 or step % 2 == 0}
+        for slot, action in engine.act(observations).items():
+            assert layouts[slot].action_space.contains(action)
+            seen[slot].append(observations[slot])
+            done[slot].append(action)
+    for slot, layout in enumerate(layouts):
+        o, a = (demonstration[0] + seen[slot], demonstration[1] + done[slot]) if slot == 2 else (seen[slot], done[slot])
+        hidden, targets = most_likely(model, encode(layout, as_episode(layout, o, a), TOKENIZER))
+        low, high = (32000, 33024) if layout is ARM else (0, 7)
+        best = model.logits(hidden, low, high).argmax(-1) + low
+        skip = 6 if slot == 2 else 0
+        assert best[skip:].tolist() == targets[skip:].tolist()
+
+
+def test_a_checkpoint_carries_all_it_needs(tmp_path):
+    torch.manual_seed(0)
+    model = Gato(CONFIGS["swift"]).eval()
+    layouts = {"t/arm": ARM, "t/grid": GRID, "talk/c": Layout(text_space(), text_space())}
+    rng = np.random.default_rng(1)
+    prompt = encode(GRID, as_episode(GRID, [observe(GRID, rng)] * 2, [1, 2]), TOKENIZER)
+    Checkpoint(model, TOKENIZER, layouts, {"t/grid": prompt}).save(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "model.safetensors", "tokenizer.model", "prompts.safetensors"}
+    one, two = Policy(Checkpoint(model, TOKENIZER, layouts, {"t/grid": prompt})), Policy.from_pretrained(tmp_path)
+    for task in ("t/grid", "t/arm", "talk/c"):
+        one.reset(task)
+        two.reset(task)
+        observation = "hello" if task == "talk/c" else observe(layouts[task], rng)
+        np.testing.assert_array_equal(one.act(observation), two.act(observation))
+    with pytest.raises(OpenGatoError, match=r"did you mean 't/grid'"):
+        two.reset("t/gird")
+    with pytest.raises(OpenGatoError, match=r"the action space has n 9 where the checkpoint has 7"):
+        two.reset("t/grid", action_space=spaces.Discrete(9))
+    with pytest.raises(OpenGatoError, match="no checkpoint"):
+        Policy.from_pretrained(tmp_path / "none")
