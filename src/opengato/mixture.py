@@ -51,7 +51,8 @@ class _Source:
         self.data = data
         keep = np.ones(len(data), bool)
         if expert_return is not None and threshold > 0:
-            keep = data.returns >= threshold * expert_return
+            # A share of a negative return lies below it.
+            keep = data.returns >= (threshold * expert_return if expert_return >= 0 else expert_return / threshold)
             if not keep.any():
                 raise OpenGatoError(
                     f"no episode of task {data.task!r} reaches {threshold:.0%} of the expert return {expert_return:.4g}: "

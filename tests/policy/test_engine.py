@@ -118,7 +118,7 @@ def test_a_checkpoint_carries_all_it_needs(tmp_path):
         np.testing.assert_array_equal(one.act(observation), two.act(observation))
     with pytest.raises(OpenGatoError, match=r"did you mean 't/grid'"):
         two.reset("t/gird")
-    with pytest.raises(OpenGatoError, match=r"the action space has n 9 where the checkpoint has 7"):
+    with pytest.raises(OpenGatoError, match=r"the space has n 9 where the checkpoint has 7"):
         two.reset("t/grid", action_space=spaces.Discrete(9))
     with pytest.raises(OpenGatoError, match="no checkpoint"):
         Policy.from_pretrained(tmp_path / "none")

@@ -37,7 +37,8 @@ def expert_returns(datasets: list[TokenDataset]) -> dict[str, float]:
     out = {}
     for data in datasets:
         if data.task in stored:
-            out[data.task] = stored[data.task]["expert"]
+            # Not above the best of this data: three searched games need not reach the mean of the reference.
+            out[data.task] = min(stored[data.task]["expert"], float(data.returns.max()))
         elif np.ptp(data.returns) > 0:
             width = max(1, min(1000, len(data) // 10))
             out[data.task] = float(np.convolve(data.returns, np.ones(width) / width, mode="valid").max())
