@@ -305,3 +305,28 @@ def test_domains_record_the_same_in_used_and_fresh_environments(name: str) -> No
     used, alone = record_episode(task, env, expert, 3, 0.2)[0], fresh(task, 3, 0.2)[0]
     assert same(used.observations, alone.observations) and same(used.actions, alone.actions)
     assert json.dumps(used.info) == json.dumps(alone.info)
+
+
+def test_references_are_plain_means_whatever_the_workers(tmp_path: Path) -> None:
+    from opengato.references import measure, update_references
+
+    task, env = cartpole(), make_cartpole()
+    random, expert = [], []
+    assert task.make_expert is not None
+    for seed in range(10_000, 10_007):
+        for returns, agent in ((random, None), (expert, task.make_expert())):
+            observation, _ = env.reset(seed=seed)
+            env.action_space.seed(seed)
+            total, over = 0.0, False
+            while not over:
+                observation, reward, terminated, truncated, _ = env.step(agent.act(observation) if agent else env.action_space.sample())
+                total, over = total + float(reward), terminated or truncated
+            returns.append(total)
+    found = [measure(task, 7, 5, workers=n) for n in (1, 2)]
+    assert found[0] == found[1]
+    assert (found[0].random, found[0].expert, found[0].n_random, found[0].n_expert) == (np.mean(random), np.mean(expert[:5]), 7, 5)
+    table = tmp_path / "references.json"
+    table.write_text('{"z/kept": {"random": 1}}')
+    update_references([task], 7, 5, workers=1, path=table)
+    assert list(json.loads(table.read_text())) == ["test/cartpole", "z/kept"]
+    assert json.loads(table.read_text())["test/cartpole"]["command"] == "opengato reference test/cartpole --episodes 7 --expert-episodes 5"
