@@ -8,12 +8,75 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+# Named, since PyTorch's default depends on the dtype of the input.
+NORM_EPSILON = 1e-6
 
-def segment_mask(segments: torch.Tensor) -> torch.Tensor:
-    """Who attends to whom: causal, inside one segment. (B, L) ints to bool (B, 1, L, L); padding sees padding, so no row is empty."""
+# Queries that the CPU multiplies at a time: keys after the chunk's last query are never touched, which saves almost half of the work.
+CPU_CHUNK = 128
+
+
+def segment_mask(segments: torch.Tensor, window: int | None = None) -> torch.Tensor:
+    """Who attends to whom: causal, inside one segment, and less than `window` positions back.
+
+    Args:
+        segments: int (B, L); -1 is padding, which attends only to itself, so that no row is empty.
+        window: how many positions a query sees, itself included; None for all.
+
+    Returns:
+        bool (B, 1, L, L), True where row i may see column j. Build it once a batch, for all blocks.
+    """
     length = segments.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
-    return ((segments[:, :, None] == segments[:, None, :]) & causal)[:, None]
+    diagonal = torch.ones(length, length, dtype=torch.bool, device=segments.device)
+    near = diagonal.tril() if window is None else diagonal.tril().triu(1 - window)
+    alone = diagonal.tril().triu() | (segments >= 0)[:, :, None]
+    return ((segments[:, :, None] == segments[:, None, :]) & near & alone)[:, None]
+
+
+def _attend(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: torch.Tensor,
+    far_first: torch.Tensor | None = None,
+    q_position: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """softmax(q·k + shift(q_position·far_first)) v over one causal row of L, the scores scaled by 1/√key_size.
+
+    Args:
+        q, k, v: (B, heads, L, key_size). mask: bool (B, 1, L, L), causal.
+        far_first: keys of the distances L - 1 … 0, (heads, L, key_size), with the queries they meet; None for no relative term.
+
+    The CPU's fused kernel takes no bias that learns and is slow backwards, so there the product is written out, a chunk of queries
+    against the keys up to it; elsewhere the fused kernels are faster.
+    """
+    scale, length = q.shape[-1] ** -0.5, q.shape[2]
+    if q.device.type != "cpu":
+        bias: torch.Tensor = mask
+        if far_first is not None and q_position is not None:
+            bias = _relative_shift((q_position * scale) @ far_first.transpose(-1, -2)).masked_fill(~mask, -torch.inf).to(q.dtype)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    q = q * scale
+    q_position = None if q_position is None else q_position * scale
+    hidden = torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill_(~mask, -torch.inf)
+    mixed = []
+    for start in range(0, length, CPU_CHUNK):
+        stop = min(start + CPU_CHUNK, length)
+        scores = q[:, :, start:stop] @ k[:, :, :stop].transpose(-1, -2)
+        if far_first is not None and q_position is not None:
+            scores += _relative_shift(q_position[:, :, start:stop] @ far_first[:, length - stop :].transpose(-1, -2))
+        scores += hidden[:, :, start:stop, :stop]
+        mixed.append(scores.softmax(-1).to(v.dtype) @ v[:, :, :stop])
+    return torch.cat(mixed, 2)
+
+
+def _relative_shift(scores: torch.Tensor) -> torch.Tensor:
+    """(…, T, S) by distance S - 1 … 0 to (…, T, S) by key, for the last T of S positions: row i moves left by T - 1 - i.
+
+    Transformer-XL's trick (Dai et al. 2019, appendix B): one padding column and a view of other shape, no gather. What lies
+    above the diagonal is rubbish, to be masked.
+    """
+    rows, columns = scores.shape[-2:]
+    return F.pad(scores, (1, 0)).flatten(-2).unflatten(-1, (columns + 1, rows))[..., 1:, :].flatten(-2).unflatten(-1, (rows, columns))
 
 
 class KVCache:
@@ -22,6 +85,8 @@ class KVCache:
     Attributes:
         keys, values: (slots, heads, context, key_size); position p is stored at p % context.
         positions: int64 (slots, context), the absolute position of each entry, -1 where there is none.
+        distance_keys: what RelativeAttention projected for the distances 0 … context - 1, (heads, context, key_size), kept from the
+            first step on; like the entries, it belongs to the weights that made it, and a reset forgets it.
     """
 
     def __init__(
@@ -31,10 +96,12 @@ class KVCache:
         self.keys = torch.zeros(slots, heads, context, key_size, device=device, dtype=dtype)
         self.values = torch.zeros_like(self.keys)
         self.positions = torch.full((slots, context), -1, device=device)
+        self.distance_keys: torch.Tensor | None = None
 
     def reset(self, slot: int) -> None:
         """Forget everything in one slot."""
         self.positions[slot] = -1
+        self.distance_keys = None
 
     def extend(self, keys: torch.Tensor, values: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Store T new entries a slot, (slots, heads, T, key_size), positions (slots, T) with -1 for padding.
@@ -73,11 +140,20 @@ def _heads(x: torch.Tensor, heads: int) -> torch.Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
+def _sin_cos(positions: torch.Tensor, pairs: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sine and cosine of positions times 10000^(-n / pairs), (…,) to two of (…, pairs).
+
+    In float64 where the device has it: in float32 an angle of position 100,000, which a long episode reaches, is off by 0.004.
+    """
+    dtype = torch.float32 if positions.device.type == "mps" else torch.float64
+    frequency = torch.exp(torch.arange(pairs, device=positions.device, dtype=dtype) * (-math.log(10_000.0) / pairs))
+    angle = positions[..., None].to(dtype) * frequency
+    return angle.sin(), angle.cos()
+
+
 def sinusoids(distances: torch.Tensor, width: int) -> torch.Tensor:
-    """Sinusoidal encodings of distances, (…,) to (…, width), as in Transformer-XL."""
-    frequency = torch.exp(torch.arange(0, width, 2, device=distances.device) * (-math.log(10_000.0) / width))
-    angle = distances[..., None].float() * frequency
-    return torch.cat([angle.sin(), angle.cos()], -1)
+    """Sinusoidal encodings of distances, (…,) to (…, width): the sines, then the cosines, as in Transformer-XL."""
+    return torch.cat(_sin_cos(distances, width // 2), -1)
 
 
 class RelativeAttention(nn.Module):
@@ -101,28 +177,38 @@ class RelativeAttention(nn.Module):
             .transpose(0, 1)
         )
 
+    def _cached_distance_keys(self, cache: KVCache, q: torch.Tensor) -> torch.Tensor:
+        """R for every distance inside the memory; projected anew at each step they would cost more than all else."""
+        if torch.is_grad_enabled():
+            return self._distance_keys(cache.context, q.device).to(q.dtype)
+        if cache.distance_keys is None or cache.distance_keys.dtype != q.dtype:
+            cache.distance_keys = self._distance_keys(cache.context, q.device).to(q.dtype)
+        return cache.distance_keys
+
     def forward(self, x: torch.Tensor, mask: torch.Tensor, position: torch.Tensor | None = None) -> torch.Tensor:
         """(B, L, width), mask bool (B, 1, L, L), to (B, L, width). Distances are counted along the row."""
         length = x.shape[1]
         q, k, v = (_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
         far_first = self._distance_keys(length, x.device).flip(1).to(q.dtype)
-        # (q + v)·R for distances L - 1 … 0; shifting row i by L - 1 - i puts distance i - j in column j (relative shift).
-        scores = (q + self.v.to(q.dtype)) @ far_first.transpose(-1, -2)
-        scores = F.pad(scores, (1, 0)).flatten(2).unflatten(2, (length + 1, length))[:, :, 1:]
-        bias = (scores * self.key_size**-0.5).masked_fill(~mask, -torch.inf).to(q.dtype)
-        mixed = F.scaled_dot_product_attention(q + self.u.to(q.dtype), k, v, attn_mask=bias)
+        mixed = _attend(q + self.u.to(q.dtype), k, v, mask, far_first, q + self.v.to(q.dtype))
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def forward_cached(self, x: torch.Tensor, cache: KVCache, positions: torch.Tensor) -> torch.Tensor:
         """T new positions a slot, (slots, T, width), positions (slots, T) with -1 for padding."""
         q, k, v = (_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
         keys, values, where = cache.extend(k, v, positions)
-        by_distance = (q + self.v) @ self._distance_keys(cache.context, x.device).transpose(-1, -2)
+        by_distance = (q + self.v.to(q.dtype)) @ self._cached_distance_keys(cache, q).transpose(-1, -2)
         distance = (positions[:, :, None] - where[:, None, :]).clamp(0, cache.context - 1)
         bias = by_distance.gather(-1, distance[:, None].expand(-1, self.heads, -1, -1)) * self.key_size**-0.5
         bias = bias.masked_fill(~cache.visible(positions, where), -torch.inf)
-        mixed = F.scaled_dot_product_attention(q + self.u, keys.to(q.dtype), values.to(q.dtype), attn_mask=bias.to(q.dtype))
+        mixed = F.scaled_dot_product_attention(q + self.u.to(q.dtype), keys.to(q.dtype), values.to(q.dtype), attn_mask=bias.to(q.dtype))
         return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+def _rotate(x: torch.Tensor, sin: torch.Tensor, cos: torch.Tensor) -> torch.Tensor:
+    """Turn entry n of the first half with entry n of the second by the n-th angle: (B, heads, L, key) and two of (B, 1, L, key / 2)."""
+    a, b = x.chunk(2, -1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
 
 class RotaryAttention(nn.Module):
@@ -133,30 +219,21 @@ class RotaryAttention(nn.Module):
         self.heads, self.key_size = heads, key_size
         self.qkv = nn.Linear(width, 3 * heads * key_size, bias=False)
         self.out = nn.Linear(heads * key_size, width, bias=False)
-        self.query_norm = nn.RMSNorm(key_size)
-        self.key_norm = nn.RMSNorm(key_size)
-
-    def _rotate(self, x: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-        """Rotate pairs of (B, heads, L, key) by angles of the positions (B, L)."""
-        half = self.key_size // 2
-        frequency = torch.exp(torch.arange(half, device=x.device) * (-math.log(10_000.0) / half))
-        angle = position[:, None, :, None].float() * frequency
-        sin, cos = angle.sin().to(x.dtype), angle.cos().to(x.dtype)
-        a, b = x.chunk(2, -1)
-        return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
+        self.query_norm = nn.RMSNorm(key_size, eps=NORM_EPSILON)
+        self.key_norm = nn.RMSNorm(key_size, eps=NORM_EPSILON)
 
     def _project(self, x: torch.Tensor, position: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Queries and keys, normalised and rotated by the angles of their positions (B, L), and values; all (B, heads, L, key_size)."""
         q, k, v = (_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
-        q, k = (
-            self._rotate(self.query_norm(q.to(self.query_norm.weight.dtype)), position),
-            self._rotate(self.key_norm(k.to(self.key_norm.weight.dtype)), position),
-        )
+        dtype = self.query_norm.weight.dtype
+        sin, cos = (part.to(dtype)[:, None] for part in _sin_cos(position, self.key_size // 2))
+        q, k = _rotate(self.query_norm(q.to(dtype)), sin, cos), _rotate(self.key_norm(k.to(dtype)), sin, cos)
         return q.to(v.dtype), k.to(v.dtype), v
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
         """(B, L, width), mask bool (B, 1, L, L), position (B, L) inside the segment, to (B, L, width)."""
         q, k, v = self._project(x, position)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        mixed = _attend(q, k, v, mask)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def forward_cached(self, x: torch.Tensor, cache: KVCache, positions: torch.Tensor) -> torch.Tensor:

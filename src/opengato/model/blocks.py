@@ -9,11 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from opengato.errors import OpenGatoError
 from opengato.model.attention import KVCache
 
 
 class GEGLU(nn.Module):
-    """One input projection of the stated feed-forward size; its first half is gated by the GELU of its second."""
+    """One input projection of the stated feed-forward size; its first half is gated by the GELU of its second.
+
+    No biases: 1.5·hidden·width parameters, which with hidden = 4·width and the five square matrices of RelativeAttention make the
+    11·width² a block that the paper's totals call for.
+    """
 
     def __init__(self, width: int, hidden: int):
         super().__init__()
@@ -31,9 +36,12 @@ class Block(nn.Module):
     Args:
         stochastic_depth: rate at which a branch is dropped for a whole sequence in training (paper, appendix C; Huang et al. 2016).
         dropout: on both branches' outputs.
+
+    Raises:
+        OpenGatoError: stochastic_depth is not in [0, 1).
     """
 
-    attention: Any
+    attention: Any  # RelativeAttention or RotaryAttention: forward and forward_cached are called
 
     def __init__(
         self,
@@ -45,6 +53,8 @@ class Block(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
+        if not 0 <= stochastic_depth < 1:
+            raise OpenGatoError(f"stochastic_depth {stochastic_depth} is no rate of dropped branches: use a value in [0, 1)")
         self.attention, self.mlp = attention, mlp
         self.attention_norm, self.mlp_norm = norm(width), norm(width)
         self.stochastic_depth, self.dropout = stochastic_depth, nn.Dropout(dropout)
@@ -53,7 +63,7 @@ class Block(nn.Module):
         y = self.dropout(y)
         if self.training and self.stochastic_depth > 0:
             kept = torch.rand(y.shape[0], 1, 1, device=y.device) >= self.stochastic_depth
-            y = y * kept / (1 - self.stochastic_depth)
+            y = y * (kept / (1 - self.stochastic_depth))  # so that the expectation is the branch, and evaluation needs no factor
         return y
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
