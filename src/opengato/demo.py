@@ -6,7 +6,6 @@ import io
 import json
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,19 +116,13 @@ def _train(out: Path, seconds: float, seed: int) -> None:
     mixture = Mixture(
         datasets, DEMO_WEIGHTS, config.context, config.fold, seed, return_threshold=0.8, expert_returns=expert_returns(datasets)
     )
-    plan_path = out / "train" / "plan.json"
-    training = TrainConfig(batch=16, seed=seed, optimiser=SWIFT)
-    if not plan_path.is_file():  # the number of steps is fixed once, by this machine's own speed
-        probe = Trainer(make_model(config, seed), mixture, replace(training, steps=1000), out / "train" / "probe")
-        times = []
-        for k in range(14):
-            begun = time.monotonic()
-            probe.train_step(probe.batch(k))
-            times.append(time.monotonic() - begun)
-        steps = int((seconds - (time.monotonic() - started)) / float(np.mean(times[4:])))
-        _write(plan_path, json.dumps({"steps": max(steps, 20), "step_seconds": float(np.mean(times[4:]))}))
-    trainer = Trainer(make_model(config, seed), mixture, replace(training, steps=json.loads(plan_path.read_text())["steps"]), out / "train")
-    if trainer.step < trainer.config.steps:
+    plan = out / "train" / "seconds.json"
+    if not plan.is_file():  # fixed once, so that an interrupted run ends where it would have
+        plan.parent.mkdir(exist_ok=True)
+        _write(plan, json.dumps(max(seconds - (time.monotonic() - started), 20.0)))
+    training = TrainConfig(batch=16, seed=seed, seconds=json.loads(plan.read_text()), optimiser=SWIFT)
+    trainer = Trainer(make_model(config, seed), mixture, training, out / "train")
+    if not trainer.finished:
         trainer.run()
     if not (out / "checkpoint" / "config.json").is_file():
         trainer.model.eval()

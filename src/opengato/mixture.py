@@ -65,8 +65,8 @@ class _Source:
         longest = int(np.diff(self.starts).max())
         if longest > length and (lengths > 1).any():
             raise OpenGatoError(
-                f"a timestep of task {data.task!r} takes {longest} positions, more than the context of {length}: use a preset with a longer "
-                "context or smaller observations"
+                f"a timestep of task {data.task!r} takes {longest} positions, more than the context of {length}: use a preset with a "
+                "longer context or smaller observations"
             )
         self.partners = {s: self.kept[data.sources[self.kept] == s] for s in np.unique(data.sources[self.kept])}
 

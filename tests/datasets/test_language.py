@@ -28,8 +28,10 @@ def test_emoji_are_named_and_split_without_overlap():
 def test_coco_captions(tmp_path):
     for name, colour in (("COCO_train2014_000000000007.jpg", "red"), ("000000000009.jpg", "blue")):
         Image.new("RGB", (60, 30), colour).save(tmp_path / name)
-    data = {"images": [{"id": 7, "file_name": "COCO_train2014_000000000007.jpg"}, {"id": 9, "file_name": "000000000009.jpg"}],
-            "annotations": [{"id": 1, "image_id": 9, "caption": " A blue picture. "}, {"id": 2, "image_id": 7, "caption": "A red one."}]}
+    data = {
+        "images": [{"id": 7, "file_name": "COCO_train2014_000000000007.jpg"}, {"id": 9, "file_name": "000000000009.jpg"}],
+        "annotations": [{"id": 1, "image_id": 9, "caption": " A blue picture. "}, {"id": 2, "image_id": 7, "caption": "A red one."}],
+    }
     (tmp_path / "captions.json").write_text(json.dumps(data))
     episodes = list(load_coco_captions(tmp_path / "captions.json", tmp_path))
     assert [e.actions[0] for e in episodes] == ["A blue picture.", "A red one."]

@@ -33,9 +33,13 @@ from opengato.training.optimiser import SWIFT
 
 out, steps, pause = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 rng = np.random.default_rng(0)
-episodes = [Episode(rng.normal(size=(20, 3)).astype(np.float32), rng.uniform(-1, 1, (20, 2)).astype(np.float32), np.ones(20, np.float32), "arm/a")
-            for _ in range(5)]
-data = build_cache("arm/a", spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32), episodes, TextTokenizer.load(), "1", out / "cache")
+def episode():
+    seen, done = rng.normal(size=(20, 3)).astype(np.float32), rng.uniform(-1, 1, (20, 2)).astype(np.float32)
+    return Episode(seen, done, np.ones(20, np.float32), "arm/a")
+
+episodes = [episode() for _ in range(5)]
+seen, done = spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32)
+data = build_cache("arm/a", seen, done, episodes, TextTokenizer.load(), "1", out / "cache")
 config = ModelConfig("swift", 2, 2, 32, 64, 16, context=64, stochastic_depth=0.2, set_width=32, patches_per_position=2)
 torch.manual_seed(1)
 trainer = Trainer(Gato(config), Mixture([data], {"arm": 1.0}, 64, config.fold, 5), TrainConfig(steps=steps, batch=2, log_every=1,
@@ -80,10 +84,10 @@ def test_state_survives_saving(tmp_path):
         parameter.grad = torch.randn_like(parameter)
     for optimiser in optimisers:
         optimiser.step()
-    save_state(tmp_path / "state.safetensors", model, optimisers, 7)
+    save_state(tmp_path / "state.safetensors", model, optimisers, 7, 12.5)
     other = Gato(preset("swift-nano"))
     others = make_optimisers(other, SWIFT)
-    assert load_state(tmp_path / "state.safetensors", other, others) == 7
+    assert load_state(tmp_path / "state.safetensors", other, others) == (7, 12.5)
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
     for a, b in zip(optimisers, others, strict=True):

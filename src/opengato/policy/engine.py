@@ -49,8 +49,8 @@ class Engine:
 
     Args:
         model: in evaluation mode. tokenizer: of its checkpoint. slots: how many agents act at once.
-        temperature: of the sampling; 0 takes the most likely token. None: 0.7 for discrete actions, since a greedy agent that errs can repeat
-            its error for ever, and 0 for continuous actions and text.
+        temperature: of the sampling; 0 takes the most likely token. None: 0.7 for discrete actions, since a greedy agent can repeat an
+            error for ever, and 0 for continuous actions and text.
     """
 
     def __init__(

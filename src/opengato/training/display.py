@@ -13,11 +13,11 @@ from rich.table import Table
 class Display:
     """A context manager; `update` takes a row of the log."""
 
-    def __init__(self, steps: int, done: int, show: bool = True):
+    def __init__(self, total: int, done: int, show: bool = True):
         self.progress = Progress(
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
         )
-        self.bar = self.progress.add_task("training", total=steps, completed=done)
+        self.bar = self.progress.add_task("training", total=total, completed=done)
         self.live = Live(self.progress, refresh_per_second=2, transient=False) if show else None
 
     def __enter__(self) -> Display:
@@ -29,9 +29,9 @@ class Display:
         if self.live:
             self.live.__exit__(*exception)
 
-    def update(self, row: dict[str, Any]) -> None:
-        """Show one row: {"step", "loss", "loss/<domain>", "timesteps_per_s", …}."""
-        self.progress.update(self.bar, completed=row["step"])
+    def update(self, row: dict[str, Any], done: float) -> None:
+        """Show one row, {"step", "loss", "loss/<domain>", "timesteps_per_s", …}, and how much is done, in the bar's units."""
+        self.progress.update(self.bar, completed=done)
         if not self.live:
             return
         table = Table.grid(padding=(0, 2))

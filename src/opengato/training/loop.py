@@ -31,6 +31,7 @@ class TrainConfig:
 
     Attributes:
         steps: optimiser steps. batch: sequences a step.
+        seconds: train for so long instead of `steps`, with the schedule by the clock; such a run resumes, but not to the same digits.
         seed: of the weights, the mixture and the noise.
         checkpoint_every: seconds between two saved states. log_every: steps between two logged rows.
         device: "cpu", "cuda", or "auto". autocast: compute in bf16 where it helps.
@@ -38,6 +39,7 @@ class TrainConfig:
     """
 
     steps: int = 1000
+    seconds: float | None = None
     batch: int = 16
     seed: int = 0
     checkpoint_every: float = 30.0
@@ -78,7 +80,7 @@ class Trainer:
         self.optimisers = make_optimisers(self.model, config.optimiser)
         folder.mkdir(parents=True, exist_ok=True)
         self.state_path, self.log_path = folder / "state.safetensors", folder / "log.jsonl"
-        self.step = load_state(self.state_path, self.model, self.optimisers) if self.state_path.is_file() else 0
+        self.step, self.elapsed = load_state(self.state_path, self.model, self.optimisers) if self.state_path.is_file() else (0, 0.0)
         self._trim_log()
         (folder / "train.json").write_text(json.dumps({**asdict(config), "model": model.config.to_json()}, indent=1))
 
@@ -97,7 +99,8 @@ class Trainer:
         """Forward, backward, update; returns the loss, by domain too, and the gradient's norm."""
         config = self.config
         torch.manual_seed((config.seed << 32) + self.step)
-        set_rate(self.optimisers, rate_factor(config.optimiser, self.step, config.steps))
+        share = min(1.0, self.elapsed / config.seconds) if config.seconds else None
+        set_rate(self.optimisers, rate_factor(config.optimiser, self.step, config.steps, share))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.autocast):
             losses = self.model.losses(batch.to(self.device))
         loss = losses.mean()
@@ -117,6 +120,11 @@ class Trainer:
         sums = torch.bincount(domains, losses.detach().float(), minlength=len(self.mixture.domains))
         return {"loss": loss.item(), "norm": norm.item(), "sums": sums.cpu(), "counts": counts.cpu()}
 
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.elapsed >= self.config.seconds if self.config.seconds else self.step >= self.config.steps
+
     def run(self, show: bool = True) -> None:
         """Train to the last step; saves every `checkpoint_every` seconds and at the end."""
         from torch.utils.tensorboard import SummaryWriter
@@ -124,19 +132,24 @@ class Trainer:
         config, names = self.config, self.mixture.domains
         self.model.train()
         saved = logged = time.monotonic()
+        begun = saved - self.elapsed
+        last = 10**9 if config.seconds else config.steps
         sums, counts = torch.zeros(len(names)), torch.zeros(len(names))
         timesteps = tokens = 0
         with (
             SummaryWriter(str(self.folder), purge_step=self.step) as board,
             open(self.log_path, "a", buffering=1) as log,
-            Display(config.steps, self.step, show) as display,
+            Display(int(config.seconds or config.steps), int(self.elapsed if config.seconds else self.step), show) as display,
         ):
-            for batch in prefetch(self.batch, self.step, config.steps):
+            for batch in prefetch(self.batch, self.step, last):
+                if self.finished:  # only when started again after its last step
+                    break
                 out = self.train_step(batch)
+                self.elapsed = time.monotonic() - begun
                 sums, counts = sums + out["sums"], counts + out["counts"]
                 timesteps += batch.timesteps
                 tokens += int((batch.segments >= 0).sum())
-                if self.step % config.log_every == 0 or self.step == config.steps:
+                if self.step % config.log_every == 0 or self.finished:
                     now = time.monotonic()
                     row: dict[str, Any] = {"step": self.step, "loss": out["loss"], "norm": out["norm"]}
                     row.update({f"loss/{n}": (sums[i] / counts[i]).item() for i, n in enumerate(names) if counts[i]})
@@ -149,9 +162,9 @@ class Trainer:
                     for key, value in row.items():
                         if key != "step":
                             board.add_scalar(key, value, self.step)
-                    display.update(row)
+                    display.update(row, self.elapsed if config.seconds else self.step)
                     sums, counts, timesteps, tokens, logged = torch.zeros_like(sums), torch.zeros_like(counts), 0, 0, now
-                if time.monotonic() - saved > config.checkpoint_every or self.step == config.steps:
-                    save_state(self.state_path, self.model, self.optimisers, self.step)
+                if time.monotonic() - saved > config.checkpoint_every or self.finished:
+                    save_state(self.state_path, self.model, self.optimisers, self.step, self.elapsed)
                     saved = time.monotonic()
         self.model.eval()

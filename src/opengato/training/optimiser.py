@@ -45,13 +45,17 @@ SWIFT = OptimiserConfig(
 )
 
 
-def rate_factor(config: OptimiserConfig, step: int, steps: int) -> float:
-    """The rate at `step` (from 0) as a share of the peak: warm-up from 1e-7, then decay to `final` at `steps`."""
-    warmup = min(config.warmup, max(1, steps // 10))
+def rate_factor(config: OptimiserConfig, step: int, steps: int, done: float | None = None) -> float:
+    """The rate at `step` (from 0) as a share of the peak: warm-up from 1e-7, then decay to `final` at `steps`.
+
+    `done`, from 0 to 1, replaces the share of the steps that are done in runs that are limited by time.
+    """
+    warmup = config.warmup if done is not None else min(config.warmup, max(1, steps // 10))
     if step < warmup:
         low = 1e-7 / config.learning_rate
         return low + (1 - low) * step / warmup
-    done = min(1.0, (step - warmup) / max(1, steps - warmup))
+    if done is None:
+        done = min(1.0, (step - warmup) / max(1, steps - warmup))
     if config.schedule == "cosine":
         return config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * done))
     if config.schedule == "linear":

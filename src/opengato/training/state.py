@@ -13,7 +13,7 @@ from torch import nn
 from opengato.errors import OpenGatoError
 
 
-def save_state(path: Path, model: nn.Module, optimisers: list[torch.optim.Optimizer], step: int) -> None:
+def save_state(path: Path, model: nn.Module, optimisers: list[torch.optim.Optimizer], step: int, elapsed: float = 0.0) -> None:
     """Write the state after `step` steps; a crash at any moment leaves the old file or the new one."""
     names = {id(p): n for n, p in model.named_parameters()}
     tensors = {f"model.{n}": p.detach().contiguous() for n, p in model.state_dict().items()}
@@ -22,7 +22,7 @@ def save_state(path: Path, model: nn.Module, optimisers: list[torch.optim.Optimi
             for key, value in state.items():
                 tensors[f"optimiser.{names[id(parameter)]}.{key}"] = torch.as_tensor(value).detach().contiguous()
     partial = path.with_suffix(".partial")
-    save_file(_unshared(tensors), partial, metadata={"step": str(step)})
+    save_file(_unshared(tensors), partial, metadata={"step": str(step), "elapsed": repr(elapsed)})
     with open(partial, "rb") as file:
         os.fsync(file.fileno())
     os.replace(partial, path)
@@ -40,10 +40,10 @@ def _unshared(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return kept
 
 
-def load_state(path: Path, model: nn.Module, optimisers: list[torch.optim.Optimizer]) -> int:
-    """Restore what `save_state` wrote; returns the number of steps done."""
+def load_state(path: Path, model: nn.Module, optimisers: list[torch.optim.Optimizer]) -> tuple[int, float]:
+    """Restore what `save_state` wrote; returns the steps done and the seconds they took."""
     with safe_open(path, framework="pt") as file:
-        step = int(file.metadata()["step"])
+        step, elapsed = int(file.metadata()["step"]), float(file.metadata()["elapsed"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}
     weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     missing, unexpected = model.load_state_dict(weights, strict=False)
@@ -57,4 +57,4 @@ def load_state(path: Path, model: nn.Module, optimisers: list[torch.optim.Optimi
                 state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
                 if state:
                     optimiser.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in state.items()}
-    return step
+    return step, elapsed
