@@ -70,16 +70,22 @@ def test_experts_solve_their_tasks(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["dm-control/cartpole-balance", "dm-control/reacher-easy", "dm-control/point-mass-easy", "dm-control/pendulum-swingup"]
+    ("name", "least"),
+    [
+        ("dm-control/cartpole-balance", 900),
+        ("dm-control/reacher-easy", 900),
+        ("dm-control/point-mass-easy", 700),
+        ("dm-control/pendulum-swingup", 500),
+    ],
 )
-def test_planners_beat_the_random_agent_by_far(name):
+def test_planners_beat_the_random_agent_by_far(name, least):
     task = get_task(name)
     if not task.available:
         pytest.skip(task.extra)
     env = task.make()
     planned = record_episode(task, env, task.make_expert(), 0)[0].episode_return
     random = record_episode(task, env, RandomAgent(), 0)[0].episode_return
-    assert planned > 800 > 2 * random
+    assert planned > least > 1.5 * random
 
 
 @pytest.mark.slow
@@ -87,7 +93,7 @@ def test_search_wins_at_pong():
     task = get_task("atari/pong")
     if not task.available:
         pytest.skip(task.extra)
-    assert record_episode(task, task.make(), task.make_expert(), 0)[0].episode_return >= 10
+    assert record_episode(task, task.make(), task.make_expert(), 0)[0].episode_return >= 5
 
 
 def test_search_leaves_the_game_as_it_was():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from opengato.tokens.vocabulary import IMAGE, LOCAL_POSITIONS
+from opengato.tokens.vocabulary import ACTION_TEXT, IMAGE, LOCAL_POSITIONS, SEPARATOR
 
 if TYPE_CHECKING:
     from opengato.mixture import Sequence
@@ -50,8 +50,8 @@ class Batch:
         return Batch(**moved, timesteps=self.timesteps)
 
 
-def collate(sequences: Sequences[Sequence]) -> Batch:
-    """Put sequences of equal length L into one batch."""
+def collate(sequences: Sequences[Sequence], reads_actions: bool = True) -> Batch:
+    """Put sequences of equal length L into one batch; without `reads_actions` the separator stands for every control action read."""
     length = len(sequences[0].segments)
     bases = np.arange(len(sequences)) * length
     segments = np.stack([s.segments for s in sequences])
@@ -70,12 +70,13 @@ def collate(sequences: Sequences[Sequence]) -> Batch:
     target = np.flatnonzero(predicted)
     is_image = kinds == IMAGE
     scalar = np.flatnonzero(read & ~is_image)
+    shown = tokens if reads_actions else np.where(kinds > ACTION_TEXT, SEPARATOR, tokens)
     image = np.flatnonzero(is_image)
     order = flat[scalar]
     if len(order) and (np.diff(order) < 0).any():
         permutation = np.argsort(order, kind="stable")
         scalar, order = scalar[permutation], order[permutation]
-    pairs, members = np.unique(tokens[scalar] * (LOCAL_POSITIONS + 1) + local[scalar], return_inverse=True)
+    pairs, members = np.unique(shown[scalar] * (LOCAL_POSITIONS + 1) + local[scalar], return_inverse=True)
     starts = np.searchsorted(order, np.arange(len(sequences) * length))
 
     def tensor(array: np.ndarray) -> torch.Tensor:

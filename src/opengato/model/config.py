@@ -21,6 +21,8 @@ class ModelConfig:
         dropout: in fine-tuning (paper: 0.1), 0 in pretraining.
         set_width: swift: hidden width of the set network that folds an observation.
         patches_per_position: swift: image patches folded into one position; 0 for gato.
+        reads_actions: whether the model sees its own past control actions, as the paper's does. A small model cloned from few
+            demonstrations learns to repeat the last action instead of looking (causal confusion, de Haan et al. 2019): swift does not.
     """
 
     family: str
@@ -34,6 +36,7 @@ class ModelConfig:
     dropout: float = 0.0
     set_width: int = 0
     patches_per_position: int = 0
+    reads_actions: bool = True
 
     def __post_init__(self) -> None:
         if self.family not in ("gato", "swift"):
@@ -60,7 +63,16 @@ def _gato(blocks: int, heads: int, width: int, feed_forward: int, key_size: int)
 def _swift(blocks: int, heads: int, width: int, context: int) -> ModelConfig:
     # Eight patches a position: a 64×64 image is two positions, an 80×64 Atari frame three.
     return ModelConfig(
-        "swift", blocks, heads, width, 4 * width, width // heads, context=context, set_width=max(256, width), patches_per_position=8
+        "swift",
+        blocks,
+        heads,
+        width,
+        4 * width,
+        width // heads,
+        context=context,
+        set_width=max(256, width),
+        patches_per_position=8,
+        reads_actions=False,
     )
 
 

@@ -252,5 +252,5 @@ class Engine:
                     1,
                 )
             )
-        hidden = self.model.step(collate(rows).to(self.device), self.caches)
+        hidden = self.model.step(collate(rows, self.model.config.reads_actions).to(self.device), self.caches)
         return hidden[torch.arange(len(rows), device=hidden.device), torch.from_numpy(last).to(hidden.device)]

@@ -93,7 +93,7 @@ class Trainer:
     def batch(self, k: int) -> Batch:
         """The batch of step k."""
         first = k * self.config.batch
-        return collate([self.mixture.sequence(n) for n in range(first, first + self.config.batch)])
+        return collate([self.mixture.sequence(n) for n in range(first, first + self.config.batch)], self.model.config.reads_actions)
 
     def train_step(self, batch: Batch) -> dict[str, Any]:
         """Forward, backward, update; returns the loss, by domain too, and the gradient's norm."""
