@@ -37,33 +37,56 @@ def _attend(
     k: torch.Tensor,
     v: torch.Tensor,
     mask: torch.Tensor,
+    q_distance: torch.Tensor | None = None,
     far_first: torch.Tensor | None = None,
-    q_position: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """softmax(q·k + shift(q_position·far_first)) v over one causal row of L, the scores scaled by 1/√key_size.
+    """softmax((q·k + shift(q_distance·far_first)) / √key_size) v over rows of L positions.
 
     Args:
-        q, k, v: (B, heads, L, key_size). mask: bool (B, 1, L, L), causal.
-        far_first: keys of the distances L - 1 … 0, (heads, L, key_size), with the queries they meet; None for no relative term.
-
-    The CPU's fused kernel takes no bias that learns and is slow backwards, so there the product is written out, a chunk of queries
-    against the keys up to it; elsewhere the fused kernels are faster.
+        q, k, v: (B, heads, L, key_size). mask: bool (B, 1, L, L), causal, no row empty.
+        q_distance: queries (B, heads, L, key_size) for far_first, the keys (heads, L, key_size) of the distances L - 1 … 0;
+            None where there is no relative term.
     """
+    # Measured on two cores in bfloat16: the fused kernel takes 1.7 times as long with a mask, and 4 times with a bias that learns.
+    attend = _attend_chunked if q.device.type == "cpu" else _attend_fused
+    return attend(q, k, v, mask, q_distance, far_first)
+
+
+def _attend_fused(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: torch.Tensor,
+    q_distance: torch.Tensor | None,
+    far_first: torch.Tensor | None,
+) -> torch.Tensor:
+    """As _attend, by PyTorch's kernels."""
+    bias = mask
+    if q_distance is not None and far_first is not None:
+        bias = _relative_shift((q_distance * q.shape[-1] ** -0.5) @ far_first.transpose(-1, -2)).masked_fill(~mask, -torch.inf).to(q.dtype)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+
+
+def _attend_chunked(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: torch.Tensor,
+    q_distance: torch.Tensor | None,
+    far_first: torch.Tensor | None,
+) -> torch.Tensor:
+    """As _attend, written out, a chunk of queries against the keys up to its end."""
     scale, length = q.shape[-1] ** -0.5, q.shape[2]
-    if q.device.type != "cpu":
-        bias: torch.Tensor = mask
-        if far_first is not None and q_position is not None:
-            bias = _relative_shift((q_position * scale) @ far_first.transpose(-1, -2)).masked_fill(~mask, -torch.inf).to(q.dtype)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     q = q * scale
-    q_position = None if q_position is None else q_position * scale
+    if q_distance is not None:
+        q_distance = q_distance * scale
     hidden = torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill_(~mask, -torch.inf)
     mixed = []
     for start in range(0, length, CPU_CHUNK):
         stop = min(start + CPU_CHUNK, length)
         scores = q[:, :, start:stop] @ k[:, :, :stop].transpose(-1, -2)
-        if far_first is not None and q_position is not None:
-            scores += _relative_shift(q_position[:, :, start:stop] @ far_first[:, length - stop :].transpose(-1, -2))
+        if q_distance is not None and far_first is not None:
+            scores += _relative_shift(q_distance[:, :, start:stop] @ far_first[:, length - stop :].transpose(-1, -2))
         scores += hidden[:, :, start:stop, :stop]
         mixed.append(scores.softmax(-1).to(v.dtype) @ v[:, :, :stop])
     return torch.cat(mixed, 2)
@@ -190,7 +213,7 @@ class RelativeAttention(nn.Module):
         length = x.shape[1]
         q, k, v = (_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
         far_first = self._distance_keys(length, x.device).flip(1).to(q.dtype)
-        mixed = _attend(q + self.u.to(q.dtype), k, v, mask, far_first, q + self.v.to(q.dtype))
+        mixed = _attend(q + self.u.to(q.dtype), k, v, mask, q + self.v.to(q.dtype), far_first)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def forward_cached(self, x: torch.Tensor, cache: KVCache, positions: torch.Tensor) -> torch.Tensor:
