@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypedDict
 
 import tyro
 from tyro.conf import Positional
@@ -151,6 +151,7 @@ def evaluate(
     batch: int = 10,
     temperature: float | None = None,
     prompt: bool = True,
+    workers: int | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Run an agent in its environments and score it between the random agent and the expert.
@@ -162,6 +163,7 @@ def evaluate(
         batch: environments stepped together.
         temperature: of the actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
         prompt: begin with the checkpoint's demonstration of the task.
+        workers: processes, default one a core; the scores are the same for any number.
         as_json: print an object instead of a table.
     """
     from opengato.checkpoint import Checkpoint
@@ -169,8 +171,8 @@ def evaluate(
     from opengato.evaluation.evaluate import known_tasks, print_scores
     from opengato.evaluation.score import summarise
 
-    agent = Checkpoint.load(checkpoint)
-    scores = run(agent, known_tasks(agent, tasks), episodes, batch=batch, temperature=temperature, prompt=prompt, show=not as_json)
+    chosen = known_tasks(Checkpoint.load(checkpoint), tasks)
+    scores = run(checkpoint, chosen, episodes, batch=batch, temperature=temperature, prompt=prompt, workers=workers, show=not as_json)
     if as_json:
         _print_json(summarise(scores))
     else:
@@ -231,47 +233,143 @@ def chat(checkpoint: Positional[Path], temperature: float = 0.9, top_p: float = 
     run(Policy.from_pretrained(checkpoint, temperature=temperature, top_p=top_p, seed=seed), sys.stdin)
 
 
+class TrainSettings(TypedDict, total=False):
+    """Any of these in place of the recipe's."""
+
+    steps: int
+    """optimiser steps"""
+    batch: int
+    """sequences a step, over all ranks"""
+    accumulate: int
+    """micro-batches a step and rank"""
+    seed: int
+    """of everything random"""
+    parallel: Literal["ddp", "fsdp"]
+    """with several ranks (torchrun): weights on each, or shared out"""
+    recompute: bool
+    """activation checkpointing: less memory, a third more time"""
+    compile: bool
+    """compile the blocks with torch.compile"""
+    checkpoint_every: float
+    """seconds between two saved states"""
+    log_every: int
+    """steps between two logged rows"""
+    device: str
+    """cpu, cuda or auto"""
+    autocast: bool
+    """compute in bfloat16 where it helps"""
+
+
+class OptimiserSettings(TypedDict, total=False):
+    """Any of these in place of the recipe's."""
+
+    learning_rate: float
+    """peak rate; of the matrices, where Muon trains them"""
+    table_learning_rate: float
+    """with Muon: peak rate of tables, norms and biases, by AdamW"""
+    beta1: float
+    beta2: float
+    epsilon: float
+    weight_decay: float
+    """of matrices"""
+    warmup: int
+    """steps"""
+    final: float
+    """last rate as a share of the peak"""
+    schedule: Literal["cosine", "linear", "constant"]
+    clip: float
+    """largest norm of the gradient"""
+
+
+class ModelSettings(TypedDict, total=False):
+    """Any of these in place of the preset's."""
+
+    context: int
+    """tokens (positions) a sequence"""
+    stochastic_depth: float
+    dropout: float
+    blocks: int
+
+
+def _resolved(chosen: Any, settings: TrainSettings, optimiser: OptimiserSettings, **fields: Any) -> Any:
+    from dataclasses import replace
+
+    config = replace(chosen.train, **settings, optimiser=replace(chosen.train.optimiser, **optimiser))
+    return replace(chosen, train=config, **{k: v for k, v in fields.items() if v is not None})
+
+
 @app.command
 def train(
-    preset: Positional[str],
-    data: list[str],
+    recipe: Positional[str] = "",
+    data: tuple[str, ...] = (),
     out: Path = Path("runs/train"),
-    steps: int = 1000,
-    batch: int = 16,
-    seed: int = 0,
-    learning_rate: float | None = None,
-    prompt_share: float = 0.25,
-    return_threshold: float = 0.8,
-    device: str = "auto",
+    weights: dict[str, float] | None = None,
+    prompt_share: float | None = None,
+    return_threshold: float | None = None,
+    settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
+    optimiser: OptimiserSettings = {},  # noqa: B006
+    model: ModelSettings = {},  # noqa: B006
+    show_list: Annotated[bool, tyro.conf.arg(name="list")] = False,
 ) -> None:
-    """Train a preset on datasets; interrupted, it goes on where it stopped, with the same losses.
+    """Train a recipe on datasets; interrupted, it goes on where it stopped, with the same losses. Under torchrun, on many processes.
 
     Args:
-        preset: swift-nano, swift-tiny, swift-small, gato-79m, gato-364m or gato-1.2b.
+        recipe: gato-79m, gato-364m, gato-1.2b (the paper's), swift-nano, swift-tiny or swift-small.
         data: Minari dataset ids or folders, text/plain, captions/emoji, dialogue/chitchat.
         out: the run's folder; the checkpoint is in its subfolder `checkpoint`.
-        steps: optimiser steps.
-        batch: sequences a step.
-        seed: of everything random.
-        learning_rate: peak rate; default: the family's.
+        weights: sample weight of every domain, in place of the recipe's: --weights babyai 2 metaworld 1.
         prompt_share: share of windows that begin with a prompt.
         return_threshold: keep episodes with at least this share of the expert's return.
-        device: cpu, cuda or auto.
+        show_list: print the recipes, and what each needs, takes and reaches.
     """
+    from opengato.errors import OpenGatoError
+    from opengato.recipes import RECIPES
+    from opengato.recipes import recipe as find
+
+    if show_list:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("recipe", "training", "needs", "takes", "should reach", box=None)
+        for name, entry in RECIPES.items():
+            table.add_row(name, f"{entry.train.steps:,} × {entry.train.batch}; {entry.about}", entry.needs, entry.takes, entry.reaches)
+        Console().print(table)
+        return
+    if not recipe:
+        raise OpenGatoError(f"recipe is missing: name one of {', '.join(RECIPES)}")
+    chosen = _resolved(find(recipe), settings, optimiser, prompt_share=prompt_share, return_threshold=return_threshold)
+    if not data:
+        raise OpenGatoError("data is empty: name at least one dataset, for example --data captions/emoji")
     from opengato.training.train import train as run
 
-    run(
-        preset,
-        data,
-        out,
-        steps=steps,
-        batch=batch,
-        seed=seed,
-        learning_rate=learning_rate,
-        prompt_share=prompt_share,
-        return_threshold=return_threshold,
-        device=device,
-    )
+    run(chosen, list(data), out, weights=weights, model=dict(model))
+
+
+@app.command
+def finetune(
+    checkpoint: Positional[Path],
+    data: tuple[str, ...],
+    out: Path = Path("runs/finetune"),
+    lora: int | None = None,
+    freeze: tuple[str, ...] = (),
+    dropout: float = 0.1,
+    settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
+    optimiser: OptimiserSettings = {},  # noqa: B006
+) -> None:
+    """Go on from a checkpoint with other data, by default as the paper does: Adam, 1e-5, dropout 0.1, batch 64, 10,000 steps.
+
+    Args:
+        checkpoint: a checkpoint folder.
+        data: as for `train`; of tasks that the checkpoint knows or not.
+        out: the run's folder; the checkpoint is in its subfolder `checkpoint`.
+        lora: rank of low-rank adapters to train in place of the weights; merged at the end.
+        freeze: parts of the model that stay as they are, as their names begin: embedding, blocks.0, …
+        dropout: on the blocks' branches.
+    """
+    from opengato.recipes import FINETUNE
+    from opengato.training.train import finetune as run
+
+    run(checkpoint, _resolved(FINETUNE, settings, optimiser), list(data), out, lora=lora, freeze=freeze, dropout=dropout)
 
 
 @app.command

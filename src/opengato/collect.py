@@ -14,14 +14,11 @@ import os
 import pickle
 import shutil
 import signal
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +29,11 @@ from gymnasium import spaces
 from opengato.domains.task import Expert, Task
 from opengato.episode import Episode, Nested, leaves, map_leaves, stack
 from opengato.errors import OpenGatoError
+from opengato.workers import single_threaded, start_worker
 
 _CHUNK_SECONDS = 2.0  # a job goes on with further seeds for about this long
 _CHUNK_EPISODES = 20
-_LONGEST_BURST = 6
 _MOST_NOISE = 0.4
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def dataset_id(task: Task) -> str:
@@ -49,22 +45,22 @@ def dataset_id(task: Task) -> str:
 
 
 class Noise:
-    """Bursts of one held random action, 1 to 6 steps long, in the episodes of odd seeds; none in the others (DART, Laskey et al. 2017).
+    """Bursts of one held random action, 1 to `burst` steps long, in episodes of odd seeds; none in the others (DART, Laskey et al. 2017).
 
     `share` is that of random steps among all steps of all episodes, so a perturbed episode has twice as much.
     """
 
-    def __init__(self, share: float, seed: int, space: spaces.Space, rng: np.random.Generator):
-        self._space, self._rng, self._left, self._action = space, rng, 0, None
+    def __init__(self, share: float, burst: int, seed: int, space: spaces.Space, rng: np.random.Generator):
+        self._space, self._rng, self._burst, self._left, self._action = space, rng, burst, 0, None
         # Bursts of mean length m that begin with probability p on a free step fill f = pm / (pm + 1 - p) of the steps.
-        f, mean = (2 * share if seed % 2 else 0.0), (1 + _LONGEST_BURST) / 2
+        f, mean = (2 * share if seed % 2 else 0.0), (1 + burst) / 2
         self._begin = f / (mean - f * (mean - 1))
         self.steps = 0
 
     def __call__(self, advice: Any) -> Any:
         """The action to execute: the expert's advice, or a random one."""
         if self._left == 0 and self._begin > 0 and self._rng.random() < self._begin:
-            self._left, self._action = int(self._rng.integers(1, _LONGEST_BURST + 1)), self._space.sample()
+            self._left, self._action = int(self._rng.integers(1, self._burst + 1)), self._space.sample()
         if self._left == 0:
             return advice
         self._left -= 1
@@ -81,7 +77,7 @@ def record_episode(task: Task, env: gym.Env, expert: Expert, seed: int, noise: f
     """
     rng = np.random.default_rng(seed)
     env.action_space.seed(int(rng.integers(2**31)))
-    disturb = Noise(noise, seed, env.action_space, rng)
+    disturb = Noise(noise, task.burst, seed, env.action_space, rng)
     observation, _ = env.reset(seed=seed)
     expert.reset(env, observation, seed)
     observations, actions, rewards = [observation], [], []
@@ -200,19 +196,6 @@ def _check(space: spaces.Space, nested: Nested, steps: int, field: str) -> None:
 # ---- a worker -------------------------------------------------------------------------------------------------------------------
 
 _worker: dict[str, Any] = {}  # the task this process is at, its environment and expert: importing a simulator costs seconds
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
-    sys.stdout = open(os.devnull, "w")  # simulators chatter, which tears the progress bar apart
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        wait_for([parent.sentinel])
-        os._exit(1)  # the parent was killed: nobody is left to work for
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 def _let_go() -> None:
@@ -407,21 +390,6 @@ def _validate(task: Task, episodes: int, noise: float) -> None:
         raise OpenGatoError(f"task {task.id!r} cannot be sent to another process ({error}): make it from named functions") from None
 
 
-@contextmanager
-def single_threaded() -> Iterator[None]:
-    """Processes that start in here use one thread each: simulators gain nothing from more, and would fight over the cores."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 def _next(jobs: list[_Collection]) -> tuple[_Collection, list[int]] | None:
     """First a few episodes of every task, which tells how long they take (and early what does not work), then the longest first."""
     fresh = [job for job in jobs if not job.begun]
@@ -436,7 +404,7 @@ def _run(jobs: list[_Collection], workers: int, timeout_s: float) -> Iterator[tu
     ours = set(multiprocessing.active_children())
     running: dict[Future, tuple[_Collection, list[int]]] = {}
     with single_threaded():
-        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=start_worker)
         try:
             while True:
                 while len(running) < workers and (found := _next(jobs)):

@@ -13,12 +13,12 @@ import numpy as np
 
 from opengato.collect import collect, dataset_id
 from opengato.datasets.captions import load_emoji
+from opengato.demo_mixture import DEMO_DATA, DEMO_EVALUATION_EPISODES, DEMO_MODEL, DEMO_RETURN_THRESHOLD, DEMO_TASKS, DEMO_WEIGHTS
 from opengato.domains import get_task
 from opengato.errors import OpenGatoError
-from opengato.presets import DEMO_DATA, DEMO_EVALUATION_EPISODES, DEMO_MODEL, DEMO_TASKS, DEMO_WEIGHTS
 
 _REPORT_SECONDS = 25.0
-_COLLECT_SHARE, _EVALUATE_SHARE = 0.28, 0.17  # of the whole time; training has the rest
+_COLLECT_SHARE, _EVALUATE_SHARE = 0.28, 0.12  # of the whole time; training has the rest
 
 
 def demo(minutes: float, out: Path, seed: int = 0) -> dict[str, Any]:
@@ -39,16 +39,15 @@ def demo(minutes: float, out: Path, seed: int = 0) -> dict[str, Any]:
     total = minutes * 60
     with seconds("collect"):
         _collect(out, total * _COLLECT_SHARE, minutes / 15, seed)
-    left = total - (time.monotonic() - started) - total * _EVALUATE_SHARE - _REPORT_SECONDS
+    left = total - seconds.spent["collect"] - total * _EVALUATE_SHARE - _REPORT_SECONDS
     with seconds("train"):
         _train(out, max(left, 30.0), seed)
-    checkpoint = Checkpoint.load(out / "checkpoint")
     with seconds("evaluate"):
-        scores = _evaluate(checkpoint, out)
+        scores = _evaluate(out, max(DEMO_EVALUATION_EPISODES, round(DEMO_EVALUATION_EPISODES * minutes / 15)))
     with seconds("report"):
         summary = {**summarise(scores), "seconds": {**seconds.spent}, "minutes": minutes, "seed": seed, "model": DEMO_MODEL}
         _write(out / "scores.json", json.dumps(summary, indent=1))
-        _report(checkpoint, out, scores, minutes, seconds.spent)
+        _report(Checkpoint.load(out / "checkpoint"), out, scores, minutes, seconds.spent)
     print(
         f"\nmean score {summary['mean_score']:.1f}% of the expert over {len(scores)} control tasks, "
         f"{(time.monotonic() - started) / 60:.1f} minutes\n{out / 'report.html'}"
@@ -106,7 +105,7 @@ def _train(out: Path, seconds: float, seed: int) -> None:
     from opengato.tokens.text import TextTokenizer
     from opengato.training.loop import TrainConfig, Trainer
     from opengato.training.optimiser import SWIFT
-    from opengato.training.train import expert_returns, make_model, save_checkpoint
+    from opengato.training.train import expert_returns, make_checkpoint, make_model
 
     started = time.monotonic()
     tokenizer = TextTokenizer.load()
@@ -114,7 +113,13 @@ def _train(out: Path, seconds: float, seed: int) -> None:
     datasets = [open_dataset(name, tokenizer, out / "data", out / "cache") for name in [*names, *DEMO_DATA]]
     config = preset(DEMO_MODEL)
     mixture = Mixture(
-        datasets, DEMO_WEIGHTS, config.context, config.fold, seed, return_threshold=0.8, expert_returns=expert_returns(datasets)
+        datasets,
+        DEMO_WEIGHTS,
+        config.context,
+        config.fold,
+        seed,
+        return_threshold=DEMO_RETURN_THRESHOLD,
+        expert_returns=expert_returns(datasets),
     )
     plan = out / "train" / "seconds.json"
     if not plan.is_file():  # fixed once, so that an interrupted run ends where it would have
@@ -126,41 +131,29 @@ def _train(out: Path, seconds: float, seed: int) -> None:
         trainer.run()
     if not (out / "checkpoint" / "config.json").is_file():
         trainer.model.eval()
-        save_checkpoint(trainer, datasets, tokenizer, out / "checkpoint")
+        make_checkpoint(trainer, datasets, tokenizer).save(out / "checkpoint")
 
 
-def _evaluate(checkpoint: Any, out: Path) -> list[Any]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from opengato.evaluation.rollout import rollout
-    from opengato.evaluation.score import TaskScore, task_score
+def _evaluate(out: Path, episodes: int) -> list[Any]:
+    from opengato.evaluation.evaluate import evaluate
+    from opengato.evaluation.score import TaskScore
     from opengato.evaluation.video import encode_mp4
 
     folder = out / "evaluation"
     folder.mkdir(exist_ok=True)
-    scores = []
-    with Progress(TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
-        line = bar.add_task("evaluating", total=len(DEMO_TASKS))
-        for entry in DEMO_TASKS:
-            task, path = get_task(entry.task), folder / f"{entry.task.replace('/', '--')}.json"
-            bar.update(line, description=task.id)
-            if not path.is_file():
-                try:
-                    done = rollout(checkpoint, task, DEMO_EVALUATION_EPISODES, record=1)
-                except OpenGatoError as error:
-                    if "render" not in str(error):
-                        raise
-                    print(f"{task.id}: no video, {error}")
-                    done = rollout(checkpoint, task, DEMO_EVALUATION_EPISODES)
-                if done[0].frames:
-                    frames = done[0].frames[:600]
-                    path.with_suffix(".mp4").write_bytes(encode_mp4(frames[:: max(1, len(frames) // 200)], 20))
-                reference = task.reference
-                score = task_score(task.id, [r.episode_return for r in done], reference.random, reference.expert, [r.success for r in done])
-                _write(path, json.dumps(score.to_json()))
-            scores.append(TaskScore.from_json(entry.task, json.loads(path.read_text())))
-            bar.advance(line)
-    return scores
+
+    def path(task: str) -> Path:
+        return folder / f"{task.replace('/', '--')}.json"
+
+    def keep(score: TaskScore, rollouts: list[Any]) -> None:
+        if rollouts[0].frames:
+            path(score.task).with_suffix(".mp4").write_bytes(encode_mp4(rollouts[0].frames, 20))
+        _write(path(score.task), json.dumps(score.to_json()))
+
+    waiting = [get_task(d.task) for d in DEMO_TASKS if not path(d.task).is_file()]
+    if waiting:
+        evaluate(out / "checkpoint", waiting[::-1], episodes, record=1, finished=keep)  # the longest episodes first
+    return [TaskScore.from_json(d.task, json.loads(path(d.task).read_text())) for d in DEMO_TASKS]
 
 
 def _png(image: np.ndarray) -> bytes:
@@ -172,6 +165,7 @@ def _png(image: np.ndarray) -> bytes:
 
 
 def _report(checkpoint: Any, out: Path, scores: list[Any], minutes: float, seconds: dict[str, float]) -> None:
+    from opengato.datasets import dialogue
     from opengato.evaluation.report import write_report
     from opengato.policy.language import caption, continue_text
     from opengato.policy.policy import Policy
@@ -187,6 +181,8 @@ def _report(checkpoint: Any, out: Path, scores: list[Any], minutes: float, secon
         for i, e in enumerate(pictures)
     ]
     texts = [{"prompt": "", "said": continue_text(sampling)} for _ in range(3)]
+    sampling.reset(dialogue.TASK)
+    texts += [{"prompt": line, "said": sampling.act(line)} for line in ("Hello! How are you today?", "What do you like to do?")]
     losses = [json.loads(line) for line in (out / "train" / "log.jsonl").read_text().splitlines()]
     videos = {d.task: path.read_bytes() for d in DEMO_TASKS if (path := out / "evaluation" / f"{d.task.replace('/', '--')}.mp4").is_file()}
     facts = {
@@ -197,7 +193,7 @@ def _report(checkpoint: Any, out: Path, scores: list[Any], minutes: float, secon
         "timesteps a second in training": f"{np.mean([r['timesteps_per_s'] for r in losses]):,.0f}",
         **{f"seconds to {stage}": f"{value:.0f}" for stage, value in seconds.items()},
         "prompting": "every episode begins with the start of a demonstration of its task, as in the paper",
-        "text": "State of the Union addresses; captions: Noto Emoji and their names",
+        "text": "State of the Union addresses; dialogue: chit-chat between two people; captions: Noto Emoji and their names",
     }
     write_report(
         out / "report.html", title="OpenGato demo", scores=scores, losses=losses, videos=videos, captions=captions, texts=texts, facts=facts

@@ -6,7 +6,9 @@ needs one integer; any worker or rank can build any sequence.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -58,16 +60,23 @@ class _Source:
                     f"no episode of task {data.task!r} reaches {threshold:.0%} of the expert return {expert_return:.4g}: "
                     "collect better ones or lower --mixture.return-threshold"
                 )
-        self.kept = np.flatnonzero(keep)
-        lengths = np.diff(data.episodes)[self.kept]
-        self.cumulative = np.cumsum(lengths)
         _, self.starts = fold.positions(np.asarray(data.kinds), data.offsets)
-        longest = int(np.diff(self.starts).max())
-        if longest > length and (lengths > 1).any():
+        timesteps = np.diff(self.starts)
+        longest = np.maximum.reduceat(timesteps, data.episodes[:-1])
+        # A text that is one timestep is cut where a sequence ends; of anything else a timestep must fit whole.
+        fits = (longest <= length) | (np.diff(data.episodes) == 1)
+        if not (keep & fits).any():
             raise OpenGatoError(
-                f"a timestep of task {data.task!r} takes {longest} positions, more than the context of {length}: use a preset with a "
+                f"a timestep of task {data.task!r} takes {longest.max()} positions, more than the context of {length}: use a preset with a "
                 "longer context or smaller observations"
             )
+        if left_out := int((keep & ~fits).sum()):
+            print(
+                f"{data.task}: {left_out} of {len(data)} episodes have a timestep longer than the context, {length}: left out",
+                file=sys.stderr,
+            )
+        self.kept = np.flatnonzero(keep & fits)
+        self.cumulative = np.cumsum(np.diff(data.episodes)[self.kept])
         self.partners = {s: self.kept[data.sources[self.kept] == s] for s in np.unique(data.sources[self.kept])}
 
 
@@ -110,6 +119,20 @@ class Mixture:
 
     def sequence(self, n: int) -> Sequence:
         """The n-th sequence of the run."""
+        pieces, domain, rng = self._pieces(n)
+        return self._assemble(pieces, domain, rng)
+
+    def describe(self, n: int) -> list[dict[str, Any]]:
+        """What the n-th sequence is made of, window by window: task, episode, and first and last timestep inside it."""
+        out = []
+        for source, start, stop, _, _ in self._pieces(n)[0]:
+            episode = int(np.searchsorted(source.data.episodes, start, side="right")) - 1
+            first = int(source.data.episodes[episode])
+            out.append({"task": source.data.task, "episode": episode, "timesteps": [start - first, stop - 1 - first]})
+        return out
+
+    def _pieces(self, n: int) -> tuple[list[tuple[_Source, int, int, int, int]], int, np.random.Generator]:
+        """The windows of the n-th sequence (source, start, stop, base position, segment), its domain, and the generator after them."""
         rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, n]))
         domain = int(np.searchsorted(self.cumulative_weights, rng.random(), side="right"))
         domain = min(domain, len(self.domains) - 1)
@@ -125,7 +148,7 @@ class Mixture:
                 pieces.append((source, start, stop, filled, segment))
                 filled += int(source.starts[stop] - source.starts[start])
             filled, segment = min(filled, self.length), segment + 1
-        return self._assemble(pieces, domain, rng)
+        return pieces, domain, rng
 
     def _draw(self, source: _Source, rng: np.random.Generator, budget: int) -> list[tuple[int, int]]:
         """A window, perhaps with a prompt before it: [(start, stop)] in timesteps of the dataset; empty where nothing fits."""

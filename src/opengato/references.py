@@ -14,9 +14,10 @@ from typing import Any
 
 import gymnasium as gym
 
-from opengato.collect import record_episode, single_threaded
+from opengato.collect import record_episode
 from opengato.domains.task import Expert, Reference, Task, reference_scores
 from opengato.errors import OpenGatoError
+from opengato.workers import single_threaded
 
 FIRST_SEED = 10_000  # collection starts from 0, evaluation from 100,000
 

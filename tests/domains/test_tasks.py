@@ -1,5 +1,7 @@
 """Every domain: declared spaces are the environment's, seeds decide, experts beat the random agent."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -137,3 +139,10 @@ def test_names():
     assert [t.id for t in match_tasks(["metaworld/drawer-*"])] == ["metaworld/drawer-close", "metaworld/drawer-open"]
     with pytest.raises(OpenGatoError, match="did you mean 'babyai/go-to-local'"):
         get_task("babyai/goto-local")
+
+
+def test_a_missing_simulator_names_the_command_that_installs_it():
+    task = dataclasses.replace(get_task("metaworld/reach"), requires="a_simulator_that_is_not_there")
+    assert not task.available
+    with pytest.raises(OpenGatoError, match=r'pip install "opengato\[metaworld\]"'):
+        task.make()

@@ -7,6 +7,7 @@ from gymnasium import spaces
 
 from opengato.datasets.cache import build_cache
 from opengato.episode import Episode
+from opengato.errors import OpenGatoError
 from opengato.mixture import Mixture
 from opengato.model.batch import collate
 from opengato.model.config import PRESETS, ModelConfig, preset
@@ -94,10 +95,10 @@ def test_packed_windows_do_not_see_each_other(datasets, family):
         own = (sequence.segments[np.minimum(sequence.positions - 1, len(sequence.segments) - 1)] == 0) & sequence.predicted
         if sequence.segments.max() < 1 or not own.any():
             continue
-        before = model.losses(collate([sequence]))[torch.from_numpy(own[sequence.predicted])]
+        before = model(collate([sequence], model.config.reads_actions))[torch.from_numpy(own[sequence.predicted])]
         changed = ~first & ~sequence.predicted & (sequence.tokens < 33024)
         sequence.tokens = np.where(changed, 17, sequence.tokens)
-        after = model.losses(collate([sequence]))[torch.from_numpy(own[sequence.predicted])]
+        after = model(collate([sequence], model.config.reads_actions))[torch.from_numpy(own[sequence.predicted])]
         torch.testing.assert_close(before, after)
         checked += 1
     assert checked > 5
@@ -125,16 +126,38 @@ def test_prompts_take_a_quarter_and_half_of_them_come_from_the_end(datasets):
     assert all((p[0] >= 9) != (w[0] >= 9) for p, w in prompted)  # another episode of the task
 
 
+def test_episodes_that_cannot_fit_are_left_out_with_a_notice(tmp_path, capsys):
+    short, long = ["hello there"] * 2, ["hello there", " ".join(["word"] * 300)]
+    episodes = [Episode(short, said, np.zeros(2, np.float32), "talk/c") for said in (short, long, short)]
+    data = build_cache("talk/c", text_space(), text_space(), episodes, TOKENIZER, "2", tmp_path)
+    mix = Mixture([data], {"talk": 1.0}, 64, SMALL["swift"].fold, 0)
+    assert "talk/c: 1 of 3 episodes" in capsys.readouterr().err
+    assert {window["episode"] for n in range(30) for window in mix.describe(n)} == {0, 2}
+    data = build_cache("talk/c", text_space(), text_space(), episodes[1:2], TOKENIZER, "3", tmp_path)
+    with pytest.raises(OpenGatoError, match="longer context"):
+        Mixture([data], {"talk": 1.0}, 64, SMALL["swift"].fold, 0)
+
+
+def test_every_predicting_position_counts_once(datasets):
+    mix = mixture(datasets, "swift")
+    batch = collate([mix.sequence(n) for n in range(8)], reads_actions=False)
+    shares = batch.shares()
+    assert shares.sum().item() == pytest.approx(len(batch.target_positions.unique()))
+    assert set(shares.tolist()) == {0.5, 1.0}  # an arm's two numbers, and all else
+    paper = collate([mixture(datasets, "gato").sequence(n) for n in range(8)], reads_actions=True)
+    assert (paper.shares() == 1).all()
+
+
 @pytest.mark.parametrize("family", ["gato", "swift"])
 def test_training_lowers_the_loss(datasets, family):
     torch.manual_seed(0)
     model = Gato(SMALL[family])
     mix = mixture(datasets, family)
     optimiser = torch.optim.AdamW(model.parameters(), 3e-3)
-    batch = collate([mix.sequence(n) for n in range(6)])
-    first = model.losses(batch).mean().item()
+    batch = collate([mix.sequence(n) for n in range(6)], model.config.reads_actions)
+    first = model(batch).mean().item()
     for _ in range(40):
-        loss = model.losses(batch).mean()
+        loss = model(batch).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

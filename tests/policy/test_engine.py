@@ -68,8 +68,8 @@ def most_likely(model, encoded):
         0,
         1,
     )
-    batch = collate([sequence])
-    return model(batch).flatten(0, 1)[batch.target_positions], batch.targets
+    batch = collate([sequence], model.config.reads_actions)
+    return model.hidden(batch).flatten(0, 1)[batch.target_positions], batch.targets, batch.target_index
 
 
 @pytest.mark.parametrize("family", ["gato", "swift"])
@@ -95,9 +95,9 @@ def test_cached_actions_equal_an_uncached_pass_in_mixed_slots_with_prompts(famil
             done[slot].append(action)
     for slot, layout in enumerate(layouts):
         o, a = (demonstration[0] + seen[slot], demonstration[1] + done[slot]) if slot == 2 else (seen[slot], done[slot])
-        hidden, targets = most_likely(model, encode(layout, as_episode(layout, o, a), TOKENIZER))
+        hidden, targets, index = most_likely(model, encode(layout, as_episode(layout, o, a), TOKENIZER))
         low, high = (32000, 33024) if layout is ARM else (0, 7)
-        best = model.logits(hidden, low, high).argmax(-1) + low
+        best = model.logits(hidden, low, high, index).argmax(-1) + low
         skip = 6 if slot == 2 else 0
         assert best[skip:].tolist() == targets[skip:].tolist()
 

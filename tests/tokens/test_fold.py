@@ -16,7 +16,7 @@ def walk(timesteps, patches_per_position):
         groups = max(-(-images // patches_per_position) - 1, 0)
         words = sum(k == WORD for k in kinds)
         own = base + groups + words
-        image = word = action = 0
+        image = word = answer = 0
         for kind in kinds:
             if kind == IMAGE:
                 group = image // patches_per_position
@@ -25,12 +25,14 @@ def walk(timesteps, patches_per_position):
             elif kind == WORD:
                 positions.append(base + groups + word)
                 word += 1
-            elif kind in (ACTION_TEXT, ACTION_DISCRETE):
-                action += 1
-                positions.append(own + action)
+            elif kind == ACTION_TEXT:
+                answer += 1
+                positions.append(own + answer)
+            elif kind == ACTION_DISCRETE:  # takes no position
+                positions.append(own + answer + 1)
             else:
                 positions.append(own)
-        base = own + action  # the last action token shares the next timestep's first position
+        base = positions[-1]  # the last action token shares the next timestep's first position
         starts.append(base)
     return positions, starts
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,49 +14,14 @@ import torch
 from opengato.model.config import preset
 from opengato.model.gato import Gato
 from opengato.training.optimiser import PAPER, SWIFT, make_optimisers, rate_factor
-from opengato.training.state import load_state, save_state
+from opengato.training.parallel import Ranks
+from opengato.training.state import States
 
-SCRIPT = """
-import sys
-from pathlib import Path
-import numpy as np
-import torch
-torch.set_num_threads(1)
-from gymnasium import spaces
-from opengato.datasets.cache import build_cache
-from opengato.episode import Episode
-from opengato.mixture import Mixture
-from opengato.model.config import ModelConfig
-from opengato.model.gato import Gato
-from opengato.tokens.text import TextTokenizer
-from opengato.training.loop import TrainConfig, Trainer
-from opengato.training.optimiser import SWIFT
-
-out, steps, pause = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-rng = np.random.default_rng(0)
-def episode():
-    seen, done = rng.normal(size=(20, 3)).astype(np.float32), rng.uniform(-1, 1, (20, 2)).astype(np.float32)
-    return Episode(seen, done, np.ones(20, np.float32), "arm/a")
-
-episodes = [episode() for _ in range(5)]
-seen, done = spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32)
-data = build_cache("arm/a", seen, done, episodes, TextTokenizer.load(), "1", out / "cache")
-config = ModelConfig("swift", 2, 2, 32, 64, 16, context=64, stochastic_depth=0.2, set_width=32, patches_per_position=2)
-torch.manual_seed(1)
-trainer = Trainer(Gato(config), Mixture([data], {"arm": 1.0}, 64, config.fold, 5), TrainConfig(steps=steps, batch=2, log_every=1,
-                  checkpoint_every=0.05, optimiser=SWIFT, device="cpu"), out / "run")
-step = trainer.train_step
-def slow(batch):
-    import time
-    time.sleep(pause)
-    return step(batch)
-trainer.train_step = slow
-trainer.run(show=False)
-"""
+RUN = Path(__file__).with_name("run.py")
 
 
 def run(folder, steps, pause, kill_after=None):
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), str(steps), str(pause)])
+    process = subprocess.Popen([sys.executable, str(RUN), str(folder), str(steps), "--pause", str(pause)])
     if kill_after is not None:
         log = folder / "run" / "log.jsonl"
         while not (log.is_file() and len(log.read_text().splitlines()) >= kill_after) and process.poll() is None:
@@ -84,10 +50,10 @@ def test_state_survives_saving(tmp_path):
         parameter.grad = torch.randn_like(parameter)
     for optimiser in optimisers:
         optimiser.step()
-    save_state(tmp_path / "state.safetensors", model, optimisers, 7, 12.5)
+    States(tmp_path, Ranks()).save(model, optimisers, 7, 12.5)
     other = Gato(preset("swift-nano"))
     others = make_optimisers(other, SWIFT)
-    assert load_state(tmp_path / "state.safetensors", other, others) == (7, 12.5)
+    assert States(tmp_path, Ranks()).load(other, others) == (7, 12.5)
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
     for a, b in zip(optimisers, others, strict=True):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from opengato.checksum import checksum
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
 from opengato.tokens.encode import Encoded, encode
@@ -21,7 +23,7 @@ from opengato.tokens.spaces import from_json
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import IMAGE
 
-VERSION = 1
+VERSION = 2
 _ARRAYS = ("tokens", "kinds", "local", "offsets", "patches", "boxes", "patch_offsets", "episodes", "returns", "sources")
 
 
@@ -98,7 +100,11 @@ def build_cache(
     key = hashlib.sha256(f"{VERSION} {task} {fingerprint} {tokenizer.fingerprint}".encode()).hexdigest()[:16]
     path = (root or cache_root()) / "tokens" / task.replace("/", "--") / key
     if (path / "meta.json").is_file():
-        return TokenDataset(path)
+        damaged = damaged_file(path)
+        if damaged is None:
+            return TokenDataset(path)
+        print(f"{damaged} is damaged: building the cache of {task} anew", file=sys.stderr)
+        shutil.rmtree(path)
     layout = Layout(observation_space, action_space)
     encoded: list[Encoded] = []
     returns, names = [], []
@@ -127,11 +133,23 @@ def build_cache(
     partial.mkdir(parents=True)
     for name, array in arrays.items():
         np.save(partial / f"{name}.npy", array, allow_pickle=False)
-    meta: dict[str, Any] = {"task": task, "sources": sources, "fingerprint": fingerprint, **layout.to_json()}
+    checksums = {name: checksum(partial / f"{name}.npy") for name in arrays}
+    meta: dict[str, Any] = {"task": task, "sources": sources, "fingerprint": fingerprint, "checksums": checksums, **layout.to_json()}
     (partial / "meta.json").write_text(json.dumps(meta))
-    shutil.rmtree(path, ignore_errors=True)
-    os.replace(partial, path)
+    try:
+        os.replace(partial, path)
+    except OSError:
+        if not (path / "meta.json").is_file():
+            raise
+        shutil.rmtree(partial)  # another process was quicker
     return TokenDataset(path)
+
+
+def damaged_file(path: Path) -> Path | None:
+    """The first file of a cache folder that is not what was written, if there is one."""
+    checksums = json.loads((path / "meta.json").read_text())["checksums"]
+    files = {path / f"{name}.npy": value for name, value in checksums.items()}
+    return next((file for file, value in files.items() if not file.is_file() or checksum(file) != value), None)
 
 
 def _join(offsets: list[np.ndarray]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -37,6 +38,7 @@ class MetaWorld(gym.Env):
         import os
 
         os.environ.setdefault("MUJOCO_GL", "egl")
+        import mujoco
         from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
         self.observation_space, self.action_space = OBSERVATION_SPACE, ACTION_SPACE
@@ -45,6 +47,7 @@ class MetaWorld(gym.Env):
         env._partially_observable, env._freeze_rand_vec, env._set_task_called, env.seeded_rand_vec = False, False, True, True
         env.__dict__.pop("sawyer_observation_space", None)  # cached with a goal clipped to zero
         self.inner, self.horizon = env, horizon
+        self._shadow, self._reflection = int(mujoco.mjtRndFlag.mjRND_SHADOW), int(mujoco.mjtRndFlag.mjRND_REFLECTION)
         self._steps, self._solved = 0, False
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
@@ -62,7 +65,12 @@ class MetaWorld(gym.Env):
         return np.asarray(observation, np.float64), float(reward), False, self._steps >= self.horizon, {**info, "success": self._solved}
 
     def render(self) -> np.ndarray:
-        return np.ascontiguousarray(self.inner.render()[::-1])  # the camera is mounted upside down
+        frame = self.inner.render()
+        flags = self.inner.mujoco_renderer.viewer.scn.flags
+        if flags[self._shadow] or flags[self._reflection]:  # they cost most of a software renderer's time
+            flags[self._shadow] = flags[self._reflection] = 0
+            frame = self.inner.render()
+        return np.ascontiguousarray(frame[::-1])  # the camera is mounted upside down
 
     def close(self) -> None:
         self.inner.close()
@@ -74,6 +82,7 @@ class Scripted:
     def __init__(self, name: str):
         from metaworld.policies import ENV_POLICY_MAP
 
+        warnings.filterwarnings("ignore", message="Constant\\(s\\) may be too high")  # its own policies overshoot; `act` clips
         self._policy: Any = dict[str, Any](ENV_POLICY_MAP)[f"{name}-v3"]()
 
     def reset(self, env: gym.Env, observation: Any, seed: int) -> None:

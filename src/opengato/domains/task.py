@@ -51,6 +51,7 @@ class Task:
         extra: the extra that installs it: `pip install "opengato[extra]"`.
         expert_name: one line on how the expert works.
         has_success: whether `info["success"]` (bool or 0/1) of the last step tells success.
+        burst: longest run of steps that noise in collection holds a random action: enough to be driven off course.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Task:
     extra: str
     expert_name: str
     has_success: bool = False
+    burst: int = 6
 
     @property
     def domain(self) -> str:

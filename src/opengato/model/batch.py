@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Sequences
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from opengato.tokens.vocabulary import ACTION_TEXT, IMAGE, LOCAL_POSITIONS, SEPARATOR
+from opengato.tokens.vocabulary import ACTION_TEXT, IMAGE, LOCAL_POSITIONS
 
 if TYPE_CHECKING:
     from opengato.mixture import Sequence
@@ -25,7 +25,9 @@ class Batch:
         members: int64 (M,): the pair of every token, ordered by flat position. starts: int64 (B·L,): where each position's tokens begin.
         patches: uint8 (P, 16, 16, 3); patch_rows, patch_columns, patch_local, patch_positions: int64 (P,), the last flat.
         target_positions: int64 (N,): the flat position that predicts the target. targets, target_kinds: int64 (N,).
+        target_index: int64 (N,): the target's rank among those that the same position predicts.
         target_domains: int64 (N,): index of the domain, for logging.
+        chance: float32 (B, blocks, 2), uniform in [0, 1): each sequence's own noise of stochastic depth, where it is wanted.
     """
 
     segments: torch.Tensor
@@ -42,16 +44,23 @@ class Batch:
     target_positions: torch.Tensor
     targets: torch.Tensor
     target_kinds: torch.Tensor
+    target_index: torch.Tensor
     target_domains: torch.Tensor
     timesteps: int = 0
+    chance: torch.Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
-        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self) if f.name != "timesteps"}
-        return Batch(**moved, timesteps=self.timesteps)
+        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), torch.Tensor)}
+        moved: dict[str, Any] = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+        return replace(self, **moved)
+
+    def shares(self) -> torch.Tensor:
+        """What each target counts, float32 (N,): a position that predicts counts once, however many numbers its action has."""
+        return 1 / torch.bincount(self.target_positions)[self.target_positions].float()
 
 
-def collate(sequences: Sequences[Sequence], reads_actions: bool = True) -> Batch:
-    """Put sequences of equal length L into one batch; without `reads_actions` the separator stands for every control action read."""
+def collate(sequences: Sequences[Sequence], reads_actions: bool) -> Batch:
+    """Put sequences of equal length L into one batch; without `reads_actions` control actions are only predicted, never read."""
     length = len(sequences[0].segments)
     bases = np.arange(len(sequences)) * length
     segments = np.stack([s.segments for s in sequences])
@@ -69,15 +78,19 @@ def collate(sequences: Sequences[Sequence], reads_actions: bool = True) -> Batch
     flat = bases[row] + positions
     target = np.flatnonzero(predicted)
     is_image = kinds == IMAGE
+    if not reads_actions:
+        read &= kinds <= ACTION_TEXT
     scalar = np.flatnonzero(read & ~is_image)
-    shown = tokens if reads_actions else np.where(kinds > ACTION_TEXT, SEPARATOR, tokens)
     image = np.flatnonzero(is_image)
     order = flat[scalar]
     if len(order) and (np.diff(order) < 0).any():
         permutation = np.argsort(order, kind="stable")
         scalar, order = scalar[permutation], order[permutation]
-    pairs, members = np.unique(shown[scalar] * (LOCAL_POSITIONS + 1) + local[scalar], return_inverse=True)
+    pairs, members = np.unique(tokens[scalar] * (LOCAL_POSITIONS + 1) + local[scalar], return_inverse=True)
     starts = np.searchsorted(order, np.arange(len(sequences) * length))
+    predictor = flat[target] - 1
+    number = np.arange(len(predictor))
+    first = np.append(True, np.diff(predictor) != 0)[: len(predictor)]
 
     def tensor(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, np.int64))
@@ -94,9 +107,10 @@ def collate(sequences: Sequences[Sequence], reads_actions: bool = True) -> Batch
         tensor(join("patch_columns")),
         tensor(local[image]),
         tensor(flat[image]),
-        tensor(flat[target] - 1),
+        tensor(predictor),
         tensor(tokens[target]),
         tensor(kinds[target]),
+        tensor(number - np.maximum.accumulate(np.where(first, number, 0))),
         tensor(domains[target]),
         timesteps=sum(s.timesteps for s in sequences),
     )

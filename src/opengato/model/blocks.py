@@ -59,17 +59,20 @@ class Block(nn.Module):
         self.attention_norm, self.mlp_norm = norm(width), norm(width)
         self.stochastic_depth, self.dropout = stochastic_depth, nn.Dropout(dropout)
 
-    def _branch(self, y: torch.Tensor) -> torch.Tensor:
+    def _branch(self, y: torch.Tensor, chance: torch.Tensor | None) -> torch.Tensor:
         y = self.dropout(y)
         if self.training and self.stochastic_depth > 0:
-            kept = torch.rand(y.shape[0], 1, 1, device=y.device) >= self.stochastic_depth
+            if chance is None:
+                chance = torch.rand(y.shape[0], device=y.device)
+            kept = chance[:, None, None] >= self.stochastic_depth
             y = y * (kept / (1 - self.stochastic_depth))  # so that the expectation is the branch, and evaluation needs no factor
         return y
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-        """(B, L, width) to (B, L, width)."""
-        x = x + self._branch(self.attention(self.attention_norm(x), mask, position))
-        return x + self._branch(self.mlp(self.mlp_norm(x)))
+    def forward(self, x: torch.Tensor, mask: torch.Tensor, position: torch.Tensor, chance: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, L, width) to (B, L, width); `chance` (B, 2), uniform in [0, 1), decides which branches are dropped."""
+        attention, mlp = (None, None) if chance is None else chance.unbind(-1)
+        x = x + self._branch(self.attention(self.attention_norm(x), mask, position), attention)
+        return x + self._branch(self.mlp(self.mlp_norm(x)), mlp)
 
     def forward_cached(self, x: torch.Tensor, cache: KVCache, positions: torch.Tensor) -> torch.Tensor:
         """The same for T new positions a slot."""

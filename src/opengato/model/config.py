@@ -21,8 +21,6 @@ class ModelConfig:
         dropout: in fine-tuning (paper: 0.1), 0 in pretraining.
         set_width: swift: hidden width of the set network that folds an observation.
         patches_per_position: swift: image patches folded into one position; 0 for gato.
-        reads_actions: whether the model sees its own past control actions, as the paper's does. A small model cloned from few
-            demonstrations learns to repeat the last action instead of looking (causal confusion, de Haan et al. 2019): swift does not.
     """
 
     family: str
@@ -36,7 +34,6 @@ class ModelConfig:
     dropout: float = 0.0
     set_width: int = 0
     patches_per_position: int = 0
-    reads_actions: bool = True
 
     def __post_init__(self) -> None:
         if self.family not in ("gato", "swift"):
@@ -51,6 +48,15 @@ class ModelConfig:
     def fold(self) -> Fold:
         """The form of the token stream that the model reads."""
         return Fold(self.patches_per_position)
+
+    @property
+    def reads_actions(self) -> bool:
+        """Whether the model sees its own past control actions, as the paper's does.
+
+        A small model cloned from few demonstrations learns to repeat the last action instead of looking (causal confusion,
+        de Haan et al. 2019): swift does not see them.
+        """
+        return self.family == "gato"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -70,9 +76,8 @@ def _swift(blocks: int, heads: int, width: int, context: int) -> ModelConfig:
         4 * width,
         width // heads,
         context=context,
-        set_width=max(256, width),
+        set_width=max(256, 3 * width // 4),
         patches_per_position=8,
-        reads_actions=False,
     )
 
 

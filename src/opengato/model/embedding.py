@@ -16,22 +16,28 @@ from opengato.tokens.vocabulary import BIN_START, BINS, LOCAL_POSITIONS, PATCH_P
 TABLE_STD = 0.02
 
 
-def token_table(width: int, smooth_bins: bool) -> nn.Embedding:
-    """The (33025, width) table shared with the head, normal with standard deviation 0.02 (TABLE_STD).
-
-    With `smooth_bins` the rows of the 1,024 continuous bins start as random Fourier features of the bin's centre, of the same
-    scale: neighbouring bins start near each other, so that a bin never seen in training is not noise.
-    """
+def token_table(width: int) -> nn.Embedding:
+    """The (33025, width) table shared with the head, normal with standard deviation 0.02 (TABLE_STD)."""
     table = nn.Embedding(VOCABULARY_SIZE, width)
     nn.init.normal_(table.weight, std=TABLE_STD)
-    if smooth_bins:
-        with torch.no_grad():
-            centre = (torch.arange(BINS) + 0.5) * (2 / BINS) - 1
-            frequency = torch.exp(torch.linspace(math.log(0.5), math.log(80.0), width))
-            phase = torch.rand(width) * 2 * math.pi
-            features = torch.cos(centre[:, None] * frequency * math.pi / 2 + phase)
-            table.weight[BIN_START : BIN_START + BINS] = features * (TABLE_STD * math.sqrt(2))
     return table
+
+
+def bin_features(tokens: torch.Tensor, width: int, highest: float = 10.0) -> torch.Tensor:
+    """Cosines and sines of the centres of continuous bins: int64 (N,) ids in [32000, 33024) to float32 (N, width), of mean square 1.
+
+    Frequencies are spaced evenly in the logarithm from 1/8 to `highest` periods a unit: near values look alike, so that what was
+    learned about one bin holds for its neighbours.
+    """
+    centre = (tokens - BIN_START + 0.5) * (2 / BINS) - 1
+    frequency = torch.exp(torch.linspace(math.log(0.125), math.log(highest), width // 2, device=tokens.device))
+    angle = centre[:, None] * frequency * math.pi
+    return torch.cat([angle.cos(), angle.sin()], -1) * math.sqrt(2)
+
+
+def unused(patches: nn.Module, rows: nn.Embedding, columns: nn.Embedding) -> torch.Tensor:
+    """Zero, through the patch network: ranks that share gradients must all have one for every parameter, with images or without."""
+    return 0 * (patches(rows.weight.new_zeros(1, 16, 16, 3, dtype=torch.uint8)).float().sum() + rows.weight[0, 0] + columns.weight[0, 0])
 
 
 class PaperEmbedding(nn.Module):
@@ -39,7 +45,7 @@ class PaperEmbedding(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.tokens = token_table(config.width, smooth_bins=False)
+        self.tokens = token_table(config.width)
         self.local = nn.Embedding(LOCAL_POSITIONS + 1, config.width)
         self.patches = PatchResNet(config.width)
         self.rows = nn.Embedding(PATCH_POSITIONS, config.width)
@@ -56,18 +62,22 @@ class PaperEmbedding(nn.Module):
             patches = self.patches(batch.patches).to(x.dtype)
             patches = patches + self.rows(batch.patch_rows) + self.columns(batch.patch_columns) + self.local(batch.patch_local)
             x = x.index_copy(0, batch.patch_positions, patches)
+        elif self.training:
+            x = x + unused(self.patches, self.rows, self.columns)
         return x.view(*batch.segments.shape, -1)
 
 
 class SetEmbedding(nn.Module):
     """Any number of tokens a position: MLP(norm(Σ GELU(W(token + index)))), the patches of an image among them.
 
-    The sum has no parameter of a task's own, so any embodiment fits. Distinct (token, index) pairs are embedded once a batch.
+    The sum has no parameter of a task's own, so any embodiment fits. Distinct (token, index) pairs are embedded once a batch. Continuous
+    values are seen through fixed features of their bins (`bin_features`): rows of a table, learned one bin at a time, learn
+    demonstrations by heart.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.tokens = token_table(config.width, smooth_bins=True)
+        self.tokens = token_table(config.width)
         self.local = nn.Embedding(LOCAL_POSITIONS + 1, config.set_width)
         self.member = nn.Linear(config.width, config.set_width, bias=False)
         self.patches = PatchMLP(config.set_width, config.set_width)
@@ -83,13 +93,16 @@ class SetEmbedding(nn.Module):
     def forward(self, batch: Batch) -> torch.Tensor:
         """(B, L, width)."""
         # The table's rows have standard deviation 0.02: divided by it, members start with unit variance.
-        pair = F.gelu(
-            self.member(self.tokens(batch.pair_tokens) / TABLE_STD).to(self.local.weight.dtype) + self.local(batch.pair_local),
-            approximate="tanh",
-        )
+        token = self.tokens(batch.pair_tokens) / TABLE_STD
+        is_bin = (batch.pair_tokens >= BIN_START) & (batch.pair_tokens < BIN_START + BINS)
+        seen = bin_features(batch.pair_tokens, token.shape[-1]).to(token.dtype)
+        token = torch.where(is_bin[:, None], seen, token)
+        pair = F.gelu(self.member(token).to(self.local.weight.dtype) + self.local(batch.pair_local), approximate="tanh")
         x = F.embedding_bag(batch.members, pair, batch.starts, mode="sum")
         if len(batch.patches):
             patches = self.patches(batch.patches) + self.rows(batch.patch_rows) + self.columns(batch.patch_columns)
             x = x.index_add(0, batch.patch_positions, F.gelu(patches.to(x.dtype), approximate="tanh"))
+        elif self.training:
+            x = x + unused(self.patches, self.rows, self.columns)
         x = self.out(F.gelu(self.hidden(self.norm(x)), approximate="tanh"))
         return x.view(*batch.segments.shape, -1)

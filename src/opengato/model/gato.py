@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from opengato.model.attention import KVCache, RelativeAttention, RotaryAttention, segment_mask
 from opengato.model.batch import Batch
@@ -14,16 +17,60 @@ from opengato.model.embedding import PaperEmbedding, SetEmbedding
 from opengato.tokens.vocabulary import ACTION_CONTINUOUS, ACTION_DISCRETE, ACTION_TEXT, BINS, DISCRETE_SIZE, TARGET_RANGES, TEXT_SIZE
 
 
+def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """(N, V) scores and (N,) ids to (N,)."""
+    return F.cross_entropy(logits, targets, reduction="none")
+
+
+def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, deviation: float = 4.0) -> torch.Tensor:
+    """Kullback-Leibler divergence (N,) of the scores (N, 1024) from a normal of `deviation` bins around each target, cut at the ends.
+
+    Bins are ordered: one beside the target is nearly right, and few demonstrations do not show every bin (Imani and White 2018).
+    """
+    reach = math.ceil(3 * deviation)
+    near = targets[:, None] + torch.arange(-reach, reach + 1, device=targets.device)
+    weight = torch.exp(-0.5 * torch.square((near - targets[:, None]) / deviation)) * ((near >= 0) & (near < logits.shape[-1]))
+    weight = weight / weight.sum(-1, keepdim=True)
+    entropy = -torch.special.xlogy(weight, weight).sum(-1)
+    expected = (weight * logits.gather(-1, near.clamp(0, logits.shape[-1] - 1))).sum(-1)
+    return torch.logsumexp(logits, -1) - expected - entropy
+
+
+class ActionHead(nn.Module):
+    """All numbers of a control action from one hidden state: each index has a query that is mixed with it.
+
+    The numbers are independent given the state, so an agent acts in one forward pass and training needs one position a timestep.
+    """
+
+    INDICES = 256
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.state = nn.Linear(width, width, bias=False)
+        self.query = nn.Embedding(self.INDICES, width)
+        self.out = nn.Linear(width, width, bias=False)
+        self.norm = nn.RMSNorm(width)
+        nn.init.normal_(self.query.weight, std=0.5)
+
+    def forward(self, hidden: torch.Tensor, positions: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """Hidden states (M, width), int64 positions (N,) among them and action indices (N,), to (N, width)."""
+        mixed = F.gelu(self.state(hidden)[positions] + self.query(index), approximate="tanh")
+        return self.norm((hidden[positions] + self.out(mixed)).to(self.norm.weight.dtype))
+
+
 class Gato(nn.Module):
     """One transformer for every task.
 
-    `forward` gives hidden states for packed training sequences, `losses` the cross-entropy of every target, `step` hidden states
-    of new positions with a cache, `logits` the scores of a range of ids.
+    Called, it gives the loss of every target of packed training sequences; `hidden` gives their hidden states, `step` those of new
+    positions with a cache, `logits` the scores of a range of ids.
+
+    Attributes:
+        recompute: keep no activations inside the blocks for the backward pass, but compute them again: less memory, a third more time.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.config = config
+        self.config, self.recompute = config, False
         self.embedding = PaperEmbedding(config) if config.family == "gato" else SetEmbedding(config)
         attention = RelativeAttention if config.family == "gato" else RotaryAttention
         norm = nn.LayerNorm if config.family == "gato" else nn.RMSNorm
@@ -39,31 +86,36 @@ class Gato(nn.Module):
             for _ in range(config.blocks)
         )
         self.norm = norm(config.width)
+        self.actions = ActionHead(config.width) if config.family == "swift" else None
 
     def parameter_count(self, embeddings: bool = True) -> int:
         """Trainable parameters; without `embeddings`, those outside the lookup tables."""
         tables = {id(p) for m in self.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
         return sum(p.numel() for p in self.parameters() if embeddings or id(p) not in tables)
 
-    def forward(self, batch: Batch) -> torch.Tensor:
+    def hidden(self, batch: Batch) -> torch.Tensor:
         """Hidden states (B, L, width) after the last norm."""
         x = self.embedding(batch).to(self.norm.weight.dtype)  # the residual stream stays in float32 under autocast
         mask = segment_mask(batch.segments)
-        for block in self.blocks:
-            x = block(x, mask=mask, position=batch.index)
+        for number, block in enumerate(self.blocks):
+            chance = None if batch.chance is None else batch.chance[:, number]
+            if self.recompute and self.training:
+                x = checkpoint(block, x, mask, batch.index, chance, use_reentrant=False)
+            else:
+                x = block(x, mask, batch.index, chance)
         return self.norm(x)
 
-    def losses(self, batch: Batch) -> torch.Tensor:
+    def forward(self, batch: Batch) -> torch.Tensor:
         """Cross-entropy (N,) of every target, float32.
 
         gato: over the whole vocabulary, as the paper. swift: over the ids a target of its kind may have, since the layout always
-        tells the kind; text pays for 32,000 ids, actions for 1,024.
+        tells the kind; text pays for 32,000 ids, actions for 1,024. Its continuous actions aim at a bin and its neighbours.
         """
-        hidden = self(batch).flatten(0, 1)[batch.target_positions]
+        hidden = self.hidden(batch).flatten(0, 1)
         table = self.embedding.tokens.weight
-        if self.config.family == "gato":
-            return F.cross_entropy(F.linear(hidden, table).float(), batch.targets, reduction="none")
-        out = hidden.new_zeros(len(hidden), dtype=torch.float32)
+        if self.actions is None:
+            return F.cross_entropy(F.linear(hidden[batch.target_positions], table).float(), batch.targets, reduction="none")
+        out = hidden.new_zeros(len(batch.targets), dtype=torch.float32)
         # One split of the table: its gradient is put together once, not filled with zeros for every range.
         shared, rest, bins, _ = table.split([DISCRETE_SIZE, TEXT_SIZE - DISCRETE_SIZE, BINS, 1])
         for kind, (start, _stop) in TARGET_RANGES.items():
@@ -72,12 +124,23 @@ class Gato(nn.Module):
                 rows = {ACTION_TEXT: lambda: torch.cat([shared, rest]), ACTION_DISCRETE: lambda: shared, ACTION_CONTINUOUS: lambda: bins}[
                     kind
                 ]()
-                logits = F.linear(hidden[where], rows).float()
-                out = out.index_copy(0, where, F.cross_entropy(logits, batch.targets[where] - start, reduction="none"))
+                predictors = batch.target_positions[where]
+                state = hidden[predictors] if kind == ACTION_TEXT else self.actions(hidden, predictors, batch.target_index[where])
+                logits = F.linear(state, rows).float()
+                loss = soft_cross_entropy if kind == ACTION_CONTINUOUS else cross_entropy
+                out = out.index_copy(0, where, loss(logits, batch.targets[where] - start))
+        if self.training and not (batch.target_kinds > ACTION_TEXT).any():
+            nothing = batch.targets.new_zeros(1)
+            out = out + 0 * self.actions(hidden, nothing, nothing).sum()  # as `unused` in the embedding
         return out
 
-    def logits(self, hidden: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-        """Scores (…, stop - start), float32, of the ids [start, stop)."""
+    def logits(self, hidden: torch.Tensor, start: int, stop: int, index: torch.Tensor | None = None) -> torch.Tensor:
+        """Scores (N, stop - start), float32, of the ids [start, stop) after hidden states (N, width).
+
+        `index`, int64 (N,): swift: which number of a control action is asked for; None for text.
+        """
+        if self.actions is not None and index is not None:
+            hidden = self.actions(hidden, torch.arange(len(hidden), device=hidden.device), index)
         return F.linear(hidden, self.embedding.tokens.weight[start:stop].to(hidden.dtype)).float()
 
     def make_caches(self, slots: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> list[KVCache]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from collections.abc import Sequence as Sequences
 from dataclasses import dataclass
@@ -21,14 +22,12 @@ from opengato.tokens.image import mean_positions
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import (
-    ACTION_CONTINUOUS,
     ACTION_DISCRETE,
     ACTION_TEXT,
-    BIN_START,
-    BINS,
     DISCRETE_SIZE,
     LOCAL_ACTION,
     TARGET_RANGES,
+    TEXT_SIZE,
 )
 
 DISCRETE_TEMPERATURE = 0.7
@@ -36,12 +35,13 @@ DISCRETE_TEMPERATURE = 0.7
 
 @dataclass
 class Slot:
-    """One agent at work: its layout, where its memory ends, and the action token that its next observation brings along."""
+    """One agent at work: its layout, where its memory ends, the action token that its next observation brings along, its own chance."""
 
     layout: Layout
     position: int = 0
     carried: tuple[int, int] | None = None  # token id, kind
     prompt: Encoded | None = None
+    chance: np.random.Generator = dataclasses.field(default_factory=np.random.default_rng)
 
 
 class Engine:
@@ -60,7 +60,6 @@ class Engine:
         slots: int,
         temperature: float | None = None,
         top_p: float = 1.0,
-        seed: int = 0,
         max_text: int = 64,
     ):
         self.model, self.tokenizer = model.eval(), tokenizer
@@ -68,13 +67,12 @@ class Engine:
         self.caches = model.make_caches(slots, self.device)
         self.slots: list[Slot | None] = [None] * slots
         self.temperature, self.top_p, self.max_text = temperature, top_p, max_text
-        self.generator = torch.Generator(self.device).manual_seed(seed)
 
-    def reset(self, slot: int, layout: Layout, prompt: Encoded | None = None) -> None:
-        """Start an episode in a slot with an empty memory; the prompt is read with the first observation."""
+    def reset(self, slot: int, layout: Layout, prompt: Encoded | None = None, seed: int = 0) -> None:
+        """Start an episode in a slot with an empty memory; the prompt is read with the first observation, `seed` is of the sampling."""
         for cache in self.caches:
             cache.reset(slot)
-        self.slots[slot] = Slot(layout, prompt=prompt)
+        self.slots[slot] = Slot(layout, prompt=prompt, chance=np.random.default_rng(seed))
 
     @torch.inference_mode()
     def act(self, observations: dict[int, Any], on_token: Callable[[int, int], None] | None = None) -> dict[int, Any]:
@@ -87,24 +85,20 @@ class Engine:
         inputs = {slot: self._observe(slot, observation) for slot, observation in observations.items()}
         active = set(observations)
         while active:
-            hidden = self._forward(inputs)
+            picked = self._pick(self._forward(inputs), active, chosen)
             inputs = {}
-            for rows, (start, stop) in self._groups(active, chosen).items():
-                temperature = self.temperature
-                if temperature is None:
-                    temperature = DISCRETE_TEMPERATURE if stop <= DISCRETE_SIZE else 0.0
-                picked = sample(self.model.logits(hidden[list(rows)], start, stop), temperature, self.top_p, self.generator)
-                for slot, token in zip(rows, (picked + start).tolist()):
-                    chosen[slot].append(token)
-                    if on_token:
+            for slot, tokens in picked.items():
+                chosen[slot] += tokens
+                if on_token:
+                    for token in tokens:
                         on_token(slot, token)
-                    kind, done = self._after(slot, chosen[slot])
-                    state = self._slot(slot)
-                    if done:
-                        state.carried = (token, kind)
-                        active.discard(slot)
-                    else:
-                        inputs[slot] = self._single(slot, token, kind)
+                kind, done = self._after(slot, chosen[slot])
+                if done:
+                    read = self.model.config.reads_actions or kind == ACTION_TEXT
+                    self._slot(slot).carried = (tokens[-1], kind) if read else None
+                    active.discard(slot)
+                else:
+                    inputs[slot] = self._single(slot, tokens[-1], kind)
         return {slot: decode_action(self._slot(slot).layout, np.array(tokens), self.tokenizer) for slot, tokens in chosen.items()}
 
     def _slot(self, slot: int) -> Slot:
@@ -112,19 +106,33 @@ class Engine:
         assert state is not None
         return state
 
-    def _groups(self, active: set[int], chosen: dict[int, list[int]]) -> dict[tuple[int, ...], tuple[int, int]]:
-        """Active slots grouped by the ids that are legal for their next token."""
-        ranges: dict[tuple[int, int], list[int]] = {}
-        for slot in sorted(active):
-            field, entry = self._field(slot, chosen[slot])
-            if field.kind == ACTION_DISCRETE:
-                legal = (0, int(field.high[entry]))  # type: ignore[index]
-            elif field.kind == ACTION_CONTINUOUS:
-                legal = (BIN_START, BIN_START + BINS)
-            else:
-                legal = TARGET_RANGES[ACTION_TEXT]
-            ranges.setdefault(legal, []).append(slot)
-        return {tuple(slots): legal for legal, slots in ranges.items()}
+    def _pick(self, hidden: torch.Tensor, active: set[int], chosen: dict[int, list[int]]) -> dict[int, list[int]]:
+        """The next tokens of every active slot, as many as its hidden state (slots, width) predicts; each among the legal ids only."""
+        picked: dict[int, list[int]] = {slot: [] for slot in sorted(active)}
+        ranges: dict[tuple[int, int], list[tuple[int, int]]] = {}  # legal ids -> (slot, rank among the slot's next tokens)
+        for slot, tokens in picked.items():
+            while True:
+                field, entry = self._field(slot, chosen[slot] + tokens)
+                if field is None:
+                    break
+                if field.kind == ACTION_DISCRETE:
+                    legal = (0, int(field.high[entry]))
+                else:
+                    legal = TARGET_RANGES[field.kind]
+                ranges.setdefault(legal, []).append((slot, len(tokens)))
+                tokens.append(0)
+                if self.model.config.reads_actions or field.kind == ACTION_TEXT:
+                    break
+        for (start, stop), wanted in ranges.items():
+            temperature = self.temperature
+            if temperature is None:
+                temperature = DISCRETE_TEMPERATURE if stop <= DISCRETE_SIZE else 0.0
+            slots, ranks = torch.tensor(wanted, device=self.device).T
+            scores = self.model.logits(hidden[slots], start, stop, None if stop == TEXT_SIZE else ranks)
+            uniform = torch.tensor([self._slot(slot).chance.random() for slot, _ in wanted], device=self.device)
+            for (slot, rank), token in zip(wanted, (sample(scores, temperature, self.top_p, uniform) + start).tolist()):
+                picked[slot][rank] = token
+        return picked
 
     def _field(self, slot: int, tokens: Sequences[int]) -> tuple[Any, int]:
         """The action field that the next token belongs to, and its entry in it."""

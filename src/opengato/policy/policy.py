@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 
@@ -26,10 +27,8 @@ class Policy:
     """
 
     def __init__(self, checkpoint: Checkpoint, temperature: float | None = None, top_p: float = 1.0, seed: int = 0, max_text: int = 64):
-        self.checkpoint = checkpoint
-        self.engine = Engine(
-            checkpoint.model, checkpoint.tokenizer, slots=1, temperature=temperature, top_p=top_p, seed=seed, max_text=max_text
-        )
+        self.checkpoint, self._chance = checkpoint, np.random.default_rng(seed)
+        self.engine = Engine(checkpoint.model, checkpoint.tokenizer, slots=1, temperature=temperature, top_p=top_p, max_text=max_text)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: torch.device | str = "cpu", **settings: Any) -> Policy:
@@ -51,7 +50,7 @@ class Policy:
         """
         layout = self.checkpoint.layout(task, observation_space, action_space)
         encoded = encode(layout, prompt, self.checkpoint.tokenizer) if prompt is not None else self.checkpoint.prompts.get(task)
-        self.engine.reset(0, layout, crop_prompt(encoded, self.checkpoint.model.config))
+        self.engine.reset(0, layout, crop_prompt(encoded, self.checkpoint.model.config), int(self._chance.integers(2**63)))
 
     def act(self, observation: Any, on_token: Callable[[int], None] | None = None) -> Any:
         """The action for an observation, a member of the task's action space."""

@@ -1,9 +1,10 @@
 """Where each token of the paper's stream stands in a model's sequence.
 
 The paper's model reads one token a position. The `swift-*` models fold: a timestep's observation is one position (the last one
-also holds the separator), plus one for each further group of image patches, plus one for each observed word where the answer is text;
-then come its action tokens but the last, which is folded into the next timestep's observation. Targets are the same tokens, each
-predicted from the position before its own, in both forms.
+also holds the separator), plus one for each further group of image patches, plus one for each observed word where the answer is text.
+Then come the words of an answer but the last, which is folded into the next timestep's observation. Control actions take no position:
+all numbers of an action stand one after the word or observation before them. Targets are the same tokens in both forms, each predicted
+from the position before its own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opengato.tokens.vocabulary import IMAGE, IS_TARGET, WORD
+from opengato.tokens.vocabulary import ACTION_TEXT, IMAGE, IS_TARGET, WORD
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Fold:
         Args:
             kinds: uint8 (N,), offsets: int64 (T + 1,), as in `Encoded`; offsets[0] may be any start, kinds begins there.
         Returns:
-            positions int64 (N,) counted from the first timestep, starts int64 (T + 1,). With folding, the last action token of the
-            last timestep has position starts[T], the first of a timestep that may not be there.
+            positions int64 (N,) counted from the first timestep, starts int64 (T + 1,). With folding, the last action tokens of the
+            last timestep have position starts[T], the first of a timestep that may not be there.
         """
         offsets = offsets - offsets[0]
         n = len(kinds)
@@ -47,16 +48,18 @@ class Fold:
         images, image_rank = per_timestep(kinds == IMAGE)
         word = kinds == WORD
         words, word_rank = per_timestep(word)
-        actions, action_rank = per_timestep(is_action)
+        _, answer_rank = per_timestep(kinds == ACTION_TEXT)
         groups = np.maximum(-(-images // self.patches_per_position) - 1, 0)  # besides the one that shares the observation's position
         observation = groups + words  # index of the observation's own position inside the timestep
-        lengths = observation + np.maximum(actions, 1)
+        # A timestep reaches up to where its last token is predicted from: an action, wherever there is one.
+        last = np.maximum(offsets[1:] - 1, 0)
+        lengths = observation + 1 + np.where(is_action[last], answer_rank[last], 0)
         starts = np.concatenate([[0], np.cumsum(lengths)])
         inside = observation[timestep]
         group = image_rank // self.patches_per_position
         inside = np.where((kinds == IMAGE) & (group < groups[timestep]), group, inside)
         inside = np.where(word, groups[timestep] + word_rank, inside)
-        inside = np.where(is_action, observation[timestep] + 1 + action_rank, inside)
+        inside = np.where(is_action, observation[timestep] + 1 + answer_rank, inside)
         return starts[:-1][timestep] + inside, starts
 
 

@@ -1,20 +1,24 @@
 """The training loop: read it from top to bottom.
 
-Step k trains on sequences [k·batch, (k + 1)·batch) of the mixture and draws its noise from (seed, k), so a run that was killed and
-resumed goes on with the same losses to the last digit.
+Step k trains on sequences [k·batch, (k + 1)·batch) of the mixture, however many ranks share them, and every sequence brings its own
+noise, so a run that was killed and resumed goes on with the same losses to the last digit.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from opengato.errors import OpenGatoError
 from opengato.mixture import Mixture
@@ -22,7 +26,8 @@ from opengato.model.batch import Batch, collate
 from opengato.model.gato import Gato
 from opengato.training.display import Display
 from opengato.training.optimiser import OptimiserConfig, make_optimisers, rate_factor, set_rate
-from opengato.training.state import load_state, save_state
+from opengato.training.parallel import distribute, join, without_exchange
+from opengato.training.state import States
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,9 @@ class TrainConfig:
         seconds: train for so long instead of `steps`, with the schedule by the clock; such a run resumes, but not to the same digits.
         seed: of the weights, the mixture and the noise.
         checkpoint_every: seconds between two saved states. log_every: steps between two logged rows.
+        diverged: a loss from which the run stops; guessing among all 33,025 ids costs 10.4.
+        accumulate: micro-batches a step, and rank. parallel: with several ranks, "ddp" (weights on each) or "fsdp" (weights shared out).
+        recompute: activation checkpointing. compile: compile the blocks with torch.compile.
         device: "cpu", "cuda", or "auto". autocast: compute in bf16 where it helps.
         optimiser: see OptimiserConfig.
     """
@@ -44,19 +52,17 @@ class TrainConfig:
     seed: int = 0
     checkpoint_every: float = 30.0
     log_every: int = 10
+    diverged: float = 20.0
+    accumulate: int = 1
+    parallel: str = "ddp"
+    recompute: bool = False
+    compile: bool = False
     device: str = "auto"
     autocast: bool = True
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
 
 
-def pick_device(name: str) -> torch.device:
-    """ "auto" is CUDA where there is a GPU, else the CPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
-def prefetch(build: Callable[[int], Batch], first: int, last: int, depth: int = 2) -> Iterator[Batch]:
+def prefetch(build: Callable[[int], list[Batch]], first: int, last: int, depth: int = 2) -> Generator[list[Batch], None, None]:
     """Batches first … last - 1, built in one background thread, `depth` ahead."""
     with ThreadPoolExecutor(1) as pool:
         waiting = [pool.submit(build, k) for k in range(first, min(first + depth, last))]
@@ -66,23 +72,61 @@ def prefetch(build: Callable[[int], Batch], first: int, last: int, depth: int = 
             yield waiting.pop(0).result()
 
 
-class Trainer:
-    """One model, one mixture, one run folder.
+@dataclass
+class Measured:
+    """What one step, or several, were: loss, gradient norm, loss sums and counts by domain, timesteps and positions trained on."""
 
-    The folder holds `state.safetensors` (to resume), `log.jsonl` (a row every `log_every` steps), TensorBoard event files and
-    `train.json` (the resolved configuration).
+    loss: float
+    norm: float
+    sums: torch.Tensor
+    counts: torch.Tensor
+    timesteps: int = 0
+    positions: int = 0
+
+    def add(self, other: Measured) -> None:
+        self.sums += other.sums
+        self.counts += other.counts
+        self.timesteps += other.timesteps
+        self.positions += other.positions
+
+    def clear(self) -> None:
+        self.sums.zero_()
+        self.counts.zero_()
+        self.timesteps = self.positions = 0
+
+
+class Trainer:
+    """One model, one mixture, one run folder, on one process or many.
+
+    The folder holds `states/` (to resume, see `States`), `log.jsonl` (a row every `log_every` steps; `waited` is the share of the time
+    that training waited for data), TensorBoard event files and `train.json` (the resolved configuration, and `facts` about it); rank 0
+    writes the last three.
     """
 
-    def __init__(self, model: Gato, mixture: Mixture, config: TrainConfig, folder: Path):
+    def __init__(self, model: Gato, mixture: Mixture, config: TrainConfig, folder: Path, facts: dict[str, Any] | None = None):
         self.mixture, self.config, self.folder = mixture, config, folder
-        self.device = pick_device(config.device)
-        self.model = model.to(self.device)
+        self.ranks = join(config.device)
+        if config.batch % (self.ranks.size * config.accumulate):
+            raise OpenGatoError(
+                f"batch {config.batch} does not divide into {self.ranks.size} ranks × {config.accumulate} micro-batches: "
+                f"use a multiple of {self.ranks.size * config.accumulate}"
+            )
+        self.model = model.to(self.ranks.device)
+        self.model.recompute = config.recompute
+        self.module = distribute(self.model, config.parallel, self.ranks)
+        if config.compile:
+            for block in self.model.blocks:
+                block.compile(dynamic=True)
         self.optimisers = make_optimisers(self.model, config.optimiser)
         folder.mkdir(parents=True, exist_ok=True)
-        self.state_path, self.log_path = folder / "state.safetensors", folder / "log.jsonl"
-        self.step, self.elapsed = load_state(self.state_path, self.model, self.optimisers) if self.state_path.is_file() else (0, 0.0)
-        self._trim_log()
-        (folder / "train.json").write_text(json.dumps({**asdict(config), "model": model.config.to_json()}, indent=1))
+        self.log_path = folder / "log.jsonl"
+        self.states = States(folder, self.ranks)
+        self.step, self.elapsed = self.states.load(self.model, self.optimisers)
+        if self.ranks.first:
+            self._trim_log()
+            (folder / "train.json").write_text(
+                json.dumps({**(facts or {}), "train": asdict(config), "model": model.config.to_json()}, indent=1)
+            )
 
     def _trim_log(self) -> None:
         """Drop rows written after the state that the run goes on from."""
@@ -90,35 +134,71 @@ class Trainer:
             rows = [line for line in self.log_path.read_text().splitlines() if line.endswith("}") and json.loads(line)["step"] <= self.step]
             self.log_path.write_text("".join(f"{row}\n" for row in rows))
 
-    def batch(self, k: int) -> Batch:
-        """The batch of step k."""
+    def numbers(self, k: int) -> list[range]:
+        """The sequences of step k that this rank trains on, micro-batch by micro-batch. All ranks' together are always the same."""
+        size = self.config.batch // (self.ranks.size * self.config.accumulate)
         first = k * self.config.batch
-        return collate([self.mixture.sequence(n) for n in range(first, first + self.config.batch)], self.model.config.reads_actions)
+        starts = [first + (micro * self.ranks.size + self.ranks.rank) * size for micro in range(self.config.accumulate)]
+        return [range(start, start + size) for start in starts]
 
-    def train_step(self, batch: Batch) -> dict[str, Any]:
-        """Forward, backward, update; returns the loss, by domain too, and the gradient's norm."""
-        config = self.config
+    def batch(self, k: int) -> list[Batch]:
+        """The micro-batches of step k."""
+        config = self.model.config
+        batches = []
+        for numbers in self.numbers(k):
+            batch = collate([self.mixture.sequence(n) for n in numbers], config.reads_actions)
+            if config.stochastic_depth:
+                rows = [np.random.Generator(np.random.Philox(key=self.config.seed, counter=[0, 0, 1, n])) for n in numbers]
+                batch.chance = torch.from_numpy(np.stack([rng.random((config.blocks, 2), np.float32) for rng in rows]))
+            batches.append(batch)
+        return batches
+
+    def train_step(self, batches: list[Batch]) -> Measured:
+        """Forward, backward, update on this step's micro-batches."""
+        config, names = self.config, self.mixture.domains
         torch.manual_seed((config.seed << 32) + self.step)
-        share = min(1.0, self.elapsed / config.seconds) if config.seconds else None
-        set_rate(self.optimisers, rate_factor(config.optimiser, self.step, config.steps, share))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.autocast):
-            losses = self.model.losses(batch.to(self.device))
-        loss = losses.mean()
-        loss.backward()
+        done = min(1.0, self.elapsed / config.seconds) if config.seconds else None
+        set_rate(self.optimisers, rate_factor(config.optimiser, self.step, config.steps, done))
+        shares = [batch.shares() for batch in batches]
+        total = self.ranks.sum(torch.stack([s.sum() for s in shares]).sum().double())
+        # Ranks are averaged by DDP and FSDP; the loss is a mean over what all of them predict.
+        scale = self.ranks.size / total.item()
+        out = Measured(0.0, 0.0, torch.zeros(len(names), dtype=torch.float64), torch.zeros(len(names), dtype=torch.float64))
+        for number, (batch, share) in enumerate(zip(batches, shares)):
+            with without_exchange(self.module, last=number == len(batches) - 1):
+                with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=config.autocast):
+                    losses = self.module(batch.to(self.ranks.device))
+                loss = (losses * share.to(losses)).sum() * scale
+                loss.backward()
+            out.loss += loss.item() / self.ranks.size
+            found = losses.detach().double().cpu()
+            out.sums += torch.bincount(batch.target_domains, found, minlength=len(names))
+            out.counts += torch.bincount(batch.target_domains, minlength=len(names))
+            out.timesteps += batch.timesteps
+            out.positions += int((batch.segments >= 0).sum())
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.optimiser.clip)
-        if not torch.isfinite(norm):
-            raise OpenGatoError(
-                f"the gradient is {norm.item()} at step {self.step} (sequences {self.step * config.batch} on): the last good "
-                f"state is {self.state_path}; lower --optimiser.learning-rate"
-            )
+        out.norm = (norm.full_tensor() if hasattr(norm, "full_tensor") else norm).item()
+        out.loss = self.ranks.sum(torch.tensor(out.loss, dtype=torch.float64)).item()
+        if not math.isfinite(out.norm) or not out.loss < config.diverged:
+            self._stop(out)
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         self.step += 1
-        domains = batch.target_domains.to(losses.device)
-        counts = torch.bincount(domains, minlength=len(self.mixture.domains))
-        sums = torch.bincount(domains, losses.detach().float(), minlength=len(self.mixture.domains))
-        return {"loss": loss.item(), "norm": norm.item(), "sums": sums.cpu(), "counts": counts.cpu()}
+        return out
+
+    def _stop(self, out: Measured) -> None:
+        """Name the batch that broke the run; the states before it stay."""
+        first = self.step * self.config.batch
+        windows = {n: self.mixture.describe(n) for n in range(first, first + self.config.batch)}
+        path = self.folder / "bad_batch.json"
+        if self.ranks.first:
+            path.write_text(json.dumps({"step": self.step, "loss": out.loss, "norm": out.norm, "sequences": windows}, indent=1))
+        tasks = sorted({w["task"] for pieces in windows.values() for w in pieces})
+        raise OpenGatoError(
+            f"at step {self.step} the loss is {out.loss:.4g} and the gradient's norm {out.norm:.4g}, on windows of {', '.join(tasks)} "
+            f"(all in {path}): the last good state is kept in {self.states.folder}; lower --optimiser.learning-rate or look at that data"
+        )
 
     @property
     def finished(self) -> bool:
@@ -129,42 +209,68 @@ class Trainer:
         """Train to the last step; saves every `checkpoint_every` seconds and at the end."""
         from torch.utils.tensorboard import SummaryWriter
 
-        config, names = self.config, self.mixture.domains
+        config, names, first = self.config, self.mixture.domains, self.ranks.first
         self.model.train()
         saved = logged = time.monotonic()
         begun = saved - self.elapsed
         last = 10**9 if config.seconds else config.steps
-        sums, counts = torch.zeros(len(names)), torch.zeros(len(names))
-        timesteps = tokens = 0
-        with (
-            SummaryWriter(str(self.folder), purge_step=self.step) as board,
-            open(self.log_path, "a", buffering=1) as log,
-            Display(int(config.seconds or config.steps), int(self.elapsed if config.seconds else self.step), show) as display,
-        ):
-            for batch in prefetch(self.batch, self.step, last):
-                if self.finished:  # only when started again after its last step
-                    break
-                out = self.train_step(batch)
+        window = Measured(0.0, 0.0, torch.zeros(len(names), dtype=torch.float64), torch.zeros(len(names), dtype=torch.float64))
+        with ExitStack() as stack:
+            if first:
+                board = stack.enter_context(SummaryWriter(str(self.folder), purge_step=self.step))
+                log = stack.enter_context(open(self.log_path, "a", buffering=1))
+                total, done = (config.seconds, self.elapsed) if config.seconds else (config.steps, self.step)
+                display = stack.enter_context(Display(int(total), int(done), show))
+            coming = prefetch(self.batch, self.step, last)
+            waited, finished = 0.0, self.finished  # finished already: started again after its last step
+            while not finished:
+                asked = time.monotonic()
+                batches = next(coming)
+                waited += time.monotonic() - asked
+                out = self.train_step(batches)
                 self.elapsed = time.monotonic() - begun
-                sums, counts = sums + out["sums"], counts + out["counts"]
-                timesteps += batch.timesteps
-                tokens += int((batch.segments >= 0).sum())
-                if self.step % config.log_every == 0 or self.finished:
+                window.add(out)
+                finished, due = self._agreed(self.finished, time.monotonic() - saved > config.checkpoint_every)
+                if self.step % config.log_every == 0 or finished:
                     now = time.monotonic()
-                    row: dict[str, Any] = {"step": self.step, "loss": out["loss"], "norm": out["norm"]}
-                    row.update({f"loss/{n}": (sums[i] / counts[i]).item() for i, n in enumerate(names) if counts[i]})
-                    row.update(
-                        timesteps_per_s=timesteps / (now - logged),
-                        tokens_per_s=tokens / (now - logged),
-                        learning_rate=self.optimisers[0].param_groups[0]["lr"],
+                    counted = self.ranks.sum(
+                        torch.cat([window.sums, window.counts, torch.tensor([window.timesteps, window.positions], dtype=torch.float64)])
                     )
-                    log.write(json.dumps(row) + "\n")
-                    for key, value in row.items():
-                        if key != "step":
-                            board.add_scalar(key, value, self.step)
-                    display.update(row, self.elapsed if config.seconds else self.step)
-                    sums, counts, timesteps, tokens, logged = torch.zeros_like(sums), torch.zeros_like(counts), 0, 0, now
-                if time.monotonic() - saved > config.checkpoint_every or self.finished:
-                    save_state(self.state_path, self.model, self.optimisers, self.step, self.elapsed)
+                    if first:
+                        sums, counts, (timesteps, positions) = counted[: len(names)], counted[len(names) : -2], counted[-2:].tolist()
+                        row: dict[str, Any] = {"step": self.step, "loss": out.loss, "norm": out.norm}
+                        row.update({f"loss/{n}": (sums[i] / counts[i]).item() for i, n in enumerate(names) if counts[i]})
+                        row.update(
+                            timesteps_per_s=timesteps / (now - logged),
+                            tokens_per_s=positions / (now - logged),
+                            waited=waited / (now - logged),
+                            learning_rate=self.optimisers[0].param_groups[0]["lr"],
+                        )
+                        log.write(json.dumps(row) + "\n")
+                        for key, value in row.items():
+                            if key != "step":
+                                board.add_scalar(key, value, self.step)
+                        display.update(row, self.elapsed if config.seconds else self.step)
+                    window.clear()
+                    logged, waited = now, 0.0
+                if due or finished:
+                    self.states.save(self.model, self.optimisers, self.step, self.elapsed)
                     saved = time.monotonic()
+            coming.close()
+        self.states.wait()
         self.model.eval()
+
+    def gather(self) -> None:
+        """Put the whole model back together on the first rank, as one process has it; on the others it has no values."""
+        if self.ranks.size > 1 and self.config.parallel == "fsdp":
+            options = StateDictOptions(full_state_dict=True, cpu_offload=True, broadcast_from_rank0=False)
+            weights = get_model_state_dict(self.model, options=options)
+            with torch.device("meta"):
+                whole = Gato(self.model.config)
+            if self.ranks.first:  # only the first rank is given them
+                whole.load_state_dict(weights, assign=True)
+            self.model = whole.eval()
+
+    def _agreed(self, *mine: bool) -> list[bool]:
+        """What any rank says: clocks differ, and all must save and stop at the same step."""
+        return [count > 0 for count in self.ranks.sum(torch.tensor(mine, dtype=torch.int64)).tolist()]

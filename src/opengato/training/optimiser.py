@@ -22,7 +22,7 @@ class OptimiserConfig:
         beta1, beta2, epsilon, weight_decay: of AdamW; matrices decay, tables, norms and biases do not.
         warmup: steps from 1e-7 up to the peak (paper: 15,000).
         final: last rate as a share of the peak (paper: 0.1, cosine).
-        schedule: "cosine" (the paper) or "linear".
+        schedule: "cosine" (the paper), "linear", or "constant" (the paper's fine-tuning).
         clip: the gradient's largest norm.
     """
 
@@ -58,9 +58,11 @@ def rate_factor(config: OptimiserConfig, step: int, steps: int, done: float | No
         done = min(1.0, (step - warmup) / max(1, steps - warmup))
     if config.schedule == "cosine":
         return config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * done))
+    if config.schedule == "constant":
+        return 1.0
     if config.schedule == "linear":
         return 1 + (config.final - 1) * done
-    raise OpenGatoError(f"schedule {config.schedule!r} is unknown: use 'cosine' or 'linear'")
+    raise OpenGatoError(f"schedule {config.schedule!r} is unknown: use 'cosine', 'linear' or 'constant'")
 
 
 def make_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.optim.Optimizer]:

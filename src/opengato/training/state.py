@@ -1,60 +1,124 @@
-"""The state of a run, in one safetensors file that is replaced atomically: weights, optimiser moments, step."""
+"""The state of a run as `torch.distributed.checkpoint` folders: weights, optimiser moments, step.
+
+`states/step-00001200/` is whole once it has a `checksums.json`, which is written last and replaced atomically; whatever lacks one
+was interrupted. The state of any number of ranks loads into any other.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import sys
+import warnings
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
+from opengato.checksum import checksum
 from opengato.errors import OpenGatoError
+from opengato.training.parallel import Ranks
+
+KEPT = 2
 
 
-def save_state(path: Path, model: nn.Module, optimisers: list[torch.optim.Optimizer], step: int, elapsed: float = 0.0) -> None:
-    """Write the state after `step` steps; a crash at any moment leaves the old file or the new one."""
-    names = {id(p): n for n, p in model.named_parameters()}
-    tensors = {f"model.{n}": p.detach().contiguous() for n, p in model.state_dict().items()}
-    for optimiser in optimisers:
-        for parameter, state in optimiser.state.items():
-            for key, value in state.items():
-                tensors[f"optimiser.{names[id(parameter)]}.{key}"] = torch.as_tensor(value).detach().contiguous()
-    partial = path.with_suffix(".partial")
-    save_file(_unshared(tensors), partial, metadata={"step": str(step), "elapsed": repr(elapsed)})
-    with open(partial, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+class States:
+    """The saved states of one run, the last two of them.
+
+    With several ranks a save goes on in the background, from a copy in CPU memory; the next save and `wait` wait for it.
+    """
+
+    def __init__(self, folder: Path, ranks: Ranks):
+        self.folder, self.ranks = folder / "states", ranks
+        self._pending: tuple[Future[Any], Path, int, float] | None = None
+        # Checkpoints are written by the CPU, beside training: their messages need a group of their own.
+        self._group = dist.new_group(backend="gloo") if ranks.size > 1 else None
+
+    def save(self, model: nn.Module, optimisers: list[torch.optim.Optimizer], step: int, elapsed: float) -> None:
+        """Write the state after `step` steps; a crash at any moment leaves the old states or them and the new one."""
+        self.wait()
+        path = self.folder / f"step-{step:08d}"
+        if (path / "checksums.json").is_file():
+            return
+        if self.ranks.first:
+            shutil.rmtree(path, ignore_errors=True)
+            path.mkdir(parents=True)
+        state = _state(model, optimisers)
+        if self._group is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that there is one process only
+                dcp.save(state, checkpoint_id=path, no_dist=True)
+            self._finish(path, step, elapsed)
+        else:
+            dist.barrier(self._group)
+            future = dcp.async_save(state, checkpoint_id=path, process_group=self._group)
+            assert isinstance(future, Future)
+            self._pending = (future, path, step, elapsed)
+
+    def wait(self) -> None:
+        """Until the last save is whole."""
+        if self._pending is not None:
+            future, path, step, elapsed = self._pending
+            self._pending = None
+            future.result()
+            dist.barrier(self._group)
+            if self.ranks.first:
+                self._finish(path, step, elapsed)
+            dist.barrier(self._group)
+
+    def _finish(self, path: Path, step: int, elapsed: float) -> None:
+        sums = {p.name: checksum(p) for p in sorted(path.iterdir())}
+        partial = path / "checksums.json.partial"
+        partial.write_text(json.dumps({"step": step, "elapsed": elapsed, "files": sums}))
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path / "checksums.json")
+        for old in sorted(self.folder.glob("step-*"))[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def load(self, model: nn.Module, optimisers: list[torch.optim.Optimizer]) -> tuple[int, float]:
+        """Restore the newest whole state; returns the steps done and the seconds they took, (0, 0.0) where there is none.
+
+        A state whose files are not what was written is named and passed over for the one before. Raises OpenGatoError where every
+        state is damaged, or holds another model.
+        """
+        damaged = []
+        for path in sorted(self.folder.glob("step-*"), reverse=True):
+            if not (path / "checksums.json").is_file():
+                continue  # interrupted
+            facts = json.loads((path / "checksums.json").read_text())
+            wrong = [name for name, written in facts["files"].items() if not (path / name).is_file() or checksum(path / name) != written]
+            if wrong:
+                damaged.append(path / wrong[0])
+                if self.ranks.first:
+                    print(f"{path / wrong[0]} is damaged: going back to the state before it", file=sys.stderr)
+                continue
+            state = _state(model, optimisers)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    dcp.load(state, checkpoint_id=path, process_group=self._group, no_dist=self._group is None)
+            except (RuntimeError, ValueError, KeyError, CheckpointException) as error:
+                why = str(error).strip().splitlines()[-1][:200]
+                raise OpenGatoError(f"{path} does not fit this model or optimiser: choose an empty --out folder ({why})") from None
+            settings = [[{k: v for k, v in group.items() if k != "params"} for group in o.param_groups] for o in optimisers]
+            set_state_dict(model, optimisers, model_state_dict=state["model"], optim_state_dict=state["optimiser"])
+            for optimiser, groups in zip(optimisers, settings):  # rates and decay are the configuration's, which may have changed
+                for group, values in zip(optimiser.param_groups, groups):
+                    group.update(values)
+            return facts["step"], facts["elapsed"]
+        if damaged:
+            raise OpenGatoError(f"every saved state is damaged, the newest at {damaged[0]}: remove {self.folder} to begin anew")
+        return 0, 0.0
 
 
-def _unshared(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Tied weights once: safetensors refuses two names for one memory."""
-    seen: set[int] = set()
-    kept = {}
-    for name, tensor in tensors.items():
-        if tensor.data_ptr() in seen and tensor.numel():
-            continue
-        seen.add(tensor.data_ptr())
-        kept[name] = tensor
-    return kept
-
-
-def load_state(path: Path, model: nn.Module, optimisers: list[torch.optim.Optimizer]) -> tuple[int, float]:
-    """Restore what `save_state` wrote; returns the steps done and the seconds they took."""
-    with safe_open(path, framework="pt") as file:
-        step, elapsed = int(file.metadata()["step"]), float(file.metadata()["elapsed"])
-        tensors = {key: file.get_tensor(key) for key in file.keys()}
-    weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    if missing or unexpected:
-        raise OpenGatoError(f"{path} holds another model (it lacks {missing[:3]}, has {unexpected[:3]}): choose an empty --out folder")
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            for parameter in group["params"]:
-                name = next(n for n, p in model.named_parameters() if p is parameter)
-                prefix = f"optimiser.{name}."
-                state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-                if state:
-                    optimiser.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in state.items()}
-    return step, elapsed
+def _state(model: nn.Module, optimisers: list[torch.optim.Optimizer]) -> dict[str, Any]:
+    weights, moments = get_state_dict(model, optimisers)
+    return {"model": weights, "optimiser": moments}

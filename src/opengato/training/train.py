@@ -1,9 +1,12 @@
-"""Train a preset on datasets: what `opengato train` runs."""
+"""Train a recipe on datasets, or fine-tune a checkpoint: what `opengato train` and `opengato finetune` run."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +15,17 @@ from opengato.checkpoint import Checkpoint
 from opengato.datasets.cache import TokenDataset
 from opengato.datasets.open import open_dataset
 from opengato.domains.task import reference_scores
+from opengato.errors import unknown
 from opengato.mixture import Mixture
 from opengato.model.config import ModelConfig, preset
 from opengato.model.gato import Gato
 from opengato.policy.prompt import first_timesteps
+from opengato.recipes import Recipe, resolve_weights
 from opengato.tokens.encode import Encoded
 from opengato.tokens.text import TextTokenizer
-from opengato.training.loop import TrainConfig, Trainer
-from opengato.training.optimiser import PAPER, SWIFT
+from opengato.training.loop import Trainer
+from opengato.training.lora import add_adapters, merge_adapters
+from opengato.training.parallel import join, leave
 
 
 def make_model(config: ModelConfig, seed: int) -> Gato:
@@ -61,47 +67,121 @@ def best_prompts(datasets: list[TokenDataset], positions: int, config: ModelConf
     return prompts
 
 
-def save_checkpoint(trainer: Trainer, datasets: list[TokenDataset], tokenizer: TextTokenizer, folder: Path) -> Checkpoint:
-    """The trained model with everything it needs, as a checkpoint folder."""
+def make_checkpoint(trainer: Trainer, datasets: list[TokenDataset], tokenizer: TextTokenizer) -> Checkpoint:
+    """The trained model with everything it needs."""
     config = trainer.model.config
-    checkpoint = Checkpoint(
-        trainer.model,
-        tokenizer,
-        {d.task: d.layout for d in datasets},
-        best_prompts(datasets, config.context, config),
-        {"steps": trainer.step, "seed": trainer.config.seed},
-    )  # type: ignore[arg-type]
-    checkpoint.save(folder)
-    return checkpoint
+    prompts = best_prompts(datasets, config.context, config)
+    facts = {"steps": trainer.step, "seed": trainer.config.seed}
+    return Checkpoint(trainer.model, tokenizer, {d.task: d.layout for d in datasets}, prompts, facts)
 
 
 def train(
-    preset_name: str,
+    chosen: Recipe,
     data: list[str],
     out: Path,
     *,
-    steps: int,
-    batch: int,
-    seed: int = 0,
-    learning_rate: float | None = None,
-    prompt_share: float = 0.25,
-    return_threshold: float = 0.8,
-    device: str = "auto",
+    weights: dict[str, float] | None = None,
+    model: dict[str, Any] | None = None,
     root: Path | None = None,
 ) -> Checkpoint:
-    """Train from scratch, or go on with the run in `out`; domains weigh the same."""
-    config = preset(preset_name)
+    """Train a recipe from scratch, or go on with the run in `out`.
+
+    Args:
+        data: names, see `open_dataset`.
+        weights: domain -> sample weight, in place of the recipe's. model: fields of ModelConfig in place of the preset's.
+        root: folder of Minari datasets; default: Minari's own.
+    """
+    config = replace(preset(chosen.model), **(model or {}))
+    datasets, tokenizer = open_all(data, chosen.train.device, root)
+    resolved, missing = resolve_weights(weights or chosen.weights, {d.domain for d in datasets})
+    if missing:
+        print(f"no data of {', '.join(missing)}: the weights of the others are scaled up", file=sys.stderr)
+    trainer = make_trainer(make_model(config, chosen.train.seed), datasets, resolved, chosen, out)
+    return finish(trainer, datasets, tokenizer, out)
+
+
+def finetune(
+    folder: Path,
+    chosen: Recipe,
+    data: list[str],
+    out: Path,
+    *,
+    lora: int | None = None,
+    freeze: Sequence[str] = (),
+    dropout: float = 0.1,
+    root: Path | None = None,
+) -> Checkpoint:
+    """Go on from a checkpoint with other data, whose spaces it need not know (paper, section 5.2).
+
+    Args:
+        folder: of the checkpoint. chosen: steps, batch and optimiser; its model is the checkpoint's.
+        lora: rank of low-rank adapters, trained in place of the weights and merged at the end; None trains the weights.
+        freeze: parts of the model to leave as they are, as their names begin: embedding, blocks.0, …
+        dropout: paper: 0.1.
+    """
+    start = Checkpoint.load(folder)
+    model = make_model(replace(start.model.config, dropout=dropout), chosen.train.seed)
+    model.load_state_dict(start.model.state_dict())
+    if lora is not None:
+        add_adapters(model, lora)
+    for prefix in freeze:
+        frozen = [p for name, p in model.named_parameters() if name.startswith(prefix)]
+        if not frozen:
+            raise unknown("part of the model", prefix, {name.split(".")[0] for name, _ in model.named_parameters()})
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+    datasets, tokenizer = open_all(data, chosen.train.device, root)
+    resolved, _ = resolve_weights(chosen.weights, {d.domain for d in datasets})
+    trainer = make_trainer(model, datasets, resolved, chosen, out)
+    return finish(trainer, datasets, tokenizer, out, start)
+
+
+def open_all(names: list[str], device: str = "auto", root: Path | None = None) -> tuple[list[TokenDataset], TextTokenizer]:
+    """Open datasets; with several ranks the first tokenises what the cache lacks, and the others wait for it."""
+    ranks = join(device)
     tokenizer = TextTokenizer.load()
-    datasets = [open_dataset(name, tokenizer, root) for name in data]
-    weights = {d.domain: 1.0 for d in datasets}
-    mixture = Mixture(datasets, weights, config.context, config.fold, seed, prompt_share, return_threshold, expert_returns(datasets))
-    optimiser = PAPER if config.family == "gato" else SWIFT
-    if learning_rate is not None:
-        optimiser = replace(optimiser, learning_rate=learning_rate)
-    trainer = Trainer(
-        make_model(config, seed), mixture, TrainConfig(steps=steps, batch=batch, seed=seed, device=device, optimiser=optimiser), out
+    if not ranks.first:
+        ranks.wait()
+    datasets = [open_dataset(name, tokenizer, root) for name in names]
+    if ranks.first:
+        ranks.wait()
+    return datasets, tokenizer
+
+
+def make_trainer(model: Gato, datasets: list[TokenDataset], weights: dict[str, float], chosen: Recipe, out: Path) -> Trainer:
+    """A trainer of `model` on the recipe's mixture of the datasets; the run in `out` is gone on with."""
+    config = model.config
+    mixture = Mixture(
+        datasets,
+        weights,
+        config.context,
+        config.fold,
+        chosen.train.seed,
+        chosen.prompt_share,
+        chosen.return_threshold,
+        expert_returns(datasets),
     )
+    facts = {
+        "recipe": {k: v for k, v in asdict(chosen).items() if k not in ("train", "needs", "takes", "reaches", "about")},
+        "datasets": {d.task: d.fingerprint for d in datasets},
+        "weights": weights,
+    }
+    return Trainer(model, mixture, chosen.train, out, facts)
+
+
+def finish(
+    trainer: Trainer, datasets: list[TokenDataset], tokenizer: TextTokenizer, out: Path, start: Checkpoint | None = None
+) -> Checkpoint:
+    """Train to the end and write `out/checkpoint`; what `start` knew besides stays known."""
     trainer.run()
-    checkpoint = save_checkpoint(trainer, datasets, tokenizer, out / "checkpoint")
-    print(f"{out / 'checkpoint'}: {trainer.step} steps")
+    trainer.gather()
+    merge_adapters(trainer.model)
+    checkpoint = make_checkpoint(trainer, datasets, tokenizer)
+    if start is not None:
+        checkpoint.layouts = {**start.layouts, **checkpoint.layouts}
+        checkpoint.prompts = {**start.prompts, **checkpoint.prompts}
+    if trainer.ranks.first:
+        checkpoint.save(out / "checkpoint")
+        print(f"{out / 'checkpoint'}: {trainer.step} steps")
+    leave()
     return checkpoint

@@ -1,0 +1,123 @@
+"""How fast the mixture makes training sequences, how full they are, and that its memory stays flat.
+
+    python benchmarks/loader.py [--sequences 100000] [--datasets 100] [--json]
+
+Datasets of four kinds take turns: vectors (39 numbers, 4 actions), grids (147 symbols and an instruction), pictures (80×64) and text,
+of generated content: only sizes matter here. One thread makes sequences and collates them in batches of 16, for the paper's form
+(1,024 tokens) and the folded one (512 positions). Memory is what the process holds of its own (private dirty pages): the token cache is
+memory-mapped and shared, so that it does not count, and does not grow with the number of datasets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from gymnasium import spaces
+
+from opengato.datasets.cache import TokenDataset, build_cache
+from opengato.episode import Episode
+from opengato.mixture import Mixture
+from opengato.model.batch import collate
+from opengato.model.config import preset
+from opengato.tokens.spaces import text_space
+from opengato.tokens.text import TextTokenizer
+
+KINDS = ("vectors", "grids", "pictures", "text")
+
+
+def dataset(number: int, tokenizer: TextTokenizer, root: Path) -> TokenDataset:
+    kind = KINDS[number % len(KINDS)]
+    task, rng = f"{kind}/{number}", np.random.default_rng(number)
+
+    def reward(steps: int) -> np.ndarray:
+        return np.ones(steps, np.float32)
+
+    if kind == "vectors":
+        seen, done = spaces.Box(-np.inf, np.inf, (39,)), spaces.Box(-1, 1, (4,))
+        episodes = [
+            Episode(rng.normal(size=(200, 39)).astype(np.float32), rng.uniform(-1, 1, (200, 4)).astype(np.float32), reward(200), task)
+            for _ in range(20)
+        ]
+    elif kind == "grids":
+        seen, done = spaces.Dict(image=spaces.MultiDiscrete(np.full((7, 7, 3), 11)), mission=text_space()), spaces.Discrete(7)
+        episodes = [
+            Episode(
+                {"image": rng.integers(0, 11, (20, 7, 7, 3)), "mission": ["go to the red ball"] * 20},
+                rng.integers(0, 7, 20),
+                reward(20),
+                task,
+            )
+            for _ in range(100)
+        ]
+    elif kind == "pictures":
+        seen, done = spaces.Box(0, 255, (80, 64, 3), np.uint8), spaces.Discrete(18)
+        episodes = [
+            Episode(rng.integers(0, 256, (100, 80, 64, 3), np.uint8), rng.integers(0, 18, 100), reward(100), task) for _ in range(5)
+        ]
+    else:
+        seen, done = spaces.Dict({}), text_space()
+        words = ["state", "of", "the", "union", "we", "have", "been", "and", "shall", "remain", "free"]
+        episodes = [Episode({}, [" ".join(rng.choice(words, 700))], reward(1), task) for _ in range(20)]
+    return build_cache(task, seen, done, episodes, tokenizer, "1", root)
+
+
+def own_memory() -> float:
+    """MiB of private dirty pages."""
+    text = Path("/proc/self/smaps_rollup").read_text()
+    return sum(int(n) for n in re.findall(r"Private_Dirty:\s+(\d+)", text)) / 1024
+
+
+def measure(name: str, datasets: list[TokenDataset], sequences: int) -> dict:
+    config = preset(name)
+    mixture = Mixture(datasets, dict.fromkeys(KINDS, 1.0), config.context, config.fold, seed=0)
+    tokens = filled = positions = 0
+    memory = []
+    started = time.perf_counter()
+    for first in range(0, sequences, 16):
+        made = [mixture.sequence(n) for n in range(first, first + 16)]
+        collate(made, config.reads_actions)
+        for s in made:
+            tokens, filled, positions = tokens + len(s.tokens), filled + int((s.segments >= 0).sum()), positions + len(s.segments)
+        if (first // 16) % max(1, sequences // 160) == 0:
+            memory.append(round(own_memory()))
+    seconds = time.perf_counter() - started
+    return {
+        "preset": name,
+        "datasets": len(datasets),
+        "sequences": sequences,
+        "tokens_per_s": tokens / seconds,
+        "positions_per_s": positions / seconds,
+        "padding": 1 - filled / positions,
+        "memory_mib": memory,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sequences", type=int, default=100_000)
+    parser.add_argument("--datasets", type=int, default=100)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = TextTokenizer.load()
+        datasets = [dataset(n, tokenizer, Path(folder)) for n in range(arguments.datasets)]
+        few = datasets[: len(KINDS)]
+        rows = [measure(name, some, arguments.sequences) for name in ("gato-79m", "swift-tiny") for some in (few, datasets)]
+    if arguments.json:
+        print(json.dumps(rows, indent=1))
+        return
+    for r in rows:
+        print(
+            f"{r['preset']:12}{r['datasets']:5} datasets {r['tokens_per_s']:12,.0f} tokens/s {r['positions_per_s']:12,.0f} positions/s "
+            f"padding {r['padding']:.2%}  own memory {' '.join(map(str, r['memory_mib']))} MiB"
+        )
+
+
+if __name__ == "__main__":
+    main()

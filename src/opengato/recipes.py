@@ -1,0 +1,127 @@
+"""Recipes: a model, the weights of its mixture and how it is trained, under one name each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from opengato.errors import OpenGatoError, unknown
+from opengato.training.loop import TrainConfig
+from opengato.training.optimiser import PAPER, SWIFT, OptimiserConfig
+
+# Table 1 of the paper, in per cent, by our domains. Its four captioning datasets are one domain here, and so are its two of questions.
+TABLE_1 = {
+    "dm-lab": 9.35,
+    "atari": 9.5,
+    "atari-extended": 10.0,
+    "sokoban": 1.33,
+    "babyai": 9.06,
+    "dm-control": 4.62,
+    "dm-control-pixels": 7.07,
+    "dm-control-random-small": 3.04,
+    "dm-control-random-large": 3.04,
+    "metaworld": 8.96,
+    "procgen": 5.34,
+    "rgb-stacking": 1.33,
+    "rgb-stacking-real": 1.33,
+    "modular-rl": 8.23,
+    "dm-manipulation": 1.68,
+    "playroom": 1.33,
+    "text": 6.7,
+    "m3w": 4.0,
+    "captions": 4 * 0.67,
+    "questions": 2 * 0.67,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained.
+
+    Attributes:
+        model: preset. train: steps, batch, optimiser.
+        weights: domain -> sample weight, over whichever are present; None weighs all domains the same.
+        prompt_share, return_threshold: see `Mixture`.
+        needs, takes, reaches: for people: data, time, result.
+    """
+
+    model: str
+    train: TrainConfig
+    needs: str
+    takes: str
+    reaches: str
+    weights: dict[str, float] | None = None
+    prompt_share: float = 0.25
+    return_threshold: float = 0.8
+    about: str = field(default="")
+
+
+def _paper(model: str, takes: str) -> Recipe:
+    return Recipe(
+        model,
+        TrainConfig(steps=1_000_000, batch=512, optimiser=PAPER, checkpoint_every=1800.0),
+        needs="any of Table 1's domains",
+        takes=takes,
+        reaches="the paper: over 450 of 604 tasks at half the expert or better, at 1.2b; not measured here",
+        weights=TABLE_1,
+        about="the paper's: AdamW, 15,000 steps of warm-up, cosine to a tenth",
+    )
+
+
+def _swift(model: str, steps: int, batch: int, takes: str, reaches: str) -> Recipe:
+    return Recipe(
+        model,
+        TrainConfig(steps=steps, batch=batch, optimiser=SWIFT),
+        needs="any datasets; domains weigh the same",
+        takes=takes,
+        reaches=reaches,
+        return_threshold=0.5,
+        about="Muon and AdamW, linear decay",
+    )
+
+
+RECIPES: dict[str, Recipe] = {
+    "gato-79m": _paper("gato-79m", "an accelerator"),
+    "gato-364m": _paper("gato-364m", "several accelerators"),
+    "gato-1.2b": _paper("gato-1.2b", "many accelerators; the paper: 16×16 TPU v3, about four days"),
+    "swift-nano": _swift("swift-nano", 1500, 16, "ten minutes on two cores", "as `opengato demo`, see the README"),
+    "swift-tiny": _swift("swift-tiny", 5000, 16, "hours on two cores", "not measured yet"),
+    "swift-small": _swift("swift-small", 20_000, 32, "an accelerator", "not measured yet"),
+}
+
+# The paper's fine-tuning (section 5.2); all but the dropout is unconfirmed.
+FINETUNE = Recipe(
+    "",
+    TrainConfig(
+        steps=10_000,
+        batch=64,
+        optimiser=OptimiserConfig(learning_rate=1e-5, warmup=0, schedule="constant", weight_decay=0.0),
+    ),
+    needs="demonstrations of the new task",
+    takes="hours on two cores for swift-nano",
+    reaches="the paper: the expert at 10 to 100 episodes",
+    return_threshold=0.0,
+)
+
+
+def recipe(name: str) -> Recipe:
+    """A recipe by name. Raises OpenGatoError with the nearest match."""
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+def resolve_weights(wanted: dict[str, float] | None, present: set[str]) -> tuple[dict[str, float], list[str]]:
+    """The weights of the domains that are there, summing to 1, and the wanted domains that are not.
+
+    Raises OpenGatoError for a domain that is there but has no weight.
+    """
+    if wanted is None:
+        return {domain: 1 / len(present) for domain in sorted(present)}, []
+    without = sorted(present - set(wanted))
+    if without:
+        raise OpenGatoError(f"domain {without[0]!r} has no weight in this recipe: give it one, for example --weights {without[0]} 1.0")
+    kept = {domain: weight for domain, weight in wanted.items() if domain in present}
+    total = sum(kept.values())
+    if total <= 0:
+        raise OpenGatoError(f"the weights of {sorted(present)} are all 0: give one of them more")
+    return {domain: weight / total for domain, weight in kept.items()}, [domain for domain in wanted if domain not in present]

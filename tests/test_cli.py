@@ -1,0 +1,51 @@
+"""The command line as its users type it: what it prints, and what it says when something is wrong."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def opengato(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "opengato", *arguments], capture_output=True, text=True, timeout=120)
+
+
+def test_help_names_every_command_and_imports_nothing_heavy():
+    done = opengato("--help")
+    assert done.returncode == 0
+    for command in ("tasks", "info", "collect", "reference", "eval", "play", "caption", "chat", "train", "demo"):
+        assert command in done.stdout
+    code = "import sys; sys.argv = ['opengato', '--help']\nimport opengato.cli\ntry: opengato.cli.main()\nexcept SystemExit: pass\n"
+    code += "assert not {'torch', 'pyarrow', 'gymnasium', 'sentencepiece'} & set(sys.modules), 'heavy'"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_tasks_are_objects_with_all_their_keys():
+    tasks = json.loads(opengato("tasks", "--json").stdout)
+    keys = {"id", "domain", "observation_space", "action_space", "expert", "random_score", "expert_score", "n", "extra", "available"}
+    assert len(tasks) > 100 and all(set(t) == keys for t in tasks)
+    arms = json.loads(opengato("tasks", "--domain", "metaworld", "--json").stdout)
+    assert len(arms) == 50 and {t["domain"] for t in arms} == {"metaworld"}
+
+
+def test_info_of_a_preset():
+    facts = json.loads(opengato("info", "gato-79m", "--json").stdout)
+    assert facts["parameters"] == pytest.approx(79e6, rel=0.025) and facts["layers"] == 8 and facts["context"] == 1024
+    assert "context" in opengato("info", "swift-nano").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["info", "gato-79n"], "did you mean 'gato-79m'"),
+        (["train", "swift-nona", "--data", "text/plain"], "did you mean 'swift-nano'"),
+        (["collect", "metaworld/reech"], "did you mean 'metaworld/reach'"),
+        (["tasks", "--domain", "metaword"], "did you mean 'metaworld'"),
+        (["eval", "nowhere"], "no checkpoint"),
+    ],
+)
+def test_errors_are_one_sentence_with_a_remedy(arguments, sentence):
+    done = opengato(*arguments)
+    assert done.returncode == 1 and sentence in done.stderr
+    assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr and done.stderr.count("\n") == 1

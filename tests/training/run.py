@@ -1,0 +1,93 @@
+"""A small training run as a program, for tests that start, kill and multiply it: run.py FOLDER STEPS [--option value …]."""
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from opengato.datasets.cache import build_cache
+from opengato.episode import Episode
+from opengato.mixture import Mixture
+from opengato.model.config import ModelConfig
+from opengato.model.gato import Gato
+from opengato.tokens.text import TextTokenizer
+from opengato.training.loop import TrainConfig, Trainer
+from opengato.training.optimiser import PAPER, SWIFT
+from opengato.training.parallel import leave
+
+CONFIGS = {
+    "gato": ModelConfig("gato", 2, 2, 32, 64, 16, context=64, stochastic_depth=0.2),
+    "swift": ModelConfig("swift", 2, 2, 32, 64, 16, context=64, stochastic_depth=0.2, set_width=32, patches_per_position=2),
+}
+
+
+def datasets(folder: Path) -> list:
+    rng = np.random.default_rng(0)
+
+    def arm() -> Episode:
+        seen, done = rng.normal(size=(20, 3)).astype(np.float32), rng.uniform(-1, 1, (20, 2)).astype(np.float32)
+        return Episode(seen, done, np.ones(20, np.float32), "arm/a")
+
+    def grid() -> Episode:
+        return Episode(rng.integers(0, 256, (6, 32, 16, 3), np.uint8), rng.integers(0, 4, 6), np.ones(6, np.float32), "grid/b")
+
+    tokenizer = TextTokenizer.load()
+    box, action = spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32)
+    image = spaces.Box(0, 255, (32, 16, 3), np.uint8)
+    return [
+        build_cache("arm/a", box, action, [arm() for _ in range(5)], tokenizer, "1", folder / "cache"),
+        build_cache("grid/b", image, spaces.Discrete(4), [grid() for _ in range(5)], tokenizer, "1", folder / "cache"),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("steps", type=int)
+    parser.add_argument("--stop", type=int)  # after so many steps, as if killed
+    parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--family", default="swift")
+    parser.add_argument("--parallel", default="ddp")
+    parser.add_argument("--accumulate", type=int, default=1)
+    parser.add_argument("--every", type=float, default=0.05)
+    parser.add_argument("--rate", type=float)
+    a = parser.parse_args()
+    torch.set_num_threads(1)
+    config = CONFIGS[a.family]
+    torch.manual_seed(1)
+    model = Gato(config)
+    mixture = Mixture(datasets(a.folder), {"arm": 1.0, "grid": 1.0}, config.context, config.fold, 5)
+    optimiser = SWIFT if a.family == "swift" else PAPER
+    if a.rate:
+        optimiser = replace(optimiser, learning_rate=a.rate, table_learning_rate=a.rate)
+    training = TrainConfig(
+        steps=a.steps,
+        batch=4,
+        log_every=1,
+        checkpoint_every=a.every,
+        device="cpu",
+        autocast=False,
+        accumulate=a.accumulate,
+        parallel=a.parallel,
+        optimiser=optimiser,
+    )
+    trainer = Trainer(model, mixture, training, a.folder / "run")
+    step = trainer.train_step
+
+    def slowly(batches: list) -> object:
+        if trainer.step == a.stop:
+            raise SystemExit(3)
+        time.sleep(a.pause)
+        return step(batches)
+
+    trainer.train_step = slowly  # type: ignore[method-assign]
+    trainer.run(show=False)
+    leave()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Several ranks train on the same sequences and reach the same losses as one; the state of one number of ranks loads into another."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).with_name("run.py")
+
+
+def train(folder: Path, steps: int, *options: str, ranks: int = 1) -> list[float]:
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
+    done = subprocess.run(
+        [sys.executable, *launch, str(RUN), str(folder), str(steps), *options],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=600,
+    )
+    assert done.returncode == 0 or "--stop" in options, done.stderr[-3000:]
+    return [json.loads(line)["loss"] for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return {family: train(tmp_path_factory.mktemp(family), 8, "--family", family) for family in ("gato", "swift")}
+
+
+@pytest.mark.parametrize("family", ["gato", "swift"])
+def test_micro_batches_add_up_to_the_batch(family, alone, tmp_path):
+    assert train(tmp_path, 8, "--family", family, "--accumulate", "2") == pytest.approx(alone[family], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+@pytest.mark.parametrize("family", ["gato", "swift"])
+def test_two_ranks_give_the_losses_of_one(family, mode, alone, tmp_path):
+    assert train(tmp_path, 8, "--family", family, "--parallel", mode, ranks=2) == pytest.approx(alone[family], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+@pytest.mark.parametrize("ranks", [(2, 1), (1, 2), (2, 2)])
+def test_a_run_goes_on_with_another_number_of_ranks(mode, ranks, alone, tmp_path):
+    options = ("--parallel", mode, "--every", "0")
+    before = train(tmp_path, 8, *options, "--stop", "5", ranks=ranks[0])
+    assert len(before) == 5
+    after = train(tmp_path, 8, *options, ranks=ranks[1])
+    assert len(after) == 8 and after == pytest.approx(alone["swift"], rel=1e-3)
+
+
+def test_batches_that_do_not_divide_are_refused(tmp_path):
+    done = subprocess.run([sys.executable, str(RUN), str(tmp_path), "2", "--accumulate", "3"], capture_output=True, text=True)
+    assert "use a multiple of 3" in done.stderr

@@ -1,0 +1,87 @@
+"""Recipes, their weights, and fine-tuning."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opengato.checkpoint import Checkpoint
+from opengato.errors import OpenGatoError
+from opengato.model.config import PRESETS, ModelConfig
+from opengato.model.gato import Gato
+from opengato.recipes import FINETUNE, RECIPES, TABLE_1, recipe, resolve_weights
+from opengato.tokens.layout import Layout
+from opengato.tokens.text import TextTokenizer
+from opengato.training.lora import add_adapters, merge_adapters
+from opengato.training.train import finetune
+
+SMALL = ModelConfig("swift", 2, 2, 32, 64, 16, context=64, set_width=32, patches_per_position=8)
+
+
+def test_table_1_is_whole():
+    """Control 85.3, vision and language 14.7 (gato, Table 1); the printed weights add up to 99.94."""
+    language = sum(TABLE_1[d] for d in ("text", "m3w", "captions", "questions"))
+    assert sum(TABLE_1.values()) == pytest.approx(100, abs=0.7) and language == pytest.approx(14.7, abs=0.05)
+
+
+@given(st.sets(st.sampled_from(sorted(TABLE_1)), min_size=1))
+def test_weights_of_what_is_there_keep_their_proportions(present):
+    weights, missing = resolve_weights(TABLE_1, present)
+    assert set(weights) == present and set(missing) == set(TABLE_1) - present
+    assert sum(weights.values()) == pytest.approx(1)
+    one = min(present)
+    assert all(weights[d] / weights[one] == pytest.approx(TABLE_1[d] / TABLE_1[one]) for d in present)
+
+
+def test_a_domain_without_a_weight_is_an_error():
+    with pytest.raises(OpenGatoError, match="--weights dialogue"):
+        resolve_weights(TABLE_1, {"dialogue", "atari"})
+    assert resolve_weights(None, {"a", "b"}) == ({"a": 0.5, "b": 0.5}, [])
+    with pytest.raises(OpenGatoError, match="did you mean 'swift-nano'"):
+        recipe("swift-nana")
+
+
+def test_every_recipe_has_a_preset_and_says_what_it_needs():
+    assert set(RECIPES) == set(PRESETS)
+    assert all(r.model in PRESETS and r.needs and r.takes and r.reaches for r in RECIPES.values())
+
+
+def test_adapters_change_nothing_at_first_and_are_merged_without_a_trace():
+    torch.manual_seed(0)
+    model = Gato(SMALL)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    trained = add_adapters(model, rank=3)
+    matrices = [m for m in model.blocks.modules() if isinstance(m, torch.nn.Linear)]
+    assert trained == sum(3 * (m.in_features + m.out_features) for m in matrices)
+    for linear in matrices:
+        torch.testing.assert_close(linear.weight, linear.parametrizations.weight.original)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.1)
+    weights = [linear.weight.clone() for linear in matrices]
+    merge_adapters(model)
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    for linear, weight in zip(matrices, weights, strict=True):
+        torch.testing.assert_close(linear.weight, weight)
+    assert all(torch.equal(after[name], before[name]) for name in before if not name.startswith("blocks"))
+
+
+@pytest.mark.parametrize("lora", [None, 2])
+def test_finetuning_on_spaces_never_seen(lora, tmp_path):
+    """A checkpoint that knows an arm learns to name pictures, and still knows the arm."""
+    torch.manual_seed(0)
+    arm = Layout(spaces.Box(-9, 9, (3,)), spaces.Box(-1, 1, (2,)))
+    Checkpoint(Gato(SMALL).eval(), TextTokenizer.load(), {"t/arm": arm}).save(tmp_path / "start")
+    start = Checkpoint.load(tmp_path / "start").model.state_dict()
+    quick = replace(FINETUNE, train=replace(FINETUNE.train, steps=3, batch=2, device="cpu"))
+    out = finetune(tmp_path / "start", quick, ["captions/emoji"], tmp_path / "run", lora=lora, freeze=["embedding"])
+    saved = Checkpoint.load(tmp_path / "run" / "checkpoint")
+    assert set(saved.layouts) == {"t/arm", "captions/emoji"} == set(out.layouts)
+    moved = {name for name, value in saved.model.state_dict().items() if not torch.equal(value, start[name])}
+    assert moved and all(name.startswith(("blocks", "norm", "actions") if lora is None else "blocks") for name in moved)
+    with pytest.raises(OpenGatoError, match="did you mean 'embedding'"):
+        finetune(tmp_path / "start", quick, ["captions/emoji"], tmp_path / "other", freeze=["embeding"])
