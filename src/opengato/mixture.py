@@ -14,6 +14,7 @@ import numpy as np
 
 from opengato.datasets.cache import TokenDataset
 from opengato.errors import OpenGatoError
+from opengato.tokens.encode import Encoded
 from opengato.tokens.fold import Fold
 from opengato.tokens.image import random_positions
 from opengato.tokens.vocabulary import IMAGE, IS_TARGET, SEPARATOR_KIND
@@ -80,6 +81,18 @@ class _Source:
         self.partners = {s: self.kept[data.sources[self.kept] == s] for s in np.unique(data.sources[self.kept])}
 
 
+@dataclass
+class _Piece:
+    """Timesteps [start, stop) of a source in a sequence, from position `base`, and before them the last `head` tokens of start - 1."""
+
+    source: _Source
+    start: int
+    stop: int
+    base: int
+    segment: int
+    head: int = 0
+
+
 class Mixture:
     """Packed training sequences over datasets grouped by domain.
 
@@ -125,18 +138,19 @@ class Mixture:
     def describe(self, n: int) -> list[dict[str, Any]]:
         """What the n-th sequence is made of, window by window: task, episode, and first and last timestep inside it."""
         out = []
-        for source, start, stop, _, _ in self._pieces(n)[0]:
+        for piece in self._pieces(n)[0]:
+            source, start, stop = piece.source, piece.start, piece.stop
             episode = int(np.searchsorted(source.data.episodes, start, side="right")) - 1
             first = int(source.data.episodes[episode])
             out.append({"task": source.data.task, "episode": episode, "timesteps": [start - first, stop - 1 - first]})
         return out
 
-    def _pieces(self, n: int) -> tuple[list[tuple[_Source, int, int, int, int]], int, np.random.Generator]:
-        """The windows of the n-th sequence (source, start, stop, base position, segment), its domain, and the generator after them."""
+    def _pieces(self, n: int) -> tuple[list[_Piece], int, np.random.Generator]:
+        """The windows of the n-th sequence, its domain, and the generator after them."""
         rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, n]))
         domain = int(np.searchsorted(self.cumulative_weights, rng.random(), side="right"))
         domain = min(domain, len(self.domains) - 1)
-        pieces: list[tuple[_Source, int, int, int, int]] = []  # source, start, stop, base position, segment
+        pieces: list[_Piece] = []
         filled, segment, tries = 0, 0, 0
         while filled < self.length and tries < 4:
             source = self.sources[domain][rng.integers(len(self.sources[domain]))]
@@ -145,10 +159,24 @@ class Mixture:
                 tries += 1
                 continue
             for start, stop in windows:
-                pieces.append((source, start, stop, filled, segment))
+                pieces.append(_Piece(source, start, stop, filled, segment))
                 filled += int(source.starts[stop] - source.starts[start])
             filled, segment = min(filled, self.length), segment + 1
+        if filled < self.length and not self.fold.patches_per_position:
+            self._fill(pieces, self.length - filled)
         return pieces, domain, rng
+
+    def _fill(self, pieces: list[_Piece], room: int) -> None:
+        """Let windows of the paper's form begin inside a timestep, as an agent's memory of so many tokens does, where positions are left."""
+        for number, piece in reversed(list(enumerate(pieces))):
+            begins = number == 0 or pieces[number - 1].segment != piece.segment
+            starts, episodes = piece.source.starts, piece.source.data.episodes
+            if room and begins and episodes[np.searchsorted(episodes, piece.start)] != piece.start:
+                # Not a whole timestep: its action would be a target that is never predicted.
+                piece.head = min(room, int(starts[piece.start] - starts[piece.start - 1]) - 1)
+                room -= piece.head
+                for later in pieces[number + 1 :]:
+                    later.base += piece.head
 
     def _draw(self, source: _Source, rng: np.random.Generator, budget: int) -> list[tuple[int, int]]:
         """A window, perhaps with a prompt before it: [(start, stop)] in timesteps of the dataset; empty where nothing fits."""
@@ -187,17 +215,19 @@ class Mixture:
         stop = int(np.searchsorted(starts, starts[start] + budget, side="right")) - 1
         return (start, stop) if stop > start else None
 
-    def _assemble(self, pieces: list[tuple[_Source, int, int, int, int]], domain: int, rng: np.random.Generator) -> Sequence:
+    def _assemble(self, pieces: list[_Piece], domain: int, rng: np.random.Generator) -> Sequence:
         columns: list[list[np.ndarray]] = [[], [], [], [], []]
         segments, index = np.full(self.length, -1, np.int64), np.zeros(self.length, np.int64)
         patches, boxes = [], []
         timesteps = 0
         began: dict[int, int] = {}
-        for source, start, stop, base, segment in pieces:
-            window = source.data.timesteps(start, stop)
+        for piece in pieces:
+            window = piece.source.data.timesteps(piece.start, piece.stop)
+            if piece.head:
+                window = _with_tail(piece.source.data.timesteps(piece.start - 1, piece.stop), piece.head)
+            base, segment = piece.base, piece.segment
             positions, starts = self.fold.positions(window.kinds, window.offsets)
             tokens, kinds, local = window.tokens.astype(np.int64), np.asarray(window.kinds), window.local.astype(np.int64)
-            window_patches, window_boxes = window.patches, window.boxes
             room = self.length - base
             if starts[-1] > room:  # one long text: keep what it answers to, and a random run of its words
                 cut = int(starts[-1] - room)
@@ -208,6 +238,7 @@ class Mixture:
                 tokens, kinds, local = tokens[keep], kinds[keep], local[keep]
                 positions = self.fold.positions(kinds, np.array([0, len(kinds)]))[0]
             predicted = kinds >= IS_TARGET
+            predicted[: piece.head] = False  # what it was decided from is cut off
             first = began.setdefault(segment, base)
             end = min(base + int(starts[-1]), self.length)
             # The folded last action of a window joins the next timestep only where that follows in the same segment.
@@ -221,9 +252,9 @@ class Mixture:
             if dangling.any() and not keep_targets.all():
                 for column in columns:
                     column[-1] = column[-1][keep_targets]
-            patches.append(window_patches)
-            boxes.append(window_boxes)
-            timesteps += stop - start
+            patches.append(window.patches)
+            boxes.append(window.boxes)
+            timesteps += piece.stop - piece.start
         tokens, kinds, local, positions, predicted = (np.concatenate(c) for c in columns)
         if boxes and sum(map(len, boxes)):
             placed = random_positions(np.concatenate(boxes), rng)
@@ -235,3 +266,11 @@ class Mixture:
         return Sequence(
             tokens, kinds, local, positions, predicted, segments, index, all_patches, placed[:, 0], placed[:, 1], domain, timesteps
         )
+
+
+def _with_tail(window: Encoded, tail: int) -> Encoded:
+    """The window without the beginning of its first timestep, of which the last `tail` tokens stay."""
+    cut = int(window.offsets[1] - window.offsets[0]) - tail
+    patches = int((window.kinds[:cut] == IMAGE).sum())
+    offsets = np.concatenate([[window.offsets[0] + cut], window.offsets[1:]])
+    return Encoded(window.tokens[cut:], window.kinds[cut:], window.local[cut:], offsets, window.patches[patches:], window.boxes[patches:])
