@@ -167,7 +167,7 @@ class Mixture:
         return pieces, domain, rng
 
     def _fill(self, pieces: list[_Piece], room: int) -> None:
-        """Let windows of the paper's form begin inside a timestep, as an agent's memory of so many tokens does, where positions are left."""
+        """Where positions are left, let windows of the paper's form begin inside a timestep, as a memory of so many tokens does."""
         for number, piece in reversed(list(enumerate(pieces))):
             begins = number == 0 or pieces[number - 1].segment != piece.segment
             starts, episodes = piece.source.starts, piece.source.data.episodes

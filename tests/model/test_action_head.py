@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opengato.model.embedding import bin_features
-from opengato.model.gato import ActionHead, soft_cross_entropy
+from opengato.model.gato import ActionHead
+from opengato.model.losses import soft_cross_entropy
 
 
 def test_near_values_look_alike_and_far_ones_do_not():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -14,26 +12,8 @@ from opengato.model.batch import Batch
 from opengato.model.blocks import GEGLU, Block
 from opengato.model.config import ModelConfig
 from opengato.model.embedding import PaperEmbedding, SetEmbedding
+from opengato.model.losses import cross_entropy, linear_cross_entropy, soft_cross_entropy
 from opengato.tokens.vocabulary import ACTION_CONTINUOUS, ACTION_DISCRETE, ACTION_TEXT, BINS, DISCRETE_SIZE, TARGET_RANGES, TEXT_SIZE
-
-
-def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """(N, V) scores and (N,) ids to (N,)."""
-    return F.cross_entropy(logits, targets, reduction="none")
-
-
-def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, deviation: float = 4.0) -> torch.Tensor:
-    """Kullback-Leibler divergence (N,) of the scores (N, 1024) from a normal of `deviation` bins around each target, cut at the ends.
-
-    Bins are ordered: one beside the target is nearly right, and few demonstrations do not show every bin (Imani and White 2018).
-    """
-    reach = math.ceil(3 * deviation)
-    near = targets[:, None] + torch.arange(-reach, reach + 1, device=targets.device)
-    weight = torch.exp(-0.5 * torch.square((near - targets[:, None]) / deviation)) * ((near >= 0) & (near < logits.shape[-1]))
-    weight = weight / weight.sum(-1, keepdim=True)
-    entropy = -torch.special.xlogy(weight, weight).sum(-1)
-    expected = (weight * logits.gather(-1, near.clamp(0, logits.shape[-1] - 1))).sum(-1)
-    return torch.logsumexp(logits, -1) - expected - entropy
 
 
 class ActionHead(nn.Module):
@@ -114,21 +94,25 @@ class Gato(nn.Module):
         hidden = self.hidden(batch).flatten(0, 1)
         table = self.embedding.tokens.weight
         if self.actions is None:
-            return F.cross_entropy(F.linear(hidden[batch.target_positions], table).float(), batch.targets, reduction="none")
-        out = hidden.new_zeros(len(batch.targets), dtype=torch.float32)
+            return linear_cross_entropy(hidden[batch.target_positions], batch.targets, table)
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        out = hidden.new_zeros(len(batch.targets), dtype=wide)
         # One split of the table: its gradient is put together once, not filled with zeros for every range.
         shared, rest, bins, _ = table.split([DISCRETE_SIZE, TEXT_SIZE - DISCRETE_SIZE, BINS, 1])
         for kind, (start, _stop) in TARGET_RANGES.items():
             where = torch.nonzero(batch.target_kinds == kind).squeeze(1)
-            if len(where):
-                rows = {ACTION_TEXT: lambda: torch.cat([shared, rest]), ACTION_DISCRETE: lambda: shared, ACTION_CONTINUOUS: lambda: bins}[
-                    kind
-                ]()
-                predictors = batch.target_positions[where]
-                state = hidden[predictors] if kind == ACTION_TEXT else self.actions(hidden, predictors, batch.target_index[where])
-                logits = F.linear(state, rows).float()
-                loss = soft_cross_entropy if kind == ACTION_CONTINUOUS else cross_entropy
-                out = out.index_copy(0, where, loss(logits, batch.targets[where] - start))
+            if not len(where):
+                continue
+            predictors, targets = batch.target_positions[where], batch.targets[where] - start
+            if kind == ACTION_TEXT:
+                losses = linear_cross_entropy(hidden[predictors], targets, shared, rest)
+            else:
+                state = self.actions(hidden, predictors, batch.target_index[where])
+                if kind == ACTION_DISCRETE:
+                    losses = cross_entropy(F.linear(state, shared).to(wide), targets)
+                else:
+                    losses = soft_cross_entropy(F.linear(state, bins).to(wide), targets)
+            out = out.index_copy(0, where, losses)
         if self.training and not (batch.target_kinds > ACTION_TEXT).any():
             nothing = batch.targets.new_zeros(1)
             out = out + 0 * self.actions(hidden, nothing, nothing).sum()  # as `unused` in the embedding
