@@ -13,7 +13,7 @@ from opengato.model.blocks import GEGLU, Block
 from opengato.model.config import ModelConfig
 from opengato.model.embedding import PaperEmbedding, SetEmbedding
 from opengato.model.losses import cross_entropy, linear_cross_entropy, soft_cross_entropy
-from opengato.tokens.vocabulary import ACTION_CONTINUOUS, ACTION_DISCRETE, ACTION_TEXT, BINS, DISCRETE_SIZE, TARGET_RANGES, TEXT_SIZE
+from opengato.tokens.vocabulary import ACTION_DISCRETE, ACTION_TEXT, BINS, DISCRETE_SIZE, TARGET_RANGES, TEXT_SIZE
 
 
 class ActionHead(nn.Module):
