@@ -140,6 +140,7 @@ def main() -> None:
     parser.add_argument("--heads", type=int, default=8)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--data", nargs="+", choices=("text", "control"), default=("text", "control"))
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -148,7 +149,7 @@ def main() -> None:
         root, tokenizer = Path(folder), TextTokenizer.load()
         collect([get_task(t) for t in TASKS], {t: 100 if t.startswith("babyai") else 10 for t in TASKS}, root / "data", progress=False)
         names = {"text": ["text/plain"], "control": [dataset_id(get_task(t)) for t in TASKS]}
-        data = {kind: [open_dataset(n, tokenizer, root / "data", root / "cache") for n in some] for kind, some in names.items()}
+        data = {kind: [open_dataset(n, tokenizer, root / "data", root / "cache") for n in names[kind]] for kind in arguments.data}
         models = contenders(arguments.width, arguments.depth, arguments.heads, device)
         optimisers = {name: torch.optim.AdamW(c.model.parameters(), lr=1e-4, fused=True) for name, c in models.items()}
         for kind, datasets in data.items():

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-# Rows of scores over a whole vocabulary that are in float32 at a time: more of them fall out of the cache.
-ROWS = 128
+# Rows of scores over a whole vocabulary that are in float32 at a time: on a CPU, more of them fall out of the cache.
+CPU_ROWS, ROWS = 32, 4096
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -25,7 +25,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
         with torch.autocast(hidden.device.type, enabled=False):
             scores = hidden.to(dtype) @ table.T
         wide = torch.promote_types(dtype, torch.float32)
-        total = torch.cat([torch.logsumexp(rows.to(wide), -1) for rows in scores.split(ROWS)]) if len(scores) else scores.sum(1).to(wide)
+        ctx.rows = CPU_ROWS if hidden.device.type == "cpu" else ROWS
+        total = (
+            torch.cat([torch.logsumexp(rows.to(wide), -1) for rows in scores.split(ctx.rows)]) if len(scores) else scores.sum(1).to(wide)
+        )
         ctx.save_for_backward(hidden, targets, table, total)
         ctx.scores, ctx.parts = scores, [(len(part), part.dtype) for part in tables]
         return total - scores.gather(1, targets[:, None]).squeeze(1).to(wide)
@@ -35,7 +38,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         hidden, targets, table, total = ctx.saved_tensors
         scores, ctx.scores = ctx.scores, None  # what follows overwrites them
-        for rows, target, share, lse in zip(scores.split(ROWS), targets.split(ROWS), gradient.split(ROWS), total.split(ROWS)):
+        for rows, target, share, lse in zip(*(part.split(ctx.rows) for part in (scores, targets, gradient, total))):
             chance = torch.exp(rows.to(lse.dtype) - lse[:, None])
             chance.scatter_add_(1, target[:, None], torch.full_like(target, -1, dtype=chance.dtype)[:, None])
             rows.copy_(chance.mul_(share[:, None]))
