@@ -108,12 +108,13 @@ def test_packed_segments_against_loops(kind, window):
 def test_gradients(kind):
     module = make(kind)
     names = [name for name, _ in module.named_parameters()]
-    mask, position = segment_mask(torch.tensor([[0, 0, 0, 0, 0, 1, -1]])), torch.tensor([[0, 1, 2, 3, 4, 0, 0]])
+    mask = segment_mask(torch.tensor([[0, 0, 0, 0, 0, 1, -1], [0, 0, 1, 1, 1, 1, 1]]))
+    position = torch.tensor([[0, 1, 2, 3, 4, 0, 0], [0, 1, 0, 1, 2, 3, 4]])
 
     def run(x, *parameters):
         return torch.func.functional_call(module, dict(zip(names, parameters)), (x, mask, position))
 
-    x = torch.randn(1, 7, WIDTH, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(2, 7, WIDTH, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(run, (x, *module.parameters()), fast_mode=True)
 
 

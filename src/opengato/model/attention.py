@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -76,20 +77,62 @@ def _attend_chunked(
     far_first: torch.Tensor | None,
 ) -> torch.Tensor:
     """As _attend, written out, a chunk of queries against the keys up to its end."""
-    scale, length = q.shape[-1] ** -0.5, q.shape[2]
-    q = q * scale
+    scale = q.shape[-1] ** -0.5
+    hidden = torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill_(~mask, -torch.inf)
     if q_distance is not None:
         q_distance = q_distance * scale
-    hidden = torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill_(~mask, -torch.inf)
-    mixed = []
-    for start in range(0, length, CPU_CHUNK):
-        stop = min(start + CPU_CHUNK, length)
-        scores = q[:, :, start:stop] @ k[:, :, :stop].transpose(-1, -2)
-        if q_distance is not None and far_first is not None:
-            scores += _relative_shift(q_distance[:, :, start:stop] @ far_first[:, length - stop :].transpose(-1, -2))
-        scores += hidden[:, :, start:stop, :stop]
-        mixed.append(scores.softmax(-1).to(v.dtype) @ v[:, :, :stop])
-    return torch.cat(mixed, 2)
+    return _ChunkedAttention.apply(q * scale, k, v, hidden, q_distance, far_first)
+
+
+class _ChunkedAttention(torch.autograd.Function):
+    """softmax(q·k + shift(q_distance·far_first) + hidden) v, chunk by chunk.
+
+    Its gradient is written out too: autograd's of a slice is the whole tensor filled with zeros, once a chunk.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        hidden: torch.Tensor,
+        q_distance: torch.Tensor | None,
+        far_first: torch.Tensor | None,
+    ) -> torch.Tensor:
+        length = q.shape[2]
+        weights, mixed = [], []
+        for start in range(0, length, CPU_CHUNK):
+            stop = min(start + CPU_CHUNK, length)
+            scores = q[:, :, start:stop] @ k[:, :, :stop].transpose(-1, -2)
+            if q_distance is not None and far_first is not None:
+                scores += _relative_shift(q_distance[:, :, start:stop] @ far_first[:, length - stop :].transpose(-1, -2))
+            scores += hidden[:, :, start:stop, :stop]
+            weights.append(scores.softmax(-1))
+            mixed.append(weights[-1] @ v[:, :, :stop])
+        ctx.save_for_backward(q, k, v, q_distance, far_first, *weights)
+        return torch.cat(mixed, 2)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        q, k, v, q_distance, far_first, *weights = ctx.saved_tensors
+        length = q.shape[2]
+        to_q, to_k, to_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        to_q_distance = None if q_distance is None else torch.empty_like(q_distance)
+        to_far_first = None if far_first is None else torch.zeros_like(far_first)
+        for number, weight in enumerate(weights):
+            start, stop = number * CPU_CHUNK, min((number + 1) * CPU_CHUNK, length)
+            part = gradient[:, :, start:stop]
+            to_v[:, :, :stop] += weight.transpose(-1, -2) @ part
+            scores = torch._softmax_backward_data(part @ v[:, :, :stop].transpose(-1, -2), weight, -1, weight.dtype)
+            to_q[:, :, start:stop] = scores @ k[:, :, :stop]
+            to_k[:, :, :stop] += scores.transpose(-1, -2) @ q[:, :, start:stop]
+            if to_q_distance is not None and to_far_first is not None:
+                by_distance = _relative_unshift(scores)
+                to_q_distance[:, :, start:stop] = by_distance @ far_first[:, length - stop :]
+                to_far_first[:, length - stop :] += (by_distance.transpose(-1, -2) @ q_distance[:, :, start:stop]).sum(0)
+        return to_q, to_k, to_v, None, to_q_distance, to_far_first
 
 
 def _relative_shift(scores: torch.Tensor) -> torch.Tensor:
@@ -100,6 +143,12 @@ def _relative_shift(scores: torch.Tensor) -> torch.Tensor:
     """
     rows, columns = scores.shape[-2:]
     return F.pad(scores, (1, 0)).flatten(-2).unflatten(-1, (columns + 1, rows))[..., 1:, :].flatten(-2).unflatten(-1, (rows, columns))
+
+
+def _relative_unshift(scores: torch.Tensor) -> torch.Tensor:
+    """The gradient of `_relative_shift`: (…, T, S) by key to (…, T, S) by distance."""
+    rows, columns = scores.shape[-2:]
+    return F.pad(scores.flatten(-2).unflatten(-1, (columns, rows)), (0, 0, 1, 0)).flatten(-2).unflatten(-1, (rows, columns + 1))[..., 1:]
 
 
 class KVCache:
