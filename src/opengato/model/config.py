@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from opengato.errors import OpenGatoError, unknown
 from opengato.tokens.fold import Fold
+
+# Of swift-nano, at which the rates of swift were found.
+BASE_WIDTH = 192
 
 
 @dataclass(frozen=True)
@@ -66,18 +70,15 @@ def _gato(blocks: int, heads: int, width: int, feed_forward: int, key_size: int)
     return ModelConfig("gato", blocks, heads, width, feed_forward, key_size, stochastic_depth=0.1)
 
 
-def _swift(blocks: int, heads: int, width: int, context: int) -> ModelConfig:
-    # Eight patches a position: a 64×64 image is two positions, an 80×64 Atari frame three.
+def swift(depth: int, context: int = 512) -> ModelConfig:
+    """The folded model of a depth, its one dial: so many blocks, 64 times as wide, one head for every 64.
+
+    Rates are the same for every depth (`python benchmarks/dial.py`). Presets are named swift-dN; nano, tiny, small: 3, 5, 8.
+    Eight patches are a position: a 64×64 image is two, an 80×64 Atari frame three.
+    """
+    width = 64 * depth
     return ModelConfig(
-        "swift",
-        blocks,
-        heads,
-        width,
-        4 * width,
-        width // heads,
-        context=context,
-        set_width=max(256, 3 * width // 4),
-        patches_per_position=8,
+        "swift", depth, depth, width, 4 * width, 64, context=context, set_width=max(256, 3 * width // 4), patches_per_position=8
     )
 
 
@@ -85,14 +86,16 @@ PRESETS: dict[str, ModelConfig] = {
     "gato-79m": _gato(8, 24, 768, 3072, 32),
     "gato-364m": _gato(12, 12, 1536, 6144, 128),
     "gato-1.2b": _gato(24, 16, 2048, 8192, 128),
-    "swift-nano": _swift(3, 6, 192, 128),
-    "swift-tiny": _swift(5, 5, 320, 512),
-    "swift-small": _swift(6, 10, 640, 1024),
+    "swift-nano": swift(3, context=128),
+    "swift-tiny": swift(5),
+    "swift-small": swift(8, context=1024),
 }
 
 
 def preset(name: str) -> ModelConfig:
-    """A preset by name. Raises OpenGatoError with the nearest match."""
+    """A preset by name; swift-dN for any depth N. Raises OpenGatoError with the nearest match."""
+    if dial := re.fullmatch(r"swift-d([1-9]\d?)", name):
+        return swift(int(dial[1]))
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
     return PRESETS[name]

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from opengato.model.attention import KVCache, RelativeAttention, RotaryAttention, segment_mask
 from opengato.model.batch import Batch
 from opengato.model.blocks import GEGLU, Block
-from opengato.model.config import ModelConfig
+from opengato.model.config import BASE_WIDTH, ModelConfig
 from opengato.model.embedding import PaperEmbedding, SetEmbedding
 from opengato.model.losses import cross_entropy, linear_cross_entropy, soft_cross_entropy
 from opengato.tokens.vocabulary import ACTION_DISCRETE, ACTION_TEXT, BINS, DISCRETE_SIZE, TARGET_RANGES, TEXT_SIZE
@@ -67,6 +67,8 @@ class Gato(nn.Module):
         )
         self.norm = norm(config.width)
         self.actions = ActionHead(config.width) if config.family == "swift" else None
+        # One rate for every width (Yang et al. 2022): a step changes all rows of the table by as much, and scores sum over the width.
+        self.score_scale = BASE_WIDTH / config.width if config.family == "swift" else 1.0
 
     def parameter_count(self, embeddings: bool = True) -> int:
         """Trainable parameters; without `embeddings`, those outside the lookup tables."""
@@ -105,9 +107,9 @@ class Gato(nn.Module):
                 continue
             predictors, targets = batch.target_positions[where], batch.targets[where] - start
             if kind == ACTION_TEXT:
-                losses = linear_cross_entropy(hidden[predictors], targets, shared, rest)
+                losses = linear_cross_entropy(hidden[predictors] * self.score_scale, targets, shared, rest)
             else:
-                state = self.actions(hidden, predictors, batch.target_index[where])
+                state = self.actions(hidden, predictors, batch.target_index[where]) * self.score_scale
                 if kind == ACTION_DISCRETE:
                     losses = cross_entropy(F.linear(state, shared).to(wide), targets)
                 else:
@@ -125,7 +127,7 @@ class Gato(nn.Module):
         """
         if self.actions is not None and index is not None:
             hidden = self.actions(hidden, torch.arange(len(hidden), device=hidden.device), index)
-        return F.linear(hidden, self.embedding.tokens.weight[start:stop].to(hidden.dtype)).float()
+        return F.linear(hidden * self.score_scale, self.embedding.tokens.weight[start:stop].to(hidden.dtype)).float()
 
     def make_caches(self, slots: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> list[KVCache]:
         """An empty memory of `context` positions a slot for every block."""

@@ -17,7 +17,7 @@ class OptimiserConfig:
 
     Attributes:
         kind: "adamw" (the paper) or "muon" (matrices by Muon, all else by AdamW).
-        learning_rate: peak rate (of Muon, in AdamW's units: its updates are scaled to AdamW's root mean square).
+        learning_rate: peak rate ("muon": the largest singular value of a step of a square matrix, so that one rate serves all widths).
         table_learning_rate: "muon" only: peak rate of the tables, norms and biases, by AdamW.
         beta1, beta2, epsilon, weight_decay: of AdamW; matrices decay, tables, norms and biases do not.
         warmup: steps from 1e-7 up to the peak (paper: 15,000).
@@ -41,7 +41,7 @@ class OptimiserConfig:
 
 PAPER = OptimiserConfig()
 SWIFT = OptimiserConfig(
-    kind="muon", learning_rate=8e-3, table_learning_rate=8e-3, weight_decay=0.05, warmup=50, final=0.02, schedule="linear"
+    kind="muon", learning_rate=2.2e-2, table_learning_rate=8e-3, weight_decay=0.02, warmup=50, final=0.02, schedule="linear"
 )
 
 
@@ -81,9 +81,7 @@ def make_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.opt
         flat = [p for p in matrices if p.ndim == 2]
         rest += [p for p in matrices if p.ndim > 2]
         optimisers = [
-            torch.optim.Muon(
-                flat, lr=config.learning_rate, weight_decay=config.weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
-            ),
+            torch.optim.Muon(flat, lr=config.learning_rate, weight_decay=config.weight_decay, momentum=0.95, adjust_lr_fn="original"),
             torch.optim.AdamW(rest, lr=config.table_learning_rate, betas=betas, eps=config.epsilon, weight_decay=0.0, fused=True),
         ]
     else:
