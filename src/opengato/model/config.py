@@ -78,7 +78,7 @@ def swift(depth: int, context: int = 512) -> ModelConfig:
     """
     width = 64 * depth
     return ModelConfig(
-        "swift", depth, depth, width, 4 * width, 64, context=context, set_width=max(256, 3 * width // 4), patches_per_position=8
+        "swift", depth, depth, width, 4 * width, 64, context=context, set_width=max(256, width), patches_per_position=8
     )
 
 
