@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from opengato.model import attention
-from opengato.model.attention import KVCache, RelativeAttention, RotaryAttention, segment_mask
+from opengato.model.attention import KVCache, RelativeAttention, RotaryAttention, segment_blocks, segment_mask
 
 WIDTH, HEADS, KEY = 16, 2, 6
 
@@ -101,6 +101,16 @@ def test_packed_segments_against_loops(kind, window):
         where = inside if kind == "rotary" else list(range(9))
         want = naive(kind, module, x[row], lambda i, j, segment=segment: sees(segment, window, i, j), where)
         torch.testing.assert_close(got[row], want, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["relative", "rotary"])
+def test_flex_attention_is_the_same(kind):
+    """Its forward pass; its backward pass runs on a GPU only."""
+    module, segments, inside = make(kind), torch.tensor(SEGMENTS), torch.tensor(INSIDE)
+    x = torch.randn(2, 9, WIDTH, dtype=torch.float64)
+    with torch.no_grad():
+        got = module(x, segment_blocks(segments), inside)
+        torch.testing.assert_close(got, module(x, segment_mask(segments), inside), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.usefixtures("path")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.attention.flex_attention import BlockMask
 
 from opengato.errors import OpenGatoError
 from opengato.model.attention import KVCache
@@ -68,7 +69,9 @@ class Block(nn.Module):
             y = y * (kept / (1 - self.stochastic_depth))  # so that the expectation is the branch, and evaluation needs no factor
         return y
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor, position: torch.Tensor, chance: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, mask: torch.Tensor | BlockMask, position: torch.Tensor, chance: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """(B, L, width) to (B, L, width); `chance` (B, 2), uniform in [0, 1), decides which branches are dropped."""
         attention, mlp = (None, None) if chance is None else chance.unbind(-1)
         x = x + self._branch(self.attention(self.attention_norm(x), mask, position), attention)

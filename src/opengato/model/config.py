@@ -77,9 +77,7 @@ def swift(depth: int, context: int = 512) -> ModelConfig:
     Eight patches are a position: a 64×64 image is two, an 80×64 Atari frame three.
     """
     width = 64 * depth
-    return ModelConfig(
-        "swift", depth, depth, width, 4 * width, 64, context=context, set_width=max(256, width), patches_per_position=8
-    )
+    return ModelConfig("swift", depth, depth, width, 4 * width, 64, context=context, set_width=max(256, width), patches_per_position=8)
 
 
 PRESETS: dict[str, ModelConfig] = {

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from opengato.model.attention import KVCache, RelativeAttention, RotaryAttention, segment_mask
+from opengato.model.attention import KVCache, RelativeAttention, RotaryAttention, segment_blocks, segment_mask
 from opengato.model.batch import Batch
 from opengato.model.blocks import GEGLU, Block
 from opengato.model.config import BASE_WIDTH, ModelConfig
@@ -46,11 +46,12 @@ class Gato(nn.Module):
 
     Attributes:
         recompute: keep no activations inside the blocks for the backward pass, but compute them again: less memory, a third more time.
+        flex: attend with FlexAttention in training, which needs a GPU to train.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.config, self.recompute = config, False
+        self.config, self.recompute, self.flex = config, False, False
         self.embedding = PaperEmbedding(config) if config.family == "gato" else SetEmbedding(config)
         attention = RelativeAttention if config.family == "gato" else RotaryAttention
         norm = nn.LayerNorm if config.family == "gato" else nn.RMSNorm
@@ -78,7 +79,7 @@ class Gato(nn.Module):
     def hidden(self, batch: Batch) -> torch.Tensor:
         """Hidden states (B, L, width) after the last norm."""
         x = self.embedding(batch).to(self.norm.weight.dtype)  # the residual stream stays in float32 under autocast
-        mask = segment_mask(batch.segments)
+        mask = (segment_blocks if self.flex else segment_mask)(batch.segments)
         for number, block in enumerate(self.blocks):
             chance = None if batch.chance is None else batch.chance[:, number]
             if self.recompute and self.training:

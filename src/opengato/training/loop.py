@@ -41,7 +41,7 @@ class TrainConfig:
         checkpoint_every: seconds between two saved states. log_every: steps between two logged rows.
         diverged: a loss from which the run stops; guessing among all 33,025 ids costs 10.4.
         accumulate: micro-batches a step, and rank. parallel: with several ranks, "ddp" (weights on each) or "fsdp" (weights shared out).
-        recompute: activation checkpointing. compile: compile the blocks with torch.compile.
+        recompute: activation checkpointing. compile: compile the blocks with torch.compile; on a GPU, attend with FlexAttention.
         device: "cpu", "cuda", or "auto". autocast: compute in bf16 where it helps.
         optimiser: see OptimiserConfig.
     """
@@ -115,6 +115,7 @@ class Trainer:
         self.model.recompute = config.recompute
         self.module = distribute(self.model, config.parallel, self.ranks)
         if config.compile:
+            self.model.flex = self.ranks.device.type == "cuda"
             for block in self.model.blocks:
                 block.compile(dynamic=True)
         self.optimisers = make_optimisers(self.model, config.optimiser)
