@@ -1,6 +1,6 @@
 """How much of a training step is matrix products: timesteps a second, and the step against its own floor.
 
-    python benchmarks/train_step.py gato-79m swift-tiny swift-small [--seconds 30] [--json]
+    python benchmarks/train_step.py gato-79m swift-tiny swift-small [--seconds 30] [--compile] [--json]
 
 The floor is measured on the same machine in the same run: every matrix product that a step executes (forward, backward, optimiser) is
 recorded with its shapes and dtype, and those products alone are then run on random matrices. `share` is the time of the products over
@@ -79,11 +79,12 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def measure(name: str, datasets: list, seconds: float, folder: Path) -> dict:
+def measure(name: str, datasets: list, seconds: float, folder: Path, compiled: bool) -> dict:
     """Train one preset for about `seconds`, and time its products."""
     config = preset(name)
     mixture = Mixture(datasets, {"babyai": 1.0, "metaworld": 1.0}, config.context, config.fold, seed=0)
-    training = TrainConfig(steps=10_000, batch=max(1, 4096 // config.context), optimiser=PAPER if config.family == "gato" else SWIFT)
+    optimiser = PAPER if config.family == "gato" else SWIFT
+    training = TrainConfig(steps=10_000, batch=max(1, 4096 // config.context), optimiser=optimiser, compile=compiled)
     trainer = Trainer(make_model(config, 0), mixture, training, folder / name)
     trainer.model.train()
     device = trainer.ranks.device
@@ -115,6 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("presets", nargs="+")
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -123,7 +125,7 @@ def main() -> None:
         collect([get_task(t) for t in TASKS], episodes, root / "data", progress=not arguments.json)
         tokenizer = TextTokenizer.load()
         datasets = [open_dataset(dataset_id(get_task(t)), tokenizer, root / "data", root / "cache") for t in TASKS]
-        rows = [measure(name, datasets, arguments.seconds, root) for name in arguments.presets]
+        rows = [measure(name, datasets, arguments.seconds, root, arguments.compile) for name in arguments.presets]
     if arguments.json:
         print(json.dumps(rows, indent=1))
         return

@@ -45,8 +45,9 @@ def test_two_ranks_give_the_losses_of_one(family, mode, alone, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
-@pytest.mark.parametrize("ranks", [(2, 1), (1, 2), (2, 2)])
+@pytest.mark.parametrize(
+    ("mode", "ranks"), [("fsdp", (4, 2)), *((mode, ranks) for mode in ("ddp", "fsdp") for ranks in ((2, 1), (1, 2), (2, 2)))]
+)
 def test_a_run_goes_on_with_another_number_of_ranks(mode, ranks, alone, tmp_path):
     options = ("--parallel", mode, "--every", "0")
     train(tmp_path, 8, *options, "--stop", "5", ranks=ranks[0])
