@@ -102,6 +102,23 @@ def test_cached_actions_equal_an_uncached_pass_in_mixed_slots_with_prompts(famil
         assert best[skip:].tolist() == targets[skip:].tolist()
 
 
+def test_what_a_slot_samples_does_not_depend_on_the_slots_beside_it():
+    torch.manual_seed(0)
+    model = Gato(CONFIGS["swift"]).eval()
+    hand = Layout(spaces.Discrete(3), spaces.Dict(a=spaces.MultiDiscrete([3, 4]), b=spaces.Box(-1, 1, (1,)), c=spaces.Discrete(3)))
+    rng = np.random.default_rng(0)
+    alone, mixed = Engine(model, TOKENIZER, 1, temperature=1.0), Engine(model, TOKENIZER, 3, temperature=1.0)
+    alone.reset(0, hand, seed=5)
+    mixed.reset(0, ARM, seed=1)  # its ids are of other ranges and come first
+    mixed.reset(1, hand, seed=5)
+    mixed.reset(2, GRID, seed=2, temperature=0.5)  # another temperature
+    for step in range(4):
+        one = alone.act({0: step % 3})[0]
+        two = mixed.act({0: observe(ARM, rng), 1: step % 3, 2: observe(GRID, rng)})[1]
+        assert one["a"].tolist() == two["a"].tolist() and one["c"] == two["c"]
+        np.testing.assert_allclose(one["b"], two["b"])
+
+
 def test_a_checkpoint_carries_all_it_needs(tmp_path):
     torch.manual_seed(0)
     model = Gato(CONFIGS["swift"]).eval()

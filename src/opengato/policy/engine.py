@@ -35,13 +35,15 @@ DISCRETE_TEMPERATURE = 0.7
 
 @dataclass
 class Slot:
-    """One agent at work: its layout, where its memory ends, the action token that its next observation brings along, its own chance."""
+    """One agent at work: its layout, where its memory ends, the action token that its next observation brings along, how it samples."""
 
     layout: Layout
     position: int = 0
     carried: tuple[int, int] | None = None  # token id, kind
     prompt: Encoded | None = None
     chance: np.random.Generator = dataclasses.field(default_factory=np.random.default_rng)
+    temperature: float | None = None
+    top_p: float = 1.0
 
 
 class Engine:
@@ -68,11 +70,24 @@ class Engine:
         self.slots: list[Slot | None] = [None] * slots
         self.temperature, self.top_p, self.max_text = temperature, top_p, max_text
 
-    def reset(self, slot: int, layout: Layout, prompt: Encoded | None = None, seed: int = 0) -> None:
-        """Start an episode in a slot with an empty memory; the prompt is read with the first observation, `seed` is of the sampling."""
+    def reset(
+        self,
+        slot: int,
+        layout: Layout,
+        prompt: Encoded | None = None,
+        seed: int = 0,
+        temperature: float | None = None,
+        top_p: float | None = None,
+    ) -> None:
+        """Start an episode in a slot with an empty memory; the prompt is read with the first observation.
+
+        `seed`, `temperature` and `top_p` are of the episode's sampling; None: the engine's.
+        """
         for cache in self.caches:
             cache.reset(slot)
-        self.slots[slot] = Slot(layout, prompt=prompt, chance=np.random.default_rng(seed))
+        temperature = self.temperature if temperature is None else temperature
+        top_p = self.top_p if top_p is None else top_p
+        self.slots[slot] = Slot(layout, prompt=prompt, chance=np.random.default_rng(seed), temperature=temperature, top_p=top_p)
 
     @torch.inference_mode()
     def act(self, observations: dict[int, Any], on_token: Callable[[int, int], None] | None = None) -> dict[int, Any]:
@@ -109,7 +124,9 @@ class Engine:
     def _pick(self, hidden: torch.Tensor, active: set[int], chosen: dict[int, list[int]]) -> dict[int, list[int]]:
         """The next tokens of every active slot, as many as its hidden state (slots, width) predicts; each among the legal ids only."""
         picked: dict[int, list[int]] = {slot: [] for slot in sorted(active)}
-        ranges: dict[tuple[int, int], list[tuple[int, int]]] = {}  # legal ids -> (slot, rank among the slot's next tokens)
+        # legal ids, temperature, top_p -> (slot, rank among the slot's next tokens), and its chance: drawn here, in the slot's own order,
+        # since the order of the ranges depends on the other slots
+        ranges: dict[tuple[int, int, float | None, float], list[tuple[tuple[int, int], float]]] = {}
         for slot, tokens in picked.items():
             while True:
                 field, entry = self._field(slot, chosen[slot] + tokens)
@@ -119,18 +136,19 @@ class Engine:
                     legal = (0, int(field.high[entry]))
                 else:
                     legal = TARGET_RANGES[field.kind]
-                ranges.setdefault(legal, []).append((slot, len(tokens)))
+                state = self._slot(slot)
+                ranges.setdefault((*legal, state.temperature, state.top_p), []).append(((slot, len(tokens)), state.chance.random()))
                 tokens.append(0)
                 if self.model.config.reads_actions or field.kind == ACTION_TEXT:
                     break
-        for (start, stop), wanted in ranges.items():
-            temperature = self.temperature
+        for (start, stop, temperature, top_p), wanted in ranges.items():
             if temperature is None:
                 temperature = DISCRETE_TEMPERATURE if stop <= DISCRETE_SIZE else 0.0
-            slots, ranks = torch.tensor(wanted, device=self.device).T
+            places, chances = zip(*wanted)
+            slots, ranks = torch.tensor(places, device=self.device).T
             scores = self.model.logits(hidden[slots], start, stop, None if stop == TEXT_SIZE else ranks)
-            uniform = torch.tensor([self._slot(slot).chance.random() for slot, _ in wanted], device=self.device)
-            for (slot, rank), token in zip(wanted, (sample(scores, temperature, self.top_p, uniform) + start).tolist()):
+            uniform = torch.tensor(chances, device=self.device)
+            for (slot, rank), token in zip(places, (sample(scores, temperature, top_p, uniform) + start).tolist()):
                 picked[slot][rank] = token
         return picked
 

@@ -30,3 +30,18 @@ def first_timesteps(encoded: Encoded, count: int) -> Encoded:
         encoded.patches[:patches],
         encoded.boxes[:patches],
     )
+
+
+def last_timesteps(encoded: Encoded, count: int) -> Encoded:
+    """The last `count` timesteps."""
+    first = max(len(encoded) - count, 0)
+    start = int(encoded.offsets[first])
+    patches = int((encoded.kinds[:start] == IMAGE).sum())
+    return Encoded(
+        encoded.tokens[start:],
+        encoded.kinds[start:],
+        encoded.local[start:],
+        encoded.offsets[first:] - start,
+        encoded.patches[patches:],
+        encoded.boxes[patches:],
+    )
