@@ -233,6 +233,64 @@ def chat(checkpoint: Positional[Path], temperature: float = 0.9, top_p: float = 
     run(Policy.from_pretrained(checkpoint, temperature=temperature, top_p=top_p, seed=seed), sys.stdin)
 
 
+@app.command
+def serve(
+    checkpoint: Positional[Path],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token_file: Path | None = None,
+    task: str | None = None,
+    name: str = "opengato",
+    sessions: int = 64,
+    chats: int = 4,
+    queue: int = 16,
+    rate: float = 1000.0,
+    max_message: int = 16 * 2**20,
+    temperature: float | None = None,
+    max_text: int = 64,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Let clients act with an agent over a network: openpi's websocket protocol and OpenAI's chat endpoint; Ctrl-C or SIGTERM ends it.
+
+    Args:
+        checkpoint: a checkpoint folder.
+        host: address to listen on; any but a loopback one needs a token file.
+        port: to listen on; 0 takes a free one.
+        token_file: a file with the token that clients must send.
+        task: of clients that name none; default: the checkpoint's only task.
+        name: of the model for OpenAI's clients.
+        sessions: websocket connections at a time, each with a memory of its own.
+        chats: chat requests at a time.
+        queue: requests of one connection that may wait.
+        rate: messages a second of one connection.
+        max_message: bytes of one message.
+        temperature: of the actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
+        max_text: tokens of an answer in words, at most.
+        device: where the network runs; auto: on a GPU where there is one.
+    """
+    from opengato.errors import OpenGatoError
+
+    try:
+        from opengato.serving.app import serve as run
+        from opengato.serving.limits import Limits
+    except ImportError as error:
+        raise OpenGatoError(f"serving needs a package that is not installed ({error.name}): pip install 'opengato[serve]'") from None
+
+    limits = Limits(sessions=sessions, chats=chats, queue=queue, rate=rate, burst=max(1, int(rate)), message_bytes=max_message)
+    run(
+        checkpoint,
+        token_file,
+        device,
+        host=host,
+        port=port,
+        task=task,
+        name=name,
+        limits=limits,
+        temperature=temperature,
+        max_text=max_text,
+    )
+
+
 class TrainSettings(TypedDict, total=False):
     """Any of these in place of the recipe's."""
 

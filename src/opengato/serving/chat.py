@@ -1,0 +1,404 @@
+"""OpenAI's HTTP endpoints: conversations, captions and questions about pictures for clients that speak nothing else.
+
+A request carries the whole conversation. Its last user message is the observation; what came before is the memory, as a prompt of one
+timestep a turn, as dialogues are in training. An image in the last message makes it a question about the image, or a wish for a caption.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import io
+import json
+import secrets
+import time
+import warnings
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from aiohttp import web
+from gymnasium import spaces
+
+from opengato.datasets import captions, dialogue
+from opengato.episode import Episode, leaves
+from opengato.errors import OpenGatoError
+from opengato.policy.prompt import crop_prompt, last_timesteps
+from opengato.serving.batcher import Act, Start
+from opengato.serving.limits import Refusal
+from opengato.serving.wire import short
+from opengato.tokens.encode import Encoded, encode
+from opengato.tokens.layout import Layout
+
+if TYPE_CHECKING:
+    from opengato.serving.app import Server
+
+PIXELS = 4096 * 4096  # of an image at most
+BODY_SECONDS = 30.0
+# As the command line's chat.
+TEMPERATURE, TOP_P = 0.9, 0.95
+_TAKEN = {"model", "messages", "stream", "stream_options", "temperature", "top_p", "max_tokens", "max_completion_tokens", "seed"}
+# Have no influence on what is said.
+_IGNORED = {"user", "metadata", "store", "safety_identifier", "prompt_cache_key", "service_tier"}
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "logprobs": (False,),
+    "response_format": ({"type": "text"},),
+    "tools": ([],),
+    "stop": ([],),
+}
+
+
+class BadRequest(OpenGatoError):
+    """A request that OpenAI's clients shall see as an error: `param` names the field."""
+
+    def __init__(self, sentence: str, param: str | None = None, status: int = 400, code: str | None = None):
+        super().__init__(sentence)
+        self.param, self.status, self.code = param, status, code
+
+
+@dataclass
+class Question:
+    """What a conversation comes down to: an observation of a task, and the turns before it, what was said to the agent and its answers."""
+
+    task: str
+    observation: Any
+    heard: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+
+def error(status: int, sentence: str, param: str | None = None, code: str | None = None) -> web.Response:
+    """An error in OpenAI's format."""
+    kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error", 503: "server_error", 500: "server_error"}
+    body = {"error": {"message": sentence, "type": kinds.get(status, "invalid_request_error"), "param": param, "code": code}}
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}.get(status, {})
+    return web.json_response(body, status=status, headers=headers)
+
+
+def add_routes(app: web.Application, server: Server) -> None:
+    """Serve GET /v1/models and POST /v1/chat/completions."""
+
+    async def models(request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [_model(server)]})
+
+    async def model(request: web.Request) -> web.Response:
+        if request.match_info["name"] != server.name:
+            return error(404, f"there is no model {request.match_info['name'][:100]!r}: it is {server.name!r}", "model", "model_not_found")
+        return web.json_response(_model(server))
+
+    async def completions(request: web.Request) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        server.chats.add(task)
+        try:
+            return await _complete(server, request)
+        except BadRequest as bad:
+            server.metrics.errors.labels("chat").inc()
+            return error(bad.status, str(bad), bad.param, bad.code)
+        except Refusal as refusal:
+            server.metrics.errors.labels(refusal.kind).inc()
+            status = {"busy": 503, "closing": 503, "internal": 500}.get(refusal.kind, 400)
+            return error(status, str(refusal), "messages" if status == 400 else None)
+        finally:
+            server.chats.discard(task)
+
+    app.add_routes([web.get("/v1/models", models), web.get("/v1/models/{name}", model), web.post("/v1/chat/completions", completions)])
+
+
+def _model(server: Server) -> dict[str, Any]:
+    return {"id": server.name, "object": "model", "created": server.created, "owned_by": "opengato"}
+
+
+async def _complete(server: Server, request: web.Request) -> web.StreamResponse:
+    arrived = time.monotonic()
+    if server.closing:
+        raise Refusal("closing", "the server is shutting down: try again later")
+    if request.content_type != "application/json":
+        raise BadRequest(f"the content type is {request.content_type[:60]}: send application/json")
+    if len(server.chats) > server.limits.chats:  # this one is among them
+        raise Refusal("busy", f"{server.limits.chats} chats are at work, as many as are allowed: try again later")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            data = await request.read()
+    except TimeoutError:
+        raise BadRequest(f"the body did not arrive within {BODY_SECONDS:g} s: send it at once", status=408) from None
+    server.metrics.requests.labels("chat").inc()
+    server.metrics.chats.inc()
+    try:
+        # Pictures and long conversations take a while to read: not on the event loop.
+        wish, question, prompt = await asyncio.to_thread(_read, server, data)
+        answer = _Answer(server, wish, question, prompt)
+        response = await answer.stream(request) if wish.get("stream") else await answer.whole()
+    finally:
+        server.metrics.chats.dec()
+    server.metrics.latency.labels("chat").observe(time.monotonic() - arrived)
+    return response
+
+
+def _read(server: Server, data: bytes) -> tuple[dict[str, Any], Question, Encoded | None]:
+    """The request's settings, its question, and the memory before it."""
+    try:
+        wish = json.loads(data)
+    except (ValueError, RecursionError) as bad:
+        raise BadRequest(f"the body is no JSON that can be read: {short(str(bad), 120)}") from None
+    if not isinstance(wish, dict):
+        raise BadRequest("the body is no JSON object: send one with model and messages")
+    _check_settings(server, wish)
+    question = read_question(wish.get("messages"), server.checkpoint.layouts)
+    layout = server.checkpoint.layouts[question.task]
+    question.observation = server.checker.observation(layout, question.observation)
+    return wish, question, _memory(server, layout, question)
+
+
+def _check_settings(server: Server, wish: dict[str, Any]) -> None:
+    for key, value in wish.items():
+        if key not in _TAKEN | _IGNORED and value is not None and not any(value == neutral for neutral in _NEUTRAL.get(key, ())):
+            raise BadRequest(f"field {short(key)!r} is {short(value)}, which this server does not support: leave it out", short(key))
+    if wish.get("model") != server.name:
+        raise BadRequest(f"there is no model {short(wish.get('model'))!r}: it is {server.name!r}", "model", 404, "model_not_found")
+    for key, high in (("temperature", 2.0), ("top_p", 1.0)):
+        value = wish.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high):
+            raise BadRequest(f"field {key!r} is {short(value)}: send a number from 0 to {high:g}", key)
+    for key, low in (("max_tokens", 1), ("max_completion_tokens", 1), ("seed", -(2**63))):
+        value = wish.get(key)
+        if value is not None and (type(value) is not int or not low <= value < 2**63):
+            raise BadRequest(f"field {key!r} is {short(value)}: send an integer of at least {low}", key)
+    if not isinstance(wish.get("stream"), bool | None):
+        raise BadRequest(f"field 'stream' is {short(wish['stream'])}: send true or false", "stream")
+    if not isinstance(wish.get("stream_options"), dict | None):
+        raise BadRequest(f"field 'stream_options' is {short(wish['stream_options'])}: send an object", "stream_options")
+
+
+def read_question(messages: Any, layouts: dict[str, Layout]) -> Question:
+    """What a list of OpenAI messages asks, of which of the tasks. Raises BadRequest."""
+    if not isinstance(messages, list) or not messages:
+        raise BadRequest("field 'messages' is no list with a message in it: send at least one of role 'user'", "messages")
+    turns: list[tuple[bool, str]] = []  # whether the agent said it, and what
+    images: list[bytes] = []
+    for i, message in enumerate(messages):
+        name = f"messages[{i}]"
+        if not isinstance(message, dict):
+            raise BadRequest(f"{name} is {short(message)}: send an object with role and content", "messages")
+        role = message.get("role")
+        if role not in ("system", "developer", "user", "assistant"):
+            raise BadRequest(f"{name} has role {short(role)!r}: send system, developer, user or assistant", "messages")
+        text, found = _content(message.get("content"), name)
+        if found and role != "user":
+            raise BadRequest(f"{name} is an image of role {role!r}: only a user sends images", "messages")
+        # An image was answered in its own time: only those of the last turn are looked at.
+        own = role == "assistant"
+        images = [] if own else images + found
+        if turns and turns[-1][0] == own:
+            text = "\n".join(filter(None, (turns.pop()[1], text)))
+        turns.append((own, text))
+    if turns[-1][0]:
+        raise BadRequest("the last message is the assistant's: end with one of role 'user'", "messages")
+    asked = turns.pop()[1]
+    if images:
+        if len(images) > 1:
+            raise BadRequest(f"the last message has {len(images)} images: send one", "messages")
+        return _about_image(images[0], asked, layouts)
+    if not asked:
+        raise BadRequest("the last message is empty: send a text, an image or both", "messages")
+    if dialogue.TASK not in layouts:
+        raise BadRequest(f"this checkpoint was not trained on {dialogue.TASK}, so it cannot chat: it knows {_names(layouts)}", "messages")
+    if turns and turns[0][0]:
+        turns.insert(0, (False, ""))
+    return Question(dialogue.TASK, asked, [text for own, text in turns if not own], [text for own, text in turns if own])
+
+
+def _content(content: Any, name: str) -> tuple[str, list[bytes]]:
+    if isinstance(content, str):
+        return content, []
+    if not isinstance(content, list):
+        raise BadRequest(f"{name} has content {short(content)}: send a text or a list of parts", "messages")
+    texts: list[str] = []
+    images: list[bytes] = []
+    for part in content:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind == "text" and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        elif kind == "image_url" and isinstance(part.get("image_url"), dict) and isinstance(part["image_url"].get("url"), str):
+            images.append(_data(part["image_url"]["url"], name))
+        else:
+            raise BadRequest(f"{name} has a part of type {short(kind)}: send text and image_url parts", "messages")
+    return "\n".join(texts), images
+
+
+def _data(url: str, name: str) -> bytes:
+    head, _, data = url.partition(",")
+    if not head.startswith("data:image/") or not head.endswith(";base64"):
+        raise BadRequest(
+            f"{name} has image_url {short(url, 40)!r}: this server fetches nothing, send a data:image/…;base64 URI", "messages"
+        )
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as bad:
+        raise BadRequest(f"{name} has an image whose base64 cannot be read: {bad}", "messages") from None
+
+
+def _about_image(data: bytes, asked: str, layouts: dict[str, Layout]) -> Question:
+    """The question-answering task for an image with a question, where there is one, else the captioning one."""
+    order = sorted(layouts, key=lambda task: (task != captions.TASK, task))
+    answering = [task for task in order if _side(layouts[task], {"image", "question"})]
+    captioning = [task for task in order if _side(layouts[task], {"image"})]
+    if asked and answering:
+        task = answering[0]
+        return Question(task, {"image": _picture(data, _side(layouts[task], {"image", "question"})), "question": asked})
+    if captioning:
+        return Question(captioning[0], {"image": _picture(data, _side(layouts[captioning[0]], {"image"}))})
+    raise BadRequest(f"this checkpoint was trained on no task that puts an image into words: it knows {_names(layouts)}", "messages")
+
+
+def _side(layout: Layout, fields: set[str]) -> int:
+    """The side of a task's square colour image where the task is {image, …text} to text; else 0."""
+    space = layout.observation_space
+    if not isinstance(space, spaces.Dict) or set(space.spaces) != fields or not isinstance(layout.action_space, spaces.Text):
+        return 0
+    image = space["image"]
+    square = isinstance(image, spaces.Box) and image.dtype == np.uint8 and len(image.shape) == 3 and image.shape[0] == image.shape[1]
+    texts = all(isinstance(space[key], spaces.Text) for key in fields - {"image"})
+    return image.shape[0] if square and texts and image.shape[2] == 3 else 0  # type: ignore[index]
+
+
+def _picture(data: bytes, side: int) -> np.ndarray:
+    """An image file's bytes as uint8 (side, side, 3)."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "GIF", "WEBP", "BMP")) as picture:
+                if picture.width * picture.height > PIXELS:
+                    raise BadRequest(
+                        f"the image has {picture.width} × {picture.height} pixels, more than {PIXELS}: send a smaller one", "messages"
+                    )
+            return captions.read_image(data, side)
+    except BadRequest:
+        raise
+    except Exception as bad:  # every format has its own ways to be broken
+        raise BadRequest(f"the image cannot be read: {short(str(bad), 120)}", "messages") from None
+
+
+def _names(layouts: dict[str, Layout]) -> str:
+    return short(", ".join(sorted(layouts)), 400)
+
+
+def _memory(server: Server, layout: Layout, question: Question) -> Encoded | None:
+    """The last turns before the question that fill half of the context; without any, what a Policy of the task begins with."""
+    config, limit = server.checkpoint.model.config, server.limits.text_characters
+    if not question.said:
+        return crop_prompt(server.checkpoint.prompts.get(question.task), config)
+    heard, said = question.heard[-config.context :], question.said[-config.context :]
+    if longest := max((text for text in heard + said if len(text) > limit), key=len, default=""):
+        raise BadRequest(f"a message has {len(longest)} characters where {limit} are allowed: shorten it", "messages")
+    encoded = encode(layout, Episode(heard, said, np.zeros(len(said), np.float32), question.task), server.checkpoint.tokenizer)
+    _, starts = config.fold.positions(encoded.kinds, encoded.offsets)
+    first = int(np.searchsorted(starts, starts[-1] - config.context // 2))
+    return last_timesteps(encoded, len(encoded) - first) if first < len(encoded) else None
+
+
+class _Answer:
+    """What the agent says to one question."""
+
+    def __init__(self, server: Server, wish: dict[str, Any], question: Question, prompt: Encoded | None):
+        self.server, self.question, self.prompt = server, question, prompt
+        is_chat = question.task == dialogue.TASK
+        self.start = Start(
+            server.checkpoint.layouts[question.task],
+            prompt,
+            secrets.randbits(63) if wish.get("seed") is None else wish["seed"] % 2**63,
+            _or(wish.get("temperature"), TEMPERATURE if is_chat else 0.0),
+            _or(wish.get("top_p"), TOP_P if is_chat else 1.0),
+        )
+        self.most = min((wish[key] for key in ("max_tokens", "max_completion_tokens") if wish.get(key)), default=server.engine.max_text)
+        self.with_usage = bool((wish.get("stream_options") or {}).get("include_usage"))
+        self.id = f"chatcmpl-{secrets.token_hex(12)}"
+        self.said: list[int] = []
+        self.reason = "length"
+
+    async def words(self) -> AsyncGenerator[str, None]:
+        """The answer, piece by piece, and with the last one the reason of its end. Raises Refusal."""
+        loop, eos, decode = asyncio.get_running_loop(), self.server.checkpoint.tokenizer.eos, self.server.checkpoint.tokenizer.decode
+        heard: asyncio.Queue[int | None] = asyncio.Queue()
+        seat = self.server.batcher.sit()
+        try:
+            self.server.batcher.submit(seat, self.start)
+
+            def hear(token: int) -> None:
+                loop.call_soon_threadsafe(heard.put_nowait, token)
+
+            answer = self.server.batcher.submit(seat, Act(self.question.observation, on_token=hear))
+            answer.add_done_callback(lambda _: heard.put_nowait(None))
+            shown = ""
+            while (token := await heard.get()) is not None:
+                if token == eos:
+                    self.reason = "stop"
+                    break
+                if len(self.said) == self.most:
+                    break
+                self.said.append(token)
+                text = decode(self.said)
+                if not text.endswith("\ufffd"):  # a character whose bytes are not all there yet
+                    yield text[len(shown) :]
+                    shown = text
+            if answer.done():
+                answer.result()
+            if len(shown) < len(text := decode(self.said)):
+                yield text[len(shown) :]
+        finally:
+            self.server.batcher.leave(seat)
+
+    async def whole(self) -> web.Response:
+        """As one JSON object."""
+        text = "".join([piece async for piece in self.words()])
+        message = {"role": "assistant", "content": text, "refusal": None}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.reason}
+        return web.json_response(self._head("chat.completion") | {"choices": [choice], "usage": self._usage()})
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """As server-sent events, a chunk whenever there is more to read."""
+        words = self.words()
+        # Nothing is sent before the first word, so that a refusal is still an error with its status.
+        first = await anext(words, "")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+        await response.prepare(request)
+        await self._send(response, {"role": "assistant", "content": first})
+        try:
+            async for piece in words:
+                await self._send(response, {"content": piece})
+            await self._send(response, {}, self.reason)
+            if self.with_usage:
+                await self._event(response, self._head("chat.completion.chunk") | {"choices": [], "usage": self._usage()})
+            await response.write(b"data: [DONE]\n\n")
+        except Refusal as refusal:
+            self.server.metrics.errors.labels(refusal.kind).inc()
+            await self._event(response, {"error": {"message": str(refusal), "type": "server_error", "param": None, "code": None}})
+        finally:
+            await words.aclose()
+        await response.write_eof()
+        return response
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {"id": self.id, "object": kind, "created": int(time.time()), "model": self.server.name}
+
+    def _usage(self) -> dict[str, int]:
+        texts = [leaf for _, leaf in leaves(self.question.observation) if isinstance(leaf, str)]
+        read = sum(map(self.server.checker.count, texts)) + (0 if self.prompt is None else len(self.prompt.tokens))
+        return {"prompt_tokens": read, "completion_tokens": len(self.said), "total_tokens": read + len(self.said)}
+
+    async def _send(self, response: web.StreamResponse, delta: dict[str, str], reason: str | None = None) -> None:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+        await self._event(response, self._head("chat.completion.chunk") | {"choices": [choice]})
+
+    async def _event(self, response: web.StreamResponse, data: dict[str, Any]) -> None:
+        await response.write(f"data: {json.dumps(data)}\n\n".encode())
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else float(value)

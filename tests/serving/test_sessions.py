@@ -1,0 +1,373 @@
+"""Sessions: who acts is who would act alone, whatever others do; resets, prompts, tasks; deadlines, newest observation, full queues."""
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+pytest.importorskip("aiohttp")
+pytest.importorskip("prometheus_client")
+connect = pytest.importorskip("websockets.sync.client").connect
+
+from conftest import ANSWER, ARM, LAYOUTS, build, observe, running  # noqa: E402
+
+from opengato.client import Client  # noqa: E402
+from opengato.episode import Episode, stack  # noqa: E402
+from opengato.errors import OpenGatoError  # noqa: E402
+from opengato.policy.policy import Policy  # noqa: E402
+from opengato.serving import wire  # noqa: E402
+from opengato.serving.limits import Limits  # noqa: E402
+
+
+def same(one, two):
+    if isinstance(one, dict):
+        return set(one) == set(two) and all(same(one[key], two[key]) for key in one)
+    return np.allclose(one, two, atol=1e-6) if isinstance(one, np.ndarray) else one == two
+
+
+def test_an_action_is_a_member_of_its_space(server):
+    rng = np.random.default_rng(0)
+    with Client(server.url) as client:
+        for task in ("t/arm", "t/grid", "t/hand"):
+            assert client.reset(task) == {"task": task, "prompt_timesteps": 0}
+            action = client.act(observe(task, rng))
+            assert LAYOUTS[task].action_space.contains(action), action
+            assert client.timing["infer_ms"] > 0
+        client.reset("dialogue/chitchat")
+        assert isinstance(client.act("hello"), str)
+
+
+@pytest.mark.parametrize("family", ["gato", "swift"])
+def test_a_session_acts_as_a_policy_of_its_own_whatever_the_others_do(tokenizer, family):
+    checkpoint = build(tokenizer, LAYOUTS, family)
+    steps, tasks = 12, ["t/arm", "t/grid", "t/hand", "t/arm", "t/grid", "t/hand"]
+    actions, errors = [[] for _ in tasks], []
+    with running(checkpoint) as server:
+
+        def play(number, task):
+            rng = np.random.default_rng(number)
+            try:
+                with Client(server.url) as client:
+                    client.reset(task)
+                    for step in range(steps):
+                        if step == 5 + number:
+                            client.reset(task)  # in the middle of the others' episodes
+                        actions[number].append(client.act(observe(task, rng)))
+            except Exception as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=play, args=pair) for pair in enumerate(tasks)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not errors
+    for number, task in enumerate(tasks):
+        policy, rng = Policy(checkpoint), np.random.default_rng(number)
+        policy.reset(task)
+        for step in range(steps):
+            if step == 5 + number:
+                policy.reset(task)
+            assert same(policy.act(observe(task, rng)), actions[number][step]), (task, step)
+
+
+def test_a_prompt_and_a_seed_are_those_of_a_policy(checkpoint, server):
+    rng = np.random.default_rng(1)
+    seen, done = [observe("t/grid", rng) for _ in range(3)], [1, 5, 2]
+    prompt = Episode(stack(seen), np.array(done), np.zeros(3, np.float32), "t/grid")
+    policy = Policy(checkpoint)
+    policy.reset("t/grid", prompt)
+    with Client(server.url) as client, Client(server.url) as other:
+        assert client.reset("t/grid", prompt)["prompt_timesteps"] == 3
+        for client_seed in (other, other):  # a session of its own, seeded twice: the same sampling twice
+            client_seed.reset("t/grid", seed=7)
+        observations = [observe("t/grid", rng) for _ in range(4)]
+        assert [client.act(o) for o in observations] == [policy.act(o) for o in observations]
+        other.reset("t/grid", seed=7)
+        first = [other.act(o) for o in observations]
+        other.reset("t/grid", seed=7)
+        assert [other.act(o) for o in observations] == first
+        for bad, sentence in (
+            ({"observations": {}, "actions": np.array(done)}, "lacks image, mission, pose"),
+            ({"observations": prompt.observations, "actions": np.array([1, 9, 2])}, "action is 9 at entry 1"),
+            ({"observations": prompt.observations, "actions": np.array([1])}, "has shape"),
+            ({"observations": prompt.observations, "actions": []}, "has no timesteps"),
+            ("once upon a time", "send a map of observations and actions"),
+        ):
+            with pytest.raises(OpenGatoError, match=sentence):
+                client.reset("t/grid", bad)
+        # The refused ones changed nothing.
+        observation = observe("t/grid", rng)
+        assert client.act(observation) == policy.act(observation)
+
+
+def test_the_checkpoints_own_prompt_is_read_unless_it_is_declined(tokenizer):
+    from opengato.tokens.encode import encode
+
+    checkpoint, rng = build(tokenizer, {"t/arm": ARM}), np.random.default_rng(0)
+    episode = Episode(rng.normal(size=(4, 3)).astype(np.float32), np.zeros((4, 2), np.float32), np.zeros(4, np.float32), "t/arm")
+    checkpoint.prompts["t/arm"] = encode(ARM, episode, tokenizer)
+    with running(checkpoint) as server, Client(server.url) as client:
+        assert client.reset()["prompt_timesteps"] == 4
+        assert client.reset(prompt=False)["prompt_timesteps"] == 0
+
+
+def test_a_client_without_control_messages(checkpoint, tokenizer):
+    rng = np.random.default_rng(0)
+
+    def infer(socket, message):
+        socket.send(wire.pack(message))
+        answer = socket.recv(60)
+        return answer if isinstance(answer, str) else wire.unpack(answer)
+
+    with running(checkpoint) as server, connect(server.url, max_size=None) as socket:
+        metadata = wire.unpack(socket.recv(60))
+        assert set(metadata["tasks"]) == set(LAYOUTS) and metadata["default_task"] is None
+        sentence = infer(socket, {"observation": observe("t/arm", rng)})
+        assert "no task is chosen" in sentence and all(task in sentence for task in LAYOUTS)
+        assert "did you mean 't/grid'" in infer(socket, observe("t/grid", rng) | {"task": "t/gird"})
+        answer = infer(socket, observe("t/grid", rng) | {"prompt": "t/grid"})
+        assert answer["actions"].shape == (1,) and answer["actions"].dtype.kind == "i"
+        assert set(answer["server_timing"]) == {"infer_ms", "prev_total_ms"}
+        # The next one need not name it; another name begins an episode of another task.
+        assert infer(socket, observe("t/grid", rng))["actions"].shape == (1,)
+        assert infer(socket, {"observation": observe("t/arm", rng), "task": "t/arm"})["actions"].shape == (1, 2)
+        hand = infer(socket, observe("t/hand", rng) | {"task": "t/hand"})["actions"]
+        assert hand["fingers"].shape == (1, 2) and hand["wrist"].shape == (1, 1)
+        said = infer(socket, {"observation": "hello", "task": "dialogue/chitchat"})["actions"]
+        assert isinstance(said, list) and len(said) == 1 and isinstance(said[0], str)
+        assert "field 'prompt' names no task" in infer(socket, {"observation": "hello", "prompt": "do something"})
+    with running(checkpoint, task="t/arm") as server, connect(server.url, max_size=None) as socket:
+        assert "server_timing" not in wire.unpack(socket.recv(60))
+        first = infer(socket, {"observation": observe("t/arm", rng)})
+        assert first["actions"].shape == (1, 2) and set(first["server_timing"]) == {"infer_ms"}
+    with running(build(tokenizer, {"t/arm": ARM})) as server, Client(server.url) as client:
+        assert client.metadata["default_task"] == "t/arm"
+        assert ARM.action_space.contains(client.act(observe("t/arm", rng)))
+    with pytest.raises(OpenGatoError, match="did you mean 't/arm'"):
+        running(checkpoint, task="t/amr").__enter__()
+
+
+class Gate:
+    """Holds the engine before each batch until it is opened."""
+
+    def __init__(self, server):
+        self.open, self.entered = threading.Semaphore(0), threading.Semaphore(0)
+        self.sizes = []
+        engine = server.server.engine
+        act = engine.act
+
+        def gated(observations, on_token=None):
+            self.sizes.append(len(observations))
+            self.entered.release()
+            self.open.acquire()
+            return act(observations, on_token)
+
+        engine.act = gated
+
+
+def ask(observation, **more):
+    return wire.pack({"opengato": "act", "observation": observation} | more)
+
+
+def reset(socket, task, **more):
+    socket.recv(60)  # the metadata
+    socket.send(wire.pack({"opengato": "reset", "task": task} | more))
+    assert wire.unpack(socket.recv(60))["task"] == task
+
+
+def answer(socket):
+    data = socket.recv(60)
+    return data if isinstance(data, str) else wire.unpack(data)
+
+
+def test_what_waits_is_gathered_into_one_batch(checkpoint):
+    rng = np.random.default_rng(0)
+    with running(checkpoint) as server:
+        sockets = [connect(server.url) for _ in range(5)]
+        for socket in sockets:
+            reset(socket, "t/arm")
+        gate = Gate(server)
+        sockets[0].send(ask(observe("t/arm", rng)))
+        gate.entered.acquire()
+        for socket in sockets[1:]:
+            for _ in range(2):
+                socket.send(ask(observe("t/arm", rng)))
+        server.unanswered(9)
+        gate.open.release(10)
+        for socket, count in zip(sockets, (1, 2, 2, 2, 2)):
+            for _ in range(count):
+                assert "actions" in answer(socket)
+            socket.close()
+        assert gate.sizes == [1, 4, 4]
+        text = server.server.metrics.text().decode()
+        assert "opengato_batch_size_count 3.0" in text and 'opengato_requests_total{kind="act"} 9.0' in text
+
+
+def test_what_would_be_late_is_an_error_and_no_stale_action(checkpoint):
+    rng = np.random.default_rng(0)
+    with running(checkpoint) as server, connect(server.url) as socket:
+        reset(socket, "t/arm")
+        socket.send(ask(observe("t/arm", rng), deadline_ms=0))
+        assert "past its deadline of 0 ms" in answer(socket) and not server.server.metrics.text().decode().count("batch_size_count 1.0")
+        socket.send(ask(observe("t/arm", rng), deadline_ms=1e6))
+        assert "actions" in answer(socket)
+        socket.send(ask(observe("t/arm", rng), deadline_ms=-1))
+        assert "field 'deadline_ms' is -1" in answer(socket)
+        gate, batcher = Gate(server), server.server.batcher
+        clock = batcher._clock
+        socket.send(ask(observe("t/arm", rng), deadline_ms=1e6))
+        gate.entered.acquire()
+        batcher._clock = lambda: clock() + 2000.0  # while the engine works, its deadline passes
+        gate.open.release()
+        assert "when its action was chosen" in answer(socket)
+        assert 'errors_total{kind="late"} 2.0' in server.server.metrics.text().decode()
+
+
+def test_the_newest_observation_wins_where_that_is_asked_for(checkpoint):
+    rng = np.random.default_rng(0)
+    seen = [observe("t/arm", rng) for _ in range(4)]
+    with running(checkpoint) as server, connect(server.url) as socket:
+        reset(socket, "t/arm", newest_wins=True)
+        gate = Gate(server)
+        socket.send(ask(seen[0]))
+        gate.entered.acquire()
+        for observation in seen[1:]:
+            socket.send(ask(observation))
+        server.unanswered(4)
+        gate.open.release(2)
+        answers = [answer(socket) for _ in range(4)]
+        # In the order of the questions: the first was at work, the second and third were replaced.
+        assert "actions" in answers[0] and "replaced by a newer" in answers[1] and "replaced" in answers[2] and "actions" in answers[3]
+        policy = Policy(checkpoint)
+        policy.reset("t/arm")
+        assert same(policy.act(seen[0]), answers[0]["actions"][0]) and same(policy.act(seen[3]), answers[3]["actions"][0])
+
+
+def test_full_queues_push_back(checkpoint):
+    rng = np.random.default_rng(0)
+    with running(checkpoint, limits=Limits(queue=3, total_queue=4)) as server, connect(server.url) as one, connect(server.url) as two:
+        reset(one, "t/arm")
+        reset(two, "t/arm")
+        gate = Gate(server)
+        one.send(ask(observe("t/arm", rng)))
+        gate.entered.acquire()
+        for socket in (one, two):  # of one, one runs and two wait; of two, two wait: four in all
+            for _ in range(3):
+                socket.send(ask(observe("t/arm", rng)))
+            server.unanswered(4 if socket is one else 7)
+        gate.open.release(20)
+        assert ["actions" in answer(one) for _ in range(3)] == [True] * 3 and "3 requests of this connection wait" in answer(one)
+        assert ["actions" in answer(two) for _ in range(2)] == [True] * 2 and "4 requests wait at this server" in answer(two)
+        one.send(ask(observe("t/arm", rng)))
+        assert "actions" in answer(one)
+
+
+def test_too_many_messages_and_too_many_connections(checkpoint):
+    rng = np.random.default_rng(0)
+    with running(checkpoint, limits=Limits(sessions=2, rate=1e-9, burst=3)) as server, connect(server.url) as one:
+        reset(one, "t/arm")
+        for wanted in (True, True, False, False):
+            one.send(ask(observe("t/arm", rng)))
+            assert ("actions" in answer(one)) is wanted
+        two = connect(server.url)
+        with pytest.raises(OpenGatoError, match="all 2 sessions are taken"):
+            Client(server.url)
+        two.close()
+        server.until(lambda s: s._places == 1)
+        Client(server.url).close()  # the place is free again
+
+
+def test_a_failing_engine_tells_and_a_reset_mends(checkpoint):
+    rng = np.random.default_rng(0)
+    with running(checkpoint) as server, Client(server.url) as client:
+        client.reset("t/arm")
+        act, server.server.engine.act = server.server.engine.act, None
+        with pytest.raises(OpenGatoError, match="the server failed"):
+            client.act(observe("t/arm", rng))
+        server.server.engine.act = act
+        with pytest.raises(OpenGatoError, match="send a reset"):
+            client.act(observe("t/arm", rng))
+        client.reset("t/arm")
+        assert ARM.action_space.contains(client.act(observe("t/arm", rng)))
+
+
+def test_stopping_finishes_what_was_started_and_closes_with_a_reason(checkpoint):
+    from websockets.exceptions import ConnectionClosed
+
+    rng = np.random.default_rng(0)
+    with running(checkpoint) as server, connect(server.url) as busy, connect(server.url) as idle:
+        reset(busy, "t/arm")
+        idle.recv(60)
+        gate = Gate(server)
+        busy.send(ask(observe("t/arm", rng)))
+        gate.entered.acquire()
+        busy.send(ask(observe("t/arm", rng)))  # waits for the next batch
+        server.unanswered(2)
+        server.stop()
+        with pytest.raises(ConnectionClosed) as closed:
+            idle.recv(60)
+        assert closed.value.rcvd.code == 1001 and "shutting down" in closed.value.rcvd.reason
+        with pytest.raises(OSError):
+            connect(server.url, open_timeout=60)
+        gate.open.release(2)
+        assert "actions" in answer(busy) and "actions" in answer(busy)
+        with pytest.raises(ConnectionClosed) as closed:
+            busy.recv(60)
+        assert closed.value.rcvd.code == 1001
+        server.thread.join(60)
+        assert not server.thread.is_alive()
+
+
+def test_the_client_needs_no_torch_and_says_what_is_wrong():
+    code = "import sys, opengato.client; assert not {'torch', 'gymnasium', 'aiohttp'} & set(sys.modules), 'heavy'"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    with pytest.raises(OpenGatoError, match="is `opengato serve` running there"):
+        Client("ws://127.0.0.1:9", timeout=5)
+
+
+def test_every_kind_of_space_is_checked_and_kept(tokenizer):
+    from opengato.serving.check import Checker
+    from opengato.tokens.layout import Layout
+
+    checker = Checker(tokenizer, 100, 50)
+    whole = Layout(
+        spaces.Dict(
+            a=spaces.Tuple((spaces.Discrete(3, start=-1), spaces.MultiDiscrete([2, 5]))),
+            b=spaces.Box(0, 10, (2,), np.int32),
+            c=spaces.MultiBinary(2),
+            d=spaces.Box(-1, 1, (), np.float64),
+        ),
+        spaces.Discrete(2),
+    )
+    good = {"a": [-1, np.array([1, 4], np.uint64)], "b": [0, 10], "c": np.array([True, False]), "d": 0.5}
+    out = checker.observation(whole, good)
+    assert whole.observation_space.contains(out), out
+    for change, sentence in (
+        ({"a": [2, np.array([1, 4])]}, "observation field a.0 is 2"),
+        ({"a": [0, np.array([1, 5])]}, "observation field a.1 is 5 at entry 1"),
+        ({"a": [0, np.array([2**64 - 1, 0], np.uint64)]}, "observation field a.1 is 18446744073709551615 at entry 0"),
+        ({"a": [0]}, "observation field a is a list of 1: send a list of 2"),
+        ({"b": np.array([0.0, 1.0])}, "observation field b is float64: send integers"),
+        ({"c": [0, 2]}, "observation field c is 2 at entry 1"),
+        ({"d": float("nan")}, "observation field d is nan"),
+        ({"d": "x"}, "observation field d is x: send floats"),
+        ({"d": [[1, 2], [3]]}, "observation field d is"),
+        ({"d": 10**400}, "observation field d is"),
+        ({"e": 1}, "the observation has e, which the task does not know"),
+    ):
+        with pytest.raises(OpenGatoError) as caught:
+            checker.observation(whole, good | change)
+        assert sentence in str(caught.value), caught.value
+    assert checker.observation(ARM, np.ones(3)).dtype == np.float32
+    with pytest.raises(OpenGatoError, match=r"is 1e\+300 at entry 1"):
+        checker.observation(ARM, np.array([0, 1e300, 0]))
+    with pytest.raises(OpenGatoError, match="send uint8"):
+        checker.observation(ANSWER, {"image": np.zeros((32, 32, 3)), "question": "?"})
+    with pytest.raises(OpenGatoError, match="characters where 100 are allowed"):
+        checker.observation(ANSWER, {"image": np.zeros((32, 32, 3), np.uint8), "question": "x" * 101})
+    with pytest.raises(OpenGatoError, match="tokens long where 50 fit"):
+        checker.observation(ANSWER, {"image": np.zeros((32, 32, 3), np.uint8), "question": "\u4e00\u9fa5" * 50})
