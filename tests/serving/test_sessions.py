@@ -12,7 +12,7 @@ pytest.importorskip("aiohttp")
 pytest.importorskip("prometheus_client")
 connect = pytest.importorskip("websockets.sync.client").connect
 
-from conftest import ANSWER, ARM, LAYOUTS, build, observe, running  # noqa: E402
+from serving_helpers import ANSWER, ARM, LAYOUTS, build, observe, running  # noqa: E402
 
 from opengato.client import Client  # noqa: E402
 from opengato.episode import Episode, stack  # noqa: E402

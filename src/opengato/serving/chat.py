@@ -268,7 +268,7 @@ def _side(layout: Layout, fields: set[str]) -> int:
 
 def _picture(data: bytes, side: int) -> np.ndarray:
     """An image file's bytes as uint8 (side, side, 3)."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
@@ -282,7 +282,8 @@ def _picture(data: bytes, side: int) -> np.ndarray:
     except BadRequest:
         raise
     except Exception as bad:  # every format has its own ways to be broken
-        raise BadRequest(f"the image cannot be read: {short(str(bad), 120)}", "messages") from None
+        kind = "no PNG, JPEG, GIF, WebP or BMP" if isinstance(bad, UnidentifiedImageError) else short(str(bad), 120)
+        raise BadRequest(f"the image cannot be read: {kind}", "messages") from None
 
 
 def _names(layouts: dict[str, Layout]) -> str:
