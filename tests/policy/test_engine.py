@@ -72,15 +72,16 @@ def most_likely(model, encoded):
     return model.hidden(batch).flatten(0, 1)[batch.target_positions], batch.targets, batch.target_index
 
 
+@pytest.mark.parametrize("spare", [0, 7])  # slots without an agent: few of many are computed apart
 @pytest.mark.parametrize("family", ["gato", "swift"])
-def test_cached_actions_equal_an_uncached_pass_in_mixed_slots_with_prompts(family):
+def test_cached_actions_equal_an_uncached_pass_in_mixed_slots_with_prompts(family, spare):
     torch.manual_seed(0)
     model = Gato(CONFIGS[family]).double().eval()
     rng = np.random.default_rng(0)
     for parameter in model.parameters():  # far from uniform, so that the most likely value means something
         torch.nn.init.normal_(parameter, std=0.3)
-    engine = Engine(model, TOKENIZER, 3, temperature=0.0)
-    engine.caches = model.make_caches(3, dtype=torch.float64)
+    engine = Engine(model, TOKENIZER, 3 + spare, temperature=0.0)
+    engine.caches = model.make_caches(3 + spare, dtype=torch.float64)
     layouts = [ARM, GRID, ARM]
     demonstration = [observe(ARM, rng) for _ in range(3)], [rng.uniform(-1, 1, 2).astype(np.float32) for _ in range(3)]
     prompt = encode(ARM, as_episode(ARM, *demonstration), TOKENIZER)

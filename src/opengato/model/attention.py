@@ -218,30 +218,38 @@ class KVCache:
         self.positions[slot] = -1
         self.distance_keys = None
 
-    def extend(self, keys: torch.Tensor, values: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Store T new entries a slot, (slots, heads, T, key_size), positions (slots, T) with -1 for padding.
+    def extend(
+        self, keys: torch.Tensor, values: torch.Tensor, positions: torch.Tensor, slots: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Store T new entries a row, (rows, heads, T, key_size), positions (rows, T) with -1 for padding.
 
-        Returns keys, values and positions to attend over: with T = 1 the ring itself, else the old entries and then the new ones,
-        since the first of the new queries still see what the last of the new entries overwrite.
+        `slots`, int64 (rows,): whose they are; None: a row a slot.
+
+        Returns keys, values and positions of these rows to attend over: with T = 1 the ring itself, else the old entries and then the new
+        ones, since the first of the new queries still see what the last of the new entries overwrite.
         """
         new = keys.shape[2]
-        together = (self.keys, self.values, self.positions)
         if new > 1:
+            old_keys, old_values, old_positions = self._rows(slots)
             together = (
-                torch.cat([self.keys, keys.to(self.keys.dtype)], 2),
-                torch.cat([self.values, values.to(self.values.dtype)], 2),
-                torch.cat([self.positions, positions], 1),
+                torch.cat([old_keys, keys.to(self.keys.dtype)], 2),
+                torch.cat([old_values, values.to(self.values.dtype)], 2),
+                torch.cat([old_positions, positions], 1),
             )
         # Of a chunk longer than the ring only the last entries stay.
         valid = positions >= 0
         if new > self.context:
             valid &= positions > positions.max(1, keepdim=True).values - self.context
-        slot, step = torch.nonzero(valid, as_tuple=True)
-        at = positions[slot, step] % self.context
-        self.keys[slot, :, at] = keys[slot, :, step].to(self.keys.dtype)
-        self.values[slot, :, at] = values[slot, :, step].to(self.values.dtype)
-        self.positions[slot, at] = positions[slot, step]
-        return together
+        row, step = torch.nonzero(valid, as_tuple=True)
+        slot, at = row if slots is None else slots[row], positions[row, step] % self.context
+        self.keys[slot, :, at] = keys[row, :, step].to(self.keys.dtype)
+        self.values[slot, :, at] = values[row, :, step].to(self.values.dtype)
+        self.positions[slot, at] = positions[row, step]
+        return together if new > 1 else self._rows(slots)
+
+    def _rows(self, slots: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        together = (self.keys, self.values, self.positions)
+        return together if slots is None else (self.keys[slots], self.values[slots], self.positions[slots])
 
     def visible(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         """bool (slots, 1, T, S): entries not after the query and less than `context` before it; padding queries see all, for no NaN."""
@@ -308,10 +316,10 @@ class RelativeAttention(nn.Module):
         mixed = _attend(q + self.u.to(q.dtype), k, v, mask, q + self.v.to(q.dtype), far_first)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
-    def forward_cached(self, x: torch.Tensor, cache: KVCache, positions: torch.Tensor) -> torch.Tensor:
-        """T new positions a slot, (slots, T, width), positions (slots, T) with -1 for padding."""
+    def forward_cached(self, x: torch.Tensor, cache: KVCache, positions: torch.Tensor, slots: torch.Tensor | None = None) -> torch.Tensor:
+        """T new positions a row, (rows, T, width), positions and slots as in `KVCache.extend`."""
         q, k, v = (_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
-        keys, values, where = cache.extend(k, v, positions)
+        keys, values, where = cache.extend(k, v, positions, slots)
         by_distance = (q + self.v.to(q.dtype)) @ self._cached_distance_keys(cache, q).transpose(-1, -2)
         distance = (positions[:, :, None] - where[:, None, :]).clamp(0, cache.context - 1)
         bias = by_distance.gather(-1, distance[:, None].expand(-1, self.heads, -1, -1)) * self.key_size**-0.5
@@ -351,9 +359,9 @@ class RotaryAttention(nn.Module):
         mixed = _attend(q, k, v, mask)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
-    def forward_cached(self, x: torch.Tensor, cache: KVCache, positions: torch.Tensor) -> torch.Tensor:
-        """T new positions a slot, (slots, T, width), positions (slots, T) with -1 for padding; keys are stored rotated."""
+    def forward_cached(self, x: torch.Tensor, cache: KVCache, positions: torch.Tensor, slots: torch.Tensor | None = None) -> torch.Tensor:
+        """T new positions a row, (rows, T, width), positions and slots as in `KVCache.extend`; keys are stored rotated."""
         q, k, v = self._project(x, positions)
-        keys, values, where = cache.extend(k, v, positions)
+        keys, values, where = cache.extend(k, v, positions, slots)
         mixed = F.scaled_dot_product_attention(q, keys.to(q.dtype), values.to(q.dtype), attn_mask=cache.visible(positions, where))
         return self.out(mixed.transpose(1, 2).flatten(2))

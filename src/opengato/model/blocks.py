@@ -77,7 +77,7 @@ class Block(nn.Module):
         x = x + self._branch(self.attention(self.attention_norm(x), mask, position), attention)
         return x + self._branch(self.mlp(self.mlp_norm(x)), mlp)
 
-    def forward_cached(self, x: torch.Tensor, cache: KVCache, positions: torch.Tensor) -> torch.Tensor:
-        """The same for T new positions a slot."""
-        x = x + self.attention.forward_cached(self.attention_norm(x), cache, positions)
+    def forward_cached(self, x: torch.Tensor, cache: KVCache, positions: torch.Tensor, slots: torch.Tensor | None = None) -> torch.Tensor:
+        """The same for T new positions a row, rows being the slots, or those of them in `slots`."""
+        x = x + self.attention.forward_cached(self.attention_norm(x), cache, positions, slots)
         return x + self.mlp(self.mlp_norm(x))

@@ -135,11 +135,14 @@ class Gato(nn.Module):
         config = self.config
         return [KVCache(slots, config.heads, config.context, config.key_size, device=device, dtype=dtype) for _ in self.blocks]
 
-    def step(self, batch: Batch, caches: list[KVCache]) -> torch.Tensor:
-        """Hidden states (B, T, width) of T new positions a slot; `batch.index` is the absolute position, segments -1 is padding."""
+    def step(self, batch: Batch, caches: list[KVCache], slots: torch.Tensor | None = None) -> torch.Tensor:
+        """Hidden states (B, T, width) of T new positions a row; `batch.index` is the absolute position, segments -1 is padding.
+
+        `slots`, int64 (B,): whose rows they are; None: a row a slot.
+        """
         x = self.embedding(batch).to(self.norm.weight.dtype)
         positions = torch.where(batch.segments >= 0, batch.index, -1)
         for block, cache in zip(self.blocks, caches):
             assert isinstance(block, Block)
-            x = block.forward_cached(x, cache, positions)
+            x = block.forward_cached(x, cache, positions, slots)
         return self.norm(x)

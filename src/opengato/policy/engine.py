@@ -243,9 +243,11 @@ class Engine:
     def _forward(self, inputs: dict[int, Sequence]) -> torch.Tensor:
         """The hidden state of every slot's last new position, (slots, width); rows of slots without input are meaningless."""
         length = max(len(s.segments) for s in inputs.values())
-        rows, last = [], np.zeros(len(self.slots), np.int64)
+        # The rows of a few slots are copied out of the memory; of many, it costs less to take all as they lie.
+        slots = sorted(inputs) if 2 * len(inputs) < len(self.slots) else list(range(len(self.slots)))
+        rows, last = [], np.zeros(len(slots), np.int64)
         nothing = np.zeros(0, np.int64)
-        for slot in range(len(self.slots)):
+        for row, slot in enumerate(slots):
             s = inputs.get(slot) or Sequence(
                 nothing,
                 np.zeros(0, np.uint8),
@@ -261,7 +263,7 @@ class Engine:
                 0,
             )
             pad = length - len(s.segments)
-            last[slot] = max(len(s.segments) - 1, 0)
+            last[row] = max(len(s.segments) - 1, 0)
             rows.append(
                 Sequence(
                     s.tokens,
@@ -278,5 +280,8 @@ class Engine:
                     1,
                 )
             )
-        hidden = self.model.step(collate(rows, self.model.config.reads_actions).to(self.device), self.caches)
-        return hidden[torch.arange(len(rows), device=hidden.device), torch.from_numpy(last).to(hidden.device)]
+        batch = collate(rows, self.model.config.reads_actions).to(self.device)
+        where = None if len(slots) == len(self.slots) else torch.tensor(slots, device=self.device)
+        hidden = self.model.step(batch, self.caches, where)
+        newest = hidden[torch.arange(len(rows), device=hidden.device), torch.from_numpy(last).to(hidden.device)]
+        return newest if where is None else newest.new_zeros(len(self.slots), newest.shape[1]).index_copy(0, where, newest)
