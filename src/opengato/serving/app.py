@@ -180,7 +180,6 @@ async def _serve(server: Server) -> None:
     host = f"[{server.host}]" if ":" in server.host else server.host
     print(f"serving {len(server.checkpoint.layouts)} tasks on ws://{host}:{server.port} and http://{host}:{server.port}/v1", flush=True)
     await asked.wait()
-    print("stopping: what was started is finished first", flush=True)
     await server.stop()
 
 

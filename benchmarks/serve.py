@@ -1,0 +1,161 @@
+"""How many clients one server serves, how fast, and whether any of them starves.
+
+    python benchmarks/serve.py CHECKPOINT_OR_PRESET [--clients 64] [--seconds 60] [--tasks babyai/go-to-local …] [--json]
+
+A server process and one process of clients, which share the machine's cores. Every client is a session of its own: it sends an observation
+drawn from its task's space, waits for the action, and sends the next at once. The tasks take turns over the clients; by default all control
+tasks. With a preset's name the weights are random, which costs as much, and the tasks are an arm (39 numbers, 4 actions) and a grid
+(7 × 7 × 3 symbols and an instruction, 7 actions).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from websockets.asyncio.client import connect
+
+from opengato.checkpoint import Checkpoint, read_config
+from opengato.model.config import preset
+from opengato.model.gato import Gato
+from opengato.serving import wire
+from opengato.tokens.layout import Layout
+from opengato.tokens.spaces import from_json, text_space
+from opengato.tokens.text import TextTokenizer
+
+ARM = Layout(spaces.Box(-np.inf, np.inf, (39,), np.float32), spaces.Box(-1, 1, (4,), np.float32))
+GRID = Layout(spaces.Dict(image=spaces.MultiDiscrete(np.full((7, 7, 3), 11)), mission=text_space()), spaces.Discrete(7))
+DRAWN = 32  # observations of each client, taken in turns
+
+
+def draw(space: spaces.Space, rng: np.random.Generator) -> Any:
+    """A member of a space; an unbounded number is a normal one, a text a short instruction."""
+    if isinstance(space, spaces.Dict):
+        return {key: draw(sub, rng) for key, sub in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return [draw(sub, rng) for sub in space.spaces]
+    if isinstance(space, spaces.Text):
+        return "go to the red ball"
+    if isinstance(space, spaces.Box) and space.dtype.kind == "f":
+        return rng.normal(size=space.shape).clip(space.low, space.high).astype(space.dtype)
+    space.seed(int(rng.integers(2**31)))
+    return space.sample()
+
+
+async def client(url: str, task: str, space: spaces.Space, number: int, ready: asyncio.Barrier, until: list[float]) -> list[float]:
+    """Seconds from every request to its answer."""
+    rng = np.random.default_rng(number)
+    frames = [wire.pack({"opengato": "act", "observation": draw(space, rng)}) for _ in range(DRAWN)]
+    async with connect(url, compression=None, max_size=None, proxy=None) as socket:
+        await socket.recv()
+        await socket.send(wire.pack({"opengato": "reset", "task": task}))
+        await socket.recv()
+        waits: list[float] = []
+        for warm in (True, False):
+            await ready.wait()
+            while warm or time.perf_counter() < until[0]:
+                sent = time.perf_counter()
+                await socket.send(frames[len(waits) % DRAWN])
+                answer = await socket.recv()
+                if isinstance(answer, str):
+                    raise RuntimeError(f"{task}: {answer}")
+                if warm:
+                    break
+                waits.append(time.perf_counter() - sent)
+    return waits
+
+
+async def load(url: str, tasks: dict[str, spaces.Space], clients: int, seconds: float) -> tuple[list[list[float]], float]:
+    names, until = sorted(tasks), [0.0]
+    started = [0.0]
+
+    async def begin(ready: asyncio.Barrier) -> None:
+        await ready.wait()
+        started[0] = time.perf_counter()
+        until[0] = started[0] + seconds
+        await ready.wait()
+
+    ready = asyncio.Barrier(clients + 1)
+    everyone = [client(url, names[i % len(names)], tasks[names[i % len(names)]], i, ready, until) for i in range(clients)]
+    *waits, _ = await asyncio.gather(*everyone, begin(ready))
+    return waits, time.perf_counter() - started[0]
+
+
+def measure(folder: Path, clients: int, seconds: float, wanted: list[str], device: str) -> dict[str, Any]:
+    config = read_config(folder)
+    tasks = {task: from_json(s["observation_space"]) for task, s in config["tasks"].items() if s["action_space"]["type"] != "Text"}
+    if wanted:
+        tasks = {task: tasks[task] for task in wanted}
+    arguments = ["--port", "0", "--sessions", str(clients), "--chats", "0", "--rate", "1e9", "--device", device]
+    with subprocess.Popen(
+        [sys.executable, "-m", "opengato", "serve", str(folder), *arguments], stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        port = int(re.findall(r":(\d+)", server.stdout.readline())[0])
+        try:
+            waits, took = asyncio.run(load(f"ws://127.0.0.1:{port}", tasks, clients, seconds))
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+                metrics = {k: float(v) for k, v in re.findall(r"^(opengato_batch\S+) (\S+)$", answer.read().decode(), re.M)}
+        finally:
+            server.terminate()
+    everything = np.concatenate([np.array(w) for w in waits]) * 1000
+    buckets = {k.split('"')[1]: v for k, v in metrics.items() if k.startswith("opengato_batch_size_bucket")}
+    counts = np.diff([0, *buckets.values()]).astype(int).tolist()
+    return {
+        "clients": clients,
+        "seconds": round(took, 2),
+        "tasks": sorted(tasks),
+        "requests": len(everything),
+        "requests_per_s": len(everything) / took,
+        "p50_ms": float(np.percentile(everything, 50)),
+        "p99_ms": float(np.percentile(everything, 99)),
+        "fewest": min(map(len, waits)),
+        "most": max(map(len, waits)),
+        "batch_mean": metrics["opengato_batch_size_sum"] / metrics["opengato_batch_size_count"],
+        "batch_ms": 1000 * metrics["opengato_batch_seconds_sum"] / metrics["opengato_batch_seconds_count"],
+        "batches_up_to": {edge: n for edge, n in zip(buckets, counts) if n},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", help="a checkpoint folder or a preset's name")
+    parser.add_argument("--clients", type=int, nargs="+", default=[64])
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--tasks", nargs="*", default=[])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(arguments.checkpoint)
+        if not folder.is_dir():
+            folder = Path(temporary)
+            network = Gato(preset(arguments.checkpoint))
+            Checkpoint(network, TextTokenizer.load(), {"made-up/arm": ARM, "made-up/grid": GRID}).save(folder)
+        rows = [measure(folder, n, arguments.seconds, arguments.tasks, arguments.device) for n in arguments.clients]
+    if arguments.json:
+        print(json.dumps(rows, indent=1))
+        return
+    columns = {"clients": 8, "requests/s": 12, "p50 ms": 9, "p99 ms": 9, "fewest": 8, "most": 8, "batch": 8, "batch ms": 10}
+    print("".join(f"{name:>{width}}" for name, width in columns.items()) + "  batches up to size")
+    for r in rows:
+        sizes = " ".join(f"{edge}:{n}" for edge, n in r["batches_up_to"].items())
+        print(
+            f"{r['clients']:8}{r['requests_per_s']:12.1f}{r['p50_ms']:9.1f}{r['p99_ms']:9.1f}{r['fewest']:8}{r['most']:8}"
+            f"{r['batch_mean']:8.1f}{r['batch_ms']:10.1f}  {sizes}"
+        )
+
+
+if __name__ == "__main__":
+    main()
