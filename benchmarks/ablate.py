@@ -1,10 +1,11 @@
 """What `swift-*` is made of, one part changed at a time: held-out loss and score after equal wall time on a fixed small mixture.
 
-    python benchmarks/ablate.py [--seconds 90] [--episodes 10] [--folder runs/benchmarks] [--only NAME …] [--json]
+    python benchmarks/ablate.py [--seconds 100] [--episodes 10] [--folder runs/benchmarks] [--only NAME …] [--json]
 
 Every variant is `swift-nano` but for what its row says, trained for so many seconds on one core, as many variants at a time as there are
-cores. The mixture is `small_mixture.py`: seven control tasks that are scored, Freeway and captions. Rows that are done are kept; the first
-three differ in their seed only and show how far chance goes.
+cores. The mixture is `small_mixture.py`: six control tasks of three domains that are scored, and, for what concerns pictures, Freeway and
+captions, that are not. Loss is nats a number of the experts' own actions in held-out episodes. Rows that are done are kept; the first three
+differ in their seed only and show how far chance goes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from small_mixture import SCORED, held_out_loss, open_data, scores, train
+from small_mixture import CONTROL, PICTURES, held_out_loss, open_data, scores, train
 
 from opengato.model import attention, embedding, gato
 from opengato.model.config import ModelConfig, preset
@@ -32,7 +33,7 @@ from opengato.tokens.vocabulary import ACTION_TEXT, IS_TARGET
 from opengato.training.loop import TrainConfig
 from opengato.training.optimiser import SWIFT
 
-POSITIONS = 2048  # a step
+POSITIONS = 1024  # a step
 
 
 class OrderedFold(Fold):
@@ -64,12 +65,13 @@ def relative() -> None:
 
 @dataclass(frozen=True)
 class Variant:
-    """What one row changes: fields of the model and of the optimiser, the share of prompts, the seed, or code."""
+    """What one row changes: fields of the model and of the optimiser, the share of prompts, the seed, the data, or code."""
 
     model: dict[str, Any] = field(default_factory=dict)
     optimiser: dict[str, Any] = field(default_factory=dict)
     prompts: float = 0.25
     seed: int = 0
+    pictures: bool = False
     patch: Callable[[], None] = lambda: None
 
 
@@ -83,9 +85,6 @@ VARIANTS = {
     "a position a token (the paper's stream)": Variant({"context": 1024}, patch=reading(lambda config: PAPER)),
     "set network 128 wide": Variant({"set_width": 128}),
     "set network 512 wide": Variant({"set_width": 512}),
-    "2 patches a position": Variant({"patches_per_position": 2}),
-    "4 patches a position": Variant({"patches_per_position": 4}),
-    "20 patches a position": Variant({"patches_per_position": 20}),
     "relative attention": Variant(patch=relative),
     "AdamW, rate 1e-3": Variant(optimiser={"kind": "adamw", "learning_rate": 1e-3}),
     "AdamW, rate 3e-3": Variant(optimiser={"kind": "adamw", "learning_rate": 3e-3}),
@@ -97,6 +96,12 @@ VARIANTS = {
     "window of 512 positions": Variant({"context": 512}),
     "no prompts": Variant(prompts=0.0),
     "half of the windows prompted": Variant(prompts=0.5),
+    "pictures": Variant(pictures=True),
+    "pictures, another seed": Variant(pictures=True, seed=1),
+    "pictures, 1 patch a position": Variant({"patches_per_position": 1}, pictures=True),
+    "pictures, 4 patches a position": Variant({"patches_per_position": 4}, pictures=True),
+    "pictures, 8 patches a position": Variant({"patches_per_position": 8}, pictures=True),
+    "pictures, 20 patches a position": Variant({"patches_per_position": 20}, pictures=True),
 }
 
 
@@ -108,14 +113,14 @@ def run(name: str, seconds: float, episodes: int, folder: Path, out: Path) -> No
     config = replace(preset("swift-nano"), **variant.model)
     optimiser = replace(SWIFT, **variant.optimiser)
     training = TrainConfig(batch=max(1, POSITIONS // config.context), seconds=seconds, seed=variant.seed, optimiser=optimiser)
-    data = open_data(folder)
+    data = open_data(folder, PICTURES if variant.pictures else CONTROL)
     trainer, row = train(data, config, training, out.with_suffix(".run"), variant.prompts)
     result = {
         "variant": name,
         **row,
         "parameters": trainer.model.parameter_count(),
         "loss": held_out_loss(trainer, data),
-        "score": scores(trainer, data, episodes, SCORED, prompt=variant.prompts > 0),
+        "score": None if variant.pictures else scores(trainer, data, episodes, CONTROL, prompt=variant.prompts > 0),
     }
     partial = out.with_suffix(".partial")
     partial.write_text(json.dumps(result))
@@ -124,23 +129,23 @@ def run(name: str, seconds: float, episodes: int, folder: Path, out: Path) -> No
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=90.0)
+    parser.add_argument("--seconds", type=float, default=100.0)
     parser.add_argument("--episodes", type=int, default=10)
     parser.add_argument("--folder", type=Path, default=Path("runs/benchmarks"))
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--run", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
-    rows = a.folder / f"ablate-{a.seconds:g}s-{a.episodes}"
+    folder = a.folder / f"ablate-{a.seconds:g}s-{a.episodes}"
 
     def path(name: str) -> Path:
-        return rows / f"{list(VARIANTS).index(name):02d}.json"
+        return folder / f"{list(VARIANTS).index(name):02d}.json"
 
     if a.run:
         run(a.run, a.seconds, a.episodes, a.folder, path(a.run))
         return
-    rows.mkdir(parents=True, exist_ok=True)
-    open_data(a.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    open_data(a.folder, CONTROL + PICTURES)
 
     def start(name: str) -> None:
         if path(name).is_file():
@@ -157,12 +162,15 @@ def main() -> None:
     if a.json:
         print(json.dumps(done, indent=1))
         return
-    domains = list(done[0]["loss"])
-    print(f"| variant | timesteps/s | {' | '.join(f'loss {d}' for d in domains)} | score |")
-    print("|---" * (len(domains) + 3) + "|")
-    for r in done:
-        losses = " | ".join(f"{r['loss'][d]:.2f}" for d in domains)
-        print(f"| {r['variant']} | {r['timesteps_per_s']:,.0f} | {losses} | {r['score']['mean']:.0f} |")
+    for rows, which in (([r for r in done if r["score"]], "score"), ([r for r in done if not r["score"]], None)):
+        if not rows:
+            continue
+        domains = list(rows[0]["loss"])
+        print(f"\n| variant | timesteps/s | {' | '.join(f'loss {d}' for d in domains)} |{' score |' if which else ''}")
+        print("|---" * (len(domains) + 2 + bool(which)) + "|")
+        for r in rows:
+            losses = " | ".join(f"{r['loss'][d]:.2f}" for d in domains)
+            print(f"| {r['variant']} | {r['timesteps_per_s']:,.0f} | {losses} |" + (f" {r['score']['mean']:.0f} |" if which else ""))
 
 
 if __name__ == "__main__":

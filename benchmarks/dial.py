@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from small_mixture import held_out_loss, open_data, train
+from small_mixture import CONTROL, held_out_loss, open_data, train
 
 from opengato.model.config import swift
 from opengato.training.loop import TrainConfig
@@ -32,7 +32,7 @@ def run(depth: int, factor: float, steps: int, folder: Path, out: Path) -> None:
     """One cell, in a process of its own."""
     torch.set_num_threads(1)
     optimiser = replace(SWIFT, learning_rate=SWIFT.learning_rate * factor, table_learning_rate=SWIFT.table_learning_rate * factor)
-    data = open_data(folder)
+    data = open_data(folder, CONTROL)
     with tempfile.TemporaryDirectory() as temporary:
         trainer, _ = train(data, swift(depth, CONTEXT), TrainConfig(steps=steps, batch=BATCH, optimiser=optimiser), Path(temporary))
     partial = out.with_suffix(".partial")
@@ -59,7 +59,7 @@ def main() -> None:
         run(depth, factor, a.steps, a.folder, path(depth, factor))
         return
     cells.mkdir(parents=True, exist_ok=True)
-    open_data(a.folder)
+    open_data(a.folder, CONTROL)
 
     def start(cell: tuple[int, float]) -> None:
         if not path(*cell).is_file():

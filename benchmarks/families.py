@@ -17,14 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from small_mixture import held_out_loss, open_data, scores, train
+from small_mixture import CONTROL, held_out_loss, open_data, scores, train
 
 from opengato.model.config import ModelConfig, preset
 from opengato.model.gato import Gato
 from opengato.training.loop import TrainConfig
 from opengato.training.optimiser import PAPER, SWIFT
 
-TASKS = ["babyai/go-to-local", "babyai/go-to-obj", "metaworld/reach", "metaworld/window-close", "dm-control/cartpole-balance"]
 POSITIONS = 2048
 
 
@@ -50,7 +49,7 @@ def main() -> None:
     parser.add_argument("--preset", default="swift-nano")
     parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
-    data = open_data(a.folder, TASKS)
+    data = open_data(a.folder, CONTROL)
     swift = preset(a.preset)
     rows = []
     for config in (equal_gato(swift), swift):
@@ -66,13 +65,13 @@ def main() -> None:
                 "parameters": trainer.model.parameter_count(),
                 **row,
                 "loss": held_out_loss(trainer, data),
-                "score": scores(trainer, data, a.episodes, TASKS),
+                "score": scores(trainer, data, a.episodes, CONTROL),
             }
         )
     if a.json:
         print(json.dumps(rows, indent=1))
         return
-    columns = [*data.weights, "mean"]
+    columns = [*data.domains, "mean"]
     print(f"| family | blocks | parameters | steps | timesteps/s | {' | '.join(f'loss {c}' for c in columns)} | score |")
     print("|---" * (len(columns) + 6) + "|")
     for r in rows:
@@ -83,7 +82,7 @@ def main() -> None:
         )
     print(f"\nswift trains on {rows[1]['timesteps_per_s'] / rows[0]['timesteps_per_s']:.0f} times the timesteps a second")
     print("\n| task | gato score | swift score |\n|---|---|---|")
-    for task in TASKS:
+    for task in CONTROL:
         print(f"| {task} | {rows[0]['score'][task]:.0f} | {rows[1]['score'][task]:.0f} |")
 
 

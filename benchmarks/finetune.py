@@ -3,8 +3,8 @@
     python benchmarks/finetune.py demo/checkpoint [--task metaworld/door-open] [--episodes 5 20 50] [--steps 300] [--json]
 
 Each way trains as many steps on the same demonstrations of the task's expert and is scored on the same 20 episodes. "From scratch" has the
-checkpoint's shape and fresh weights, and trains with the recipe it would be pretrained with; the others train with AdamW at a constant rate,
-no weight decay and dropout 0.1, as the paper does (section 5.2), at a rate for so few steps.
+checkpoint's shape and fresh weights, and trains as it would be pretrained; the others train with AdamW at a constant rate, with
+no weight decay and with dropout 0.1, as the paper does (section 5.2), at a rate for so few steps.
 """
 
 from __future__ import annotations

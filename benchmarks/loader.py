@@ -1,11 +1,12 @@
 """How fast the mixture makes training sequences, how full they are, and that its memory stays flat.
 
-    python benchmarks/loader.py [--sequences 100000] [--datasets 100] [--json]
+    python benchmarks/loader.py [--sequences 100000] [--datasets 100] [--seconds 60] [--json]
 
 Datasets of four kinds take turns: vectors (39 numbers, 4 actions), grids (147 symbols and an instruction), pictures (80×64) and text,
 of generated content: only sizes matter here. One thread makes sequences and collates them in batches of 16, for the paper's form
 (1,024 tokens) and the folded one (512 positions). Memory is what the process holds of its own (private dirty pages): the token cache is
-memory-mapped and shared, so that it does not count, and does not grow with the number of datasets.
+memory-mapped and shared, so that it does not count, and does not grow with the number of datasets. `waiting` is the share of its time
+that a short training of each preset on all datasets spends waiting for batches, which one thread makes beside it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from opengato.model.batch import collate
 from opengato.model.config import preset
 from opengato.tokens.spaces import text_space
 from opengato.tokens.text import TextTokenizer
+from opengato.training.loop import TrainConfig, Trainer
+from opengato.training.optimiser import PAPER, SWIFT
+from opengato.training.train import make_model
 
 KINDS = ("vectors", "grids", "pictures", "text")
 
@@ -98,25 +102,41 @@ def measure(name: str, datasets: list[TokenDataset], sequences: int) -> dict:
     }
 
 
+def waiting(name: str, datasets: list[TokenDataset], seconds: float, folder: Path) -> float:
+    """The share of training that waits for data, after the first logged step."""
+    config = preset(name)
+    mixture = Mixture(datasets, dict.fromkeys(KINDS, 1.0), config.context, config.fold, seed=0)
+    optimiser = PAPER if config.family == "gato" else SWIFT
+    training = TrainConfig(batch=max(1, 4096 // config.context), seconds=seconds, log_every=1, checkpoint_every=1e9, optimiser=optimiser)
+    Trainer(make_model(config, 0), mixture, training, folder).run(show=False)
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()][1:]
+    return float(np.average([r["waited"] for r in rows], weights=[1 / r["tokens_per_s"] for r in rows]))  # weighed by their time
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sequences", type=int, default=100_000)
     parser.add_argument("--datasets", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of training, to see how long it waits")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = TextTokenizer.load()
         datasets = [dataset(n, tokenizer, Path(folder)) for n in range(arguments.datasets)]
         few = datasets[: len(KINDS)]
-        rows = [measure(name, some, arguments.sequences) for name in ("gato-79m", "swift-tiny") for some in (few, datasets)]
+        presets = ("gato-79m", "swift-tiny")
+        rows = [measure(name, some, arguments.sequences) for name in presets for some in (few, datasets)]
+        waits = {name: waiting(name, datasets, arguments.seconds, Path(folder) / name) for name in presets}
     if arguments.json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps({"rows": rows, "waiting": waits}, indent=1))
         return
     for r in rows:
         print(
             f"{r['preset']:12}{r['datasets']:5} datasets {r['tokens_per_s']:12,.0f} tokens/s {r['positions_per_s']:12,.0f} positions/s "
             f"padding {r['padding']:.2%}  own memory {' '.join(map(str, r['memory_mib']))} MiB"
         )
+    for name, share in waits.items():
+        print(f"{name:12} waits for data {share:.2%} of training")
 
 
 if __name__ == "__main__":

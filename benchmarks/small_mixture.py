@@ -32,50 +32,47 @@ TASKS = {
     "babyai/go-to-obj": (800, 40, 0.0),
     "metaworld/reach": (40, 5, 0.15),
     "metaworld/window-close": (40, 5, 0.15),
-    "metaworld/drawer-open": (40, 5, 0.15),
     "dm-control/cartpole-balance": (12, 3, 0.2),
     "dm-control/point-mass-easy": (20, 3, 0.2),
     "atari/freeway": (2, 1, 0.0),
 }
-SCORED = [task for task in TASKS if not task.startswith("atari")]  # an Atari game is as long as all the others
-WEIGHTS = {"babyai": 0.3, "metaworld": 0.3, "dm-control": 0.25, "atari": 0.1, "captions": 0.05}
+CONTROL = [task for task in TASKS if not task.startswith("atari")]
+PICTURES = ["atari/freeway", captions.TASK]
 HELD_OUT_SEED = 500_000
 HELD_OUT_SEQUENCES = 16  # positions: a multiple of what the smallest context holds
 
 
 @dataclass
 class Data:
-    """Datasets to learn from and held-out ones, of the chosen tasks (and captions)."""
+    """Datasets to learn from and held-out ones, of the chosen tasks; every domain weighs the same."""
 
     datasets: list[TokenDataset]
     held_out: list[TokenDataset]
     tokenizer: TextTokenizer
-    weights: dict[str, float]
+    domains: list[str]
 
 
-def open_data(folder: Path, tasks: list[str] | None = None) -> Data:
-    """Collect what is not there yet (about three minutes on two cores for all tasks) and open it; captions come with all tasks."""
-    chosen = tasks or list(TASKS)
+def open_data(folder: Path, tasks: list[str]) -> Data:
+    """Collect what is not there yet (about three minutes on two cores for all tasks) and open it."""
+    played = [t for t in tasks if t != captions.TASK]
     tokenizer = TextTokenizer.load()
     parts = []
     for which, part in enumerate(("train", "held-out")):
-        if not all((folder / part / dataset_id(get_task(t))).is_dir() for t in chosen):
+        if not all((folder / part / dataset_id(get_task(t))).is_dir() for t in played):
             collect(
-                [get_task(t) for t in chosen],
-                {t: TASKS[t][which] for t in chosen},
+                [get_task(t) for t in played],
+                {t: TASKS[t][which] for t in played},
                 folder / part,
                 seed=HELD_OUT_SEED * which,
-                noise={t: TASKS[t][2] for t in chosen},
+                noise={t: TASKS[t][2] for t in played},
             )
-        opened = [open_dataset(dataset_id(get_task(t)), tokenizer, folder / part, folder / "cache") for t in chosen]
-        if tasks is None:
+        opened = [open_dataset(dataset_id(get_task(t)), tokenizer, folder / part, folder / "cache") for t in played]
+        if captions.TASK in tasks:
             named, split = captions.load_emoji(("train", "test")[which]), f"{captions.fingerprint()} {part}"
-            opened.append(
-                build_cache(captions.TASK, captions.OBSERVATION_SPACE, captions.ACTION_SPACE, named, tokenizer, split, folder / "cache")
-            )
+            spaces = (captions.OBSERVATION_SPACE, captions.ACTION_SPACE)
+            opened.append(build_cache(captions.TASK, *spaces, named, tokenizer, split, folder / "cache"))
         parts.append(opened)
-    present = {d.domain for d in parts[0]}
-    return Data(*parts, tokenizer, {domain: weight for domain, weight in WEIGHTS.items() if domain in present})
+    return Data(*parts, tokenizer, sorted({d.domain for d in parts[0]}))
 
 
 def train(
@@ -84,7 +81,7 @@ def train(
     """Train, and say how fast: timesteps and positions a second, steps."""
     mixture = Mixture(
         data.datasets,
-        data.weights,
+        dict.fromkeys(data.domains, 1.0),
         config.context,
         config.fold,
         training.seed,
@@ -115,7 +112,7 @@ def held_out_loss(trainer: Trainer, data: Data) -> dict[str, float]:
     trained_with: Callable = gato.soft_cross_entropy
     gato.soft_cross_entropy = cross_entropy
     try:
-        for domain in data.weights:
+        for domain in data.domains:
             mixture = Mixture([d for d in data.held_out if d.domain == domain], {domain: 1.0}, config.context, config.fold, 0, 0.0)
             total, count = 0.0, 0
             for n in range(max(2, HELD_OUT_SEQUENCES * 256 // config.context)):

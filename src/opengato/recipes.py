@@ -84,7 +84,7 @@ RECIPES: dict[str, Recipe] = {
     "gato-364m": _paper("gato-364m", "several accelerators"),
     "gato-1.2b": _paper("gato-1.2b", "many accelerators; the paper: 16×16 TPU v3, about four days"),
     "swift-nano": _swift("swift-nano", 1500, 16, "ten minutes on two cores", "as `opengato demo`, see the README"),
-    "swift-tiny": _swift("swift-tiny", 5000, 16, "hours on two cores", "not measured yet"),
+    "swift-tiny": _swift("swift-tiny", 5000, 16, "four hours on two cores, at the rate measured", "not measured yet"),
     "swift-small": _swift("swift-small", 20_000, 32, "an accelerator", "not measured yet"),
 }
 

@@ -74,10 +74,11 @@ def swift(depth: int, context: int = 512) -> ModelConfig:
     """The folded model of a depth, its one dial: so many blocks, 64 times as wide, one head for every 64.
 
     Rates are the same for every depth (`python benchmarks/dial.py`). Presets are named swift-dN; nano, tiny, small: 3, 5, 8.
-    Eight patches are a position: a 64×64 image is two, an 80×64 Atari frame three.
+    Two patches are a position: a 64×64 image is eight, an 80×64 Atari frame ten. More of them a position train faster and learn less
+    (docs/ablations.md).
     """
     width = 64 * depth
-    return ModelConfig("swift", depth, depth, width, 4 * width, 64, context=context, set_width=max(256, width), patches_per_position=8)
+    return ModelConfig("swift", depth, depth, width, 4 * width, 64, context=context, set_width=max(256, width), patches_per_position=2)
 
 
 PRESETS: dict[str, ModelConfig] = {
