@@ -15,6 +15,7 @@ _PLACES = {
     "make": "opengato.domains",
     "collect": "opengato.collect",
     "evaluate": "opengato.evaluation.evaluate",
+    "Client": "opengato.client",
 }
 __all__ = list(_PLACES)
 

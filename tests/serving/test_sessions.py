@@ -266,6 +266,24 @@ def test_full_queues_push_back(checkpoint):
         assert "actions" in answer(one)
 
 
+def test_a_client_that_sends_far_ahead_is_answered_in_order(checkpoint):
+    rng = np.random.default_rng(0)
+    with running(checkpoint, limits=Limits(queue=4)) as server, connect(server.url) as socket:
+        reset(socket, "t/arm")
+        gate = Gate(server)
+        for _ in range(200):
+            socket.send(ask(observe("t/arm", rng)))
+            socket.send(ask(np.zeros(7)))
+        # Four wait, and the answers to what came after them fill the rest of the answers' queue: no more is read. The engine may now work.
+        server.until(lambda s: all(session._replies.full() for session in s._sessions))
+        gate.open.release(10_000)
+        answers = [answer(socket) for _ in range(400)]
+        assert all("has shape (7,)" in wrong for wrong in answers[1::2])
+        right = answers[0::2]
+        assert all("actions" in r or "4 requests of this connection wait" in r for r in right)
+        assert ["actions" in r for r in right[:5]] == [True] * 4 + [False]
+
+
 def test_too_many_messages_and_too_many_connections(checkpoint):
     rng = np.random.default_rng(0)
     with running(checkpoint, limits=Limits(sessions=2, rate=1e-9, burst=3)) as server, connect(server.url) as one:

@@ -23,7 +23,7 @@ from opengato.serving.batcher import Batcher
 from opengato.serving.check import Checker
 from opengato.serving.limits import Limits, Refusal
 from opengato.serving.metrics import Metrics
-from opengato.serving.session import Session
+from opengato.serving.session import GONE, Session
 
 _log = logging.getLogger(__name__)
 _HEARTBEAT = 30.0  # seconds between two signs of life of a connection; one that misses them is closed
@@ -143,6 +143,9 @@ class Server:
         self._places += 1
         try:
             await socket.prepare(request)
+            if self.closing:
+                await socket.close(code=1001, message=GONE.encode())
+                return socket
             try:
                 session = Session(self, socket)
             except Refusal as refusal:  # seats of sessions that are gone, but whose last batch still runs
