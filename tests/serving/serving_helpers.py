@@ -115,3 +115,21 @@ def running(checkpoint, **settings):
             server.stop()
         server.thread.join(60)
         assert not server.thread.is_alive()
+
+
+class Gate:
+    """Holds the engine before each batch until it is opened."""
+
+    def __init__(self, server):
+        self.open, self.entered = threading.Semaphore(0), threading.Semaphore(0)
+        self.sizes = []
+        engine = server.server.engine
+        act = engine.act
+
+        def gated(observations, on_token=None):
+            self.sizes.append(len(observations))
+            self.entered.release()
+            self.open.acquire()
+            return act(observations, on_token)
+
+        engine.act = gated

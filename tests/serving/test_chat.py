@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import socket
+import threading
 import urllib.error
 import urllib.request
 
@@ -13,7 +15,7 @@ pytest.importorskip("aiohttp")
 pytest.importorskip("prometheus_client")
 
 from PIL import Image
-from serving_helpers import ANSWER, ARM, LAYOUTS, build, running
+from serving_helpers import ANSWER, ARM, LAYOUTS, Gate, build, running
 
 from opengato.datasets.captions import read_image
 from opengato.episode import Episode
@@ -191,3 +193,46 @@ def test_errors_are_in_openais_format(server, tokenizer):
         assert status == 413 and error["message"]
     with running(build(tokenizer, LAYOUTS), limits=Limits(chats=0)) as closed:
         assert post(closed, {"model": "opengato", "messages": user("hi")})[0] == 503
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_stopping_finishes_a_chat_that_was_begun(checkpoint, stream):
+    answers = []
+    with running(checkpoint) as server:
+        gate = Gate(server)
+        body = {"model": "opengato", "messages": user("hello"), "temperature": 0, "stream": stream}
+        url, headers = f"http://{server.address}/v1/chat/completions", {"Content-Type": "application/json"}
+
+        def ask():
+            with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers)) as answer:
+                answers.append(answer.read().decode())
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        gate.entered.acquire()
+        server.stop()
+        server.until(lambda s: s.closing)
+        gate.open.release()
+        asking.join(60)
+    said = greedy(checkpoint, "dialogue/chitchat", "hello")
+    if stream:
+        *events, done = [line[6:] for line in answers[0].splitlines() if line]
+        assert done == "[DONE]"
+        assert "".join(json.loads(e)["choices"][0]["delta"].get("content", "") for e in events) == said
+    else:
+        assert json.loads(answers[0])["choices"][0]["message"]["content"] == said
+
+
+def test_a_client_that_goes_away_gives_its_chat_back(checkpoint):
+    with running(checkpoint, limits=Limits(chats=1)) as server:
+        gate = Gate(server)
+        body = json.dumps({"model": "opengato", "messages": user("hello")}).encode()
+        with socket.create_connection(("127.0.0.1", server.server.port)) as raw:
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {server.address}\r\nContent-Type: application/json\r\n"
+            raw.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            gate.entered.acquire()
+            assert post(server, {"model": "opengato", "messages": user("hi")})[0] == 503
+        server.until(lambda s: not s.chats)
+        gate.open.release(2)
+        assert post(server, {"model": "opengato", "messages": user("hi")})[0] == 200
+        server.until(lambda s: len(s.batcher._free) == len(s.engine.slots))

@@ -12,7 +12,7 @@ pytest.importorskip("aiohttp")
 pytest.importorskip("prometheus_client")
 connect = pytest.importorskip("websockets.sync.client").connect
 
-from serving_helpers import ANSWER, ARM, LAYOUTS, build, observe, running  # noqa: E402
+from serving_helpers import ANSWER, ARM, LAYOUTS, Gate, build, observe, running  # noqa: E402
 
 from opengato.client import Client  # noqa: E402
 from opengato.episode import Episode, stack  # noqa: E402
@@ -95,6 +95,12 @@ def test_a_prompt_and_a_seed_are_those_of_a_policy(checkpoint, server):
             ({"observations": prompt.observations, "actions": np.array([1, 9, 2])}, "action is 9 at entry 1"),
             ({"observations": prompt.observations, "actions": np.array([1])}, "has shape"),
             ({"observations": prompt.observations, "actions": []}, "has no timesteps"),
+            ({"observations": prompt.observations, "actions": np.zeros(5000, np.int8)}, "5000 timesteps where 4096 are allowed"),
+            ({"observations": prompt.observations | {"mission": np.zeros(3)}, "actions": np.array(done)}, "send a list of 3 texts"),
+            (
+                {"observations": prompt.observations | {"mission": ["x", 1, "y"]}, "actions": np.array(done)},
+                "timestep 1, is 1: send a text",
+            ),
             ("once upon a time", "send a map of observations and actions"),
         ):
             with pytest.raises(OpenGatoError, match=sentence):
@@ -149,24 +155,6 @@ def test_a_client_without_control_messages(checkpoint, tokenizer):
         assert ARM.action_space.contains(client.act(observe("t/arm", rng)))
     with pytest.raises(OpenGatoError, match="did you mean 't/arm'"):
         running(checkpoint, task="t/amr").__enter__()
-
-
-class Gate:
-    """Holds the engine before each batch until it is opened."""
-
-    def __init__(self, server):
-        self.open, self.entered = threading.Semaphore(0), threading.Semaphore(0)
-        self.sizes = []
-        engine = server.server.engine
-        act = engine.act
-
-        def gated(observations, on_token=None):
-            self.sizes.append(len(observations))
-            self.entered.release()
-            self.open.acquire()
-            return act(observations, on_token)
-
-        engine.act = gated
 
 
 def ask(observation, **more):
@@ -338,6 +326,24 @@ def test_stopping_finishes_what_was_started_and_closes_with_a_reason(checkpoint)
         assert closed.value.rcvd.code == 1001
         server.thread.join(60)
         assert not server.thread.is_alive()
+
+
+def test_stopping_does_not_wait_for_clients_that_are_gone(checkpoint):
+    rng = np.random.default_rng(0)
+    with running(checkpoint, limits=Limits(grace=1e6)) as server:
+        socket = connect(server.url)
+        reset(socket, "t/arm")
+        gate = Gate(server)
+        for _ in range(3):
+            socket.send(ask(observe("t/arm", rng)))
+        gate.entered.acquire()
+        server.unanswered(3)
+        server.stop()
+        server.until(lambda s: s.closing)
+        socket.socket.close()
+        server.thread.join(60)
+        assert not server.thread.is_alive()
+        gate.open.release(3)
 
 
 def test_the_client_needs_no_torch_and_says_what_is_wrong():

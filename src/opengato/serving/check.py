@@ -14,6 +14,8 @@ from opengato.serving.wire import short
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
 
+TIMESTEPS = 4096  # of a demonstration at most; no context is that long
+
 
 class Checker:
     """Turns what a client sent into members of a task's spaces, or says in one sentence what is wrong with which field.
@@ -45,6 +47,8 @@ class Checker:
             length = _length(layout.action_space, value["actions"])
             if not length:
                 raise OpenGatoError("the prompt has no timesteps: send at least one, or False for no prompt")
+            if length > TIMESTEPS:
+                raise OpenGatoError(f"the prompt has {length} timesteps where {TIMESTEPS} are allowed: send the first ones")
             observations = self._check(layout.observation_space, value["observations"], "prompt's observation", "", length)
             actions = self._check(layout.action_space, value["actions"], "prompt's action", "", length)
         except OpenGatoError as error:
@@ -73,7 +77,8 @@ class Checker:
         if isinstance(space, spaces.Text):
             if length is None:
                 return self._text(value, name)
-            texts = value.tolist() if isinstance(value, np.ndarray) else value
+            plain = isinstance(value, np.ndarray) and value.dtype.kind == "U" and value.shape == (length,)
+            texts = value.tolist() if plain else value
             if not isinstance(texts, list) or len(texts) != length:
                 raise OpenGatoError(f"{name} is {short(value)}: send a list of {length} texts")
             return [self._text(text, f"{name}, timestep {t},") for t, text in enumerate(texts)]

@@ -54,7 +54,7 @@ class Session:
         self._rate = Rate(limits.rate, limits.burst)
         # Full, it stops the reading, and the client's sending with it: a client that never reads holds nobody's memory.
         self._replies: asyncio.Queue[_Reply] = asyncio.Queue(2 * limits.queue)
-        self._reading = asyncio.Lock()
+        self._reading, self._ended = asyncio.Lock(), asyncio.Event()
         self._previous: float | None = None
 
     async def run(self) -> None:
@@ -71,13 +71,22 @@ class Session:
             pass
         finally:
             sender.cancel()
+            self._ended.set()
             self.server.batcher.leave(self.seat)
 
     async def finish(self) -> None:
-        """Send the answers to all that was asked, then close."""
+        """Send the answers to all that was asked, then close; done at once where the client is gone."""
+        waiting = [asyncio.create_task(self._answered()), asyncio.create_task(self._ended.wait())]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+        await self.socket.close(code=1001, message=GONE.encode())
+
+    async def _answered(self) -> None:
         async with self._reading:
             await self._replies.join()
-        await self.socket.close(code=1001, message=GONE.encode())
 
     async def _read(self, kind: WSMsgType, data: Any) -> _Reply:
         """Begin what one frame asks for."""
