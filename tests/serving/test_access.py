@@ -69,7 +69,14 @@ def test_a_token_opens_the_door_and_nothing_else_does(checkpoint):
 
 
 def test_pages_of_other_sites_do_not_steer(server):
-    for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}, {"Host": "evil.example", "Origin": "http://evil.example"}):
+    for headers in (
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://[:"},
+        {"Host": "[::"},
+        {"Host": "evil.example"},
+        {"Host": "evil.example", "Origin": "http://evil.example"},
+    ):
         assert get(f"http://{server.address}/v1/models", **headers)[0] == 403
     with pytest.raises(InvalidStatus):
         connect(server.url, origin="http://evil.example")
@@ -91,8 +98,13 @@ def test_other_addresses_need_a_token_and_a_token_must_be_one(checkpoint, tmp_pa
             read_token(file)
     file.write_text(f"{TOKEN}\n")
     assert read_token(file) == TOKEN
-    with pytest.raises(OpenGatoError, match="limit queue is 0"):
-        running(checkpoint, limits=Limits(queue=0)).__enter__()
+    for settings, sentence in (
+        ({"limits": Limits(queue=0)}, "queue is 0: it must be at least 1"),
+        ({"max_text": 0}, "max_text is 0"),
+        ({"port": 70_000}, "cannot listen on"),
+    ):
+        with pytest.raises(OpenGatoError, match=sentence):
+            running(checkpoint, **settings).__enter__()
     with running(checkpoint) as server, pytest.raises(OpenGatoError, match="cannot listen on"):
         running(checkpoint, port=server.server.port).__enter__()
 

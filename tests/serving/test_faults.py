@@ -226,6 +226,20 @@ def test_ten_thousand_hostile_messages_hurt_nobody(checkpoint):
     attack(checkpoint, 10_000)
 
 
+def test_what_is_no_http_is_turned_away(checkpoint):
+    rng = np.random.default_rng(0)
+    with running(checkpoint) as server, Client(server.url) as good:
+        good.reset("t/grid")
+        for number in range(30):
+            with sockets.create_connection(("127.0.0.1", server.server.port)) as raw:
+                if number % 3:
+                    raw.sendall(rng.bytes(50) + b"\r\n\r\n" if number % 3 == 1 else b"GET / HTTP/1.1\r\nHost")
+                raw.shutdown(sockets.SHUT_WR)
+                raw.settimeout(60)
+                assert raw.recv(1000)[:12] in (b"", b"HTTP/1.0 400", b"HTTP/1.1 400")
+        assert isinstance(good.act(observe("t/grid", rng)), int)
+
+
 def test_clients_that_ask_and_vanish_free_their_seats(checkpoint):
     rng = np.random.default_rng(0)
     with running(checkpoint, limits=Limits(sessions=4)) as server:

@@ -41,12 +41,12 @@ def is_loopback(host: str) -> bool:
 def refused(request: web.BaseRequest, token: str | None) -> tuple[int, str] | None:
     """Status and sentence for a request that may not come in; None for one that may."""
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
+    if origin is not None and _parts(origin)[0] != request.host:
         # A browser sends it with every websocket and POST: a page of another site must not steer a robot through its visitor.
         return 403, "requests of web pages of another site are refused"
     if token is None:
         # A name that an attacker points at 127.0.0.1 would have the right Origin, so without a token the name is looked at too.
-        if not is_loopback(urlsplit(f"//{request.host}").hostname or ""):
+        if not is_loopback(_parts(f"//{request.host}")[1]):
             return (
                 403,
                 f"host {request.host[:100]!r} is refused without a token: connect to localhost, or start the server with a token file",
@@ -57,3 +57,12 @@ def refused(request: web.BaseRequest, token: str | None) -> tuple[int, str] | No
     if scheme.lower() not in ("bearer", "api-key") or not right:
         return 401, "the token is missing or wrong: send the header `Authorization: Bearer TOKEN`"
     return None
+
+
+def _parts(url: str) -> tuple[str, str]:
+    """A URL's address with and without its port; empty where it is none."""
+    try:
+        parts = urlsplit(url)
+        return parts.netloc, parts.hostname or ""
+    except ValueError:
+        return "", ""

@@ -58,9 +58,10 @@ class Server:
             raise unknown("task of this checkpoint", task, checkpoint.layouts)
         self.checkpoint, self.host, self.port, self.token, self.name = checkpoint, host, port, token, name
         self.limits = limits or Limits()
-        for field in ("sessions", "queue", "total_queue", "message_bytes", "burst"):
-            if getattr(self.limits, field) < 1:
-                raise OpenGatoError(f"limit {field} is {getattr(self.limits, field)}: it must be at least 1")
+        least = {"sessions": 1, "chats": 0, "queue": 1, "total_queue": 1, "message_bytes": 1, "burst": 1}
+        for setting, given, low in [(key, getattr(self.limits, key), low) for key, low in least.items()] + [("max_text", max_text, 1)]:
+            if given < low:
+                raise OpenGatoError(f"{setting} is {given}: it must be at least {low}")
         self.default_task = task or (next(iter(checkpoint.layouts)) if len(checkpoint.layouts) == 1 else None)
         self.metrics = Metrics()
         self.engine = Engine(
@@ -99,9 +100,9 @@ class Server:
         self._site = web.TCPSite(self._runner, self.host, self.port)
         try:
             await self._site.start()
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             await self.stop()
-            raise OpenGatoError(f"cannot listen on {self.host}:{self.port}: {error.strerror or error}; choose another --port") from None
+            raise OpenGatoError(f"cannot listen on {self.host}:{self.port}: {error}; choose another host or port") from None
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
