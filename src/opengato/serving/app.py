@@ -17,6 +17,7 @@ from aiohttp import web
 from opengato.checkpoint import Checkpoint
 from opengato.errors import OpenGatoError, unknown
 from opengato.policy.engine import Engine
+from opengato.policy.prompt import crop_prompt
 from opengato.serving import chat
 from opengato.serving.access import is_loopback, read_token, refused
 from opengato.serving.batcher import Batcher
@@ -63,6 +64,8 @@ class Server:
             if given < low:
                 raise OpenGatoError(f"{setting} is {given}: it must be at least {low}")
         self.default_task = task or (next(iter(checkpoint.layouts)) if len(checkpoint.layouts) == 1 else None)
+        # What an episode of a task begins with unless its client says otherwise.
+        self.prompts = {task: crop_prompt(prompt, checkpoint.model.config) for task, prompt in checkpoint.prompts.items()}
         self.metrics = Metrics()
         self.engine = Engine(
             checkpoint.model, checkpoint.tokenizer, self.limits.sessions + self.limits.chats, temperature=temperature, max_text=max_text

@@ -118,9 +118,8 @@ class Batcher:
         self._ready: dict[Seat, None] = {}  # seats where something waits, in the order of its arrival
         self._regulars: dict[Seat, int] = {}  # seats of the last batches, and the number of their last one
         self._batches = 0
-        self._arrival, self._all_here, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._idle.set()
-        self._total, self._running = 0, False
+        self._arrival, self._all_here = asyncio.Event(), asyncio.Event()
+        self._total = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
 
     def sit(self) -> Seat:
@@ -141,7 +140,6 @@ class Batcher:
         self._watcher.queue(self._total)
         if not seat._running:
             self._free.append(seat.slot)
-        self._settle()
 
     def submit(self, seat: Seat, work: Start | Act) -> asyncio.Future[Any]:
         """Queue work; the future gives None for a Start, Acted for an Act, or a Refusal. Raises Refusal where the queue is full."""
@@ -159,15 +157,10 @@ class Batcher:
         seat._waiting.append(job)
         self._total += 1
         self._ready[seat] = None
-        self._idle.clear()
         self._arrival.set()
         self._all_here_if()
         self._watcher.queue(self._total)
         return job.answer
-
-    async def drain(self) -> None:
-        """Wait until nothing waits and nothing runs."""
-        await self._idle.wait()
 
     def close(self) -> None:
         """End the engine's thread."""
@@ -181,11 +174,7 @@ class Batcher:
             await self._others()
             batch = self._gather()
             if batch:
-                self._running = True
-                done = await loop.run_in_executor(self._thread, self._work, batch)
-                self._running = False
-                self._deliver(batch, *done)
-            self._settle()
+                self._deliver(batch, *await loop.run_in_executor(self._thread, self._work, batch))
 
     def _all_here_if(self) -> None:
         if all(seat in self._ready for seat in self._regulars):
@@ -273,11 +262,6 @@ class Batcher:
             if seat._left:
                 self._regulars.pop(seat, None)
                 self._free.append(seat.slot)
-
-    def _settle(self) -> None:
-        if not self._ready and not self._running:
-            self._arrival.clear()
-            self._idle.set()
 
 
 def _heard(answer: asyncio.Future[Any]) -> None:

@@ -25,7 +25,7 @@ from gymnasium import spaces
 from opengato.datasets import captions, dialogue
 from opengato.episode import Episode, leaves
 from opengato.errors import OpenGatoError
-from opengato.policy.prompt import crop_prompt, last_timesteps
+from opengato.policy.prompt import last_timesteps
 from opengato.serving.batcher import Act, Start
 from opengato.serving.limits import Refusal
 from opengato.serving.wire import short
@@ -294,7 +294,7 @@ def _memory(server: Server, layout: Layout, question: Question) -> Encoded | Non
     """The last turns before the question that fill half of the context; without any, what a Policy of the task begins with."""
     config, limit = server.checkpoint.model.config, server.limits.text_characters
     if not question.said:
-        return crop_prompt(server.checkpoint.prompts.get(question.task), config)
+        return server.prompts.get(question.task)
     heard, said = question.heard[-config.context :], question.said[-config.context :]
     if longest := max((text for text in heard + said if len(text) > limit), key=len, default=""):
         raise BadRequest(f"a message has {len(longest)} characters where {limit} are allowed: shorten it", "messages")

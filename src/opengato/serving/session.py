@@ -180,9 +180,8 @@ class Session:
 
     def _start(self, task: str) -> None:
         """Begin an episode as a Policy does by default."""
-        checkpoint = self.server.checkpoint
-        prompt = crop_prompt(checkpoint.prompts.get(task), checkpoint.model.config)
-        self.server.batcher.submit(self.seat, Start(checkpoint.layouts[task], prompt, int(self._chance.integers(2**63))))
+        layout, prompt = self.server.checkpoint.layouts[task], self.server.prompts.get(task)
+        self.server.batcher.submit(self.seat, Start(layout, prompt, int(self._chance.integers(2**63))))
         self._task = task
 
     async def _reset(self, message: dict[str, Any], arrived: float) -> _Reply:
@@ -203,7 +202,7 @@ class Session:
         layout, config = checkpoint.layouts[task], checkpoint.model.config
         given = message.get("prompt")
         if given is None:
-            prompt = crop_prompt(checkpoint.prompts.get(task), config)
+            prompt = self.server.prompts.get(task)
         elif given is False:
             prompt = None
         else:
