@@ -124,12 +124,12 @@ class Gate:
         self.open, self.entered = threading.Semaphore(0), threading.Semaphore(0)
         self.sizes = []
         engine = server.server.engine
-        act = engine.act
+        begin = engine.begin
 
-        def gated(observations, on_token=None):
+        def gated(observations):
             self.sizes.append(len(observations))
             self.entered.release()
             self.open.acquire()
-            return act(observations, on_token)
+            return begin(observations)
 
-        engine.act = gated
+        engine.begin = gated

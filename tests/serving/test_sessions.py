@@ -195,6 +195,48 @@ def test_what_waits_is_gathered_into_one_batch(checkpoint):
         assert "opengato_batch_size_count 3.0" in text and 'opengato_requests_total{kind="act"} 9.0' in text
 
 
+def test_no_robot_waits_for_a_sentence_to_end(checkpoint):
+    rng = np.random.default_rng(0)
+    with running(checkpoint) as server, connect(server.url) as robot, connect(server.url) as talker:
+        reset(robot, "t/arm")
+        reset(talker, "dialogue/chitchat")
+        engine, batcher = server.server.engine, server.server.batcher
+        advance, passes, entered = engine.advance, threading.Semaphore(0), threading.Semaphore(0)
+
+        def gated(begun, on_token=None):
+            if begun is batcher._words:
+                entered.release()
+                passes.acquire()
+            return advance(begun, on_token)
+
+        engine.advance = gated
+        talker.send(ask("hello"))
+        policy, seen = Policy(checkpoint), [observe("t/arm", rng) for _ in range(3)]
+        policy.reset("t/arm")
+        for observation in seen:  # an action between every two words
+            entered.acquire()
+            robot.send(ask(observation))
+            server.unanswered(2)
+            passes.release()
+            assert same(answer(robot)["actions"][0], policy.act(observation))
+        passes.release(1000)
+        policy.reset("dialogue/chitchat")
+        talked = answer(talker)
+        assert talked["actions"] == [policy.act("hello")] and talked["server_timing"]["infer_ms"] > 0
+        # One that leaves in the middle of its sentence is not listened to any more.
+        passes.acquire(blocking=False)
+        while passes.acquire(blocking=False) or entered.acquire(blocking=False):
+            pass
+        talker.send(ask("hello"))
+        entered.acquire()
+        talker.close()
+        server.until(lambda s: s._places == 1)
+        passes.release()
+        robot.send(ask(seen[0]))
+        assert "actions" in answer(robot)
+        server.until(lambda s: not s.batcher._words and len(s.batcher._free) == len(s.engine.slots) - 1)
+
+
 def test_what_would_be_late_is_an_error_and_no_stale_action(checkpoint):
     rng = np.random.default_rng(0)
     with running(checkpoint) as server, connect(server.url) as socket:

@@ -46,6 +46,14 @@ class Slot:
     top_p: float = 1.0
 
 
+@dataclass
+class Begun:
+    """An action in the making: what the network is to read next, and the tokens chosen so far."""
+
+    unread: Sequence
+    tokens: list[int] = dataclasses.field(default_factory=list)
+
+
 class Engine:
     """Steps many slots through one network with a key/value memory that slides (paper, section 2.4).
 
@@ -89,32 +97,46 @@ class Engine:
         top_p = self.top_p if top_p is None else top_p
         self.slots[slot] = Slot(layout, prompt=prompt, chance=np.random.default_rng(seed), temperature=temperature, top_p=top_p)
 
-    @torch.inference_mode()
     def act(self, observations: dict[int, Any], on_token: Callable[[int, int], None] | None = None) -> dict[int, Any]:
         """Observations by slot to actions by slot. `on_token(slot, id)` hears every action token as it is chosen."""
-        chosen: dict[int, list[int]] = {}
+        begun = self.begin(observations)
+        actions: dict[int, Any] = {}
+        while begun:
+            actions |= self.advance(begun, on_token)
+        return {slot: actions[slot] for slot in observations}
+
+    def begin(self, observations: dict[int, Any]) -> dict[int, Begun]:
+        """Take observations by slot in, to be answered by `advance`."""
         for slot in observations:
             if self.slots[slot] is None:
                 raise OpenGatoError(f"slot {slot} was not reset: call reset with a task before act")
-            chosen[slot] = []
-        inputs = {slot: self._observe(slot, observation) for slot, observation in observations.items()}
-        active = set(observations)
-        while active:
-            picked = self._pick(self._forward(inputs), active, chosen)
-            inputs = {}
-            for slot, tokens in picked.items():
-                chosen[slot] += tokens
-                if on_token:
-                    for token in tokens:
-                        on_token(slot, token)
-                kind, done = self._after(slot, chosen[slot])
-                if done:
-                    read = self.model.config.reads_actions or kind == ACTION_TEXT
-                    self._slot(slot).carried = (tokens[-1], kind) if read else None
-                    active.discard(slot)
-                else:
-                    inputs[slot] = self._single(slot, tokens[-1], kind)
-        return {slot: decode_action(self._slot(slot).layout, np.array(tokens), self.tokenizer) for slot, tokens in chosen.items()}
+        return {slot: Begun(self._observe(slot, observation)) for slot, observation in observations.items()}
+
+    @torch.inference_mode()
+    def advance(self, begun: dict[int, Begun], on_token: Callable[[int, int], None] | None = None) -> dict[int, Any]:
+        """One pass for all that was begun. Returns the actions that are whole now, and takes them out of `begun`."""
+        chosen = {slot: b.tokens for slot, b in begun.items()}
+        picked = self._pick(self._forward({slot: b.unread for slot, b in begun.items()}), set(begun), chosen)
+        actions: dict[int, Any] = {}
+        for slot, tokens in picked.items():
+            chosen[slot] += tokens
+            if on_token:
+                for token in tokens:
+                    on_token(slot, token)
+            kind, done = self._after(slot, chosen[slot])
+            if done:
+                state = self._slot(slot)
+                read = self.model.config.reads_actions or kind == ACTION_TEXT
+                state.carried = (tokens[-1], kind) if read else None
+                actions[slot] = decode_action(state.layout, np.array(chosen[slot]), self.tokenizer)
+                del begun[slot]
+            else:
+                begun[slot].unread = self._single(slot, tokens[-1], kind)
+        return actions
+
+    def speaks(self, slot: int) -> bool:
+        """Whether the slot's actions have text in them, one pass a token, as many as it takes."""
+        return any(field.count is None for field in self._slot(slot).layout.action)
 
     def _slot(self, slot: int) -> Slot:
         state = self.slots[slot]

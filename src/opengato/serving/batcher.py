@@ -1,5 +1,8 @@
 """One engine for all sessions: what waits is gathered, acted upon in one batch, and answered.
 
+An answer in words takes a pass a token. Such answers are made beside the batches, one pass after each, so that no robot waits for a
+sentence to end.
+
 All queues live on the event loop; the engine lives in one thread, which gets a list of work and gives a list of results back. Neither
 ever waits for a lock.
 """
@@ -15,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from opengato.policy.engine import Engine
+from opengato.policy.engine import Begun, Engine
 from opengato.serving.limits import Limits, Refusal
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
@@ -120,6 +123,9 @@ class Batcher:
         self._batches = 0
         self._arrival, self._all_here = asyncio.Event(), asyncio.Event()
         self._total = 0
+        self._speaking: dict[int, tuple[Seat, _Job]] = {}  # whose answers in words are being made, by slot
+        self._words: dict[int, Begun] = {}  # those answers, touched by the thread only while the loop waits for it
+        self._word_seconds: dict[int, float] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
 
     def sit(self) -> Seat:
@@ -170,11 +176,14 @@ class Batcher:
         """Answer what is submitted, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            await self._arrival.wait()
-            await self._others()
-            batch = self._gather()
-            if batch:
+            if not self._speaking:
+                await self._arrival.wait()
+                await self._others()
+            if batch := self._gather():
                 self._deliver(batch, *await loop.run_in_executor(self._thread, self._work, batch))
+            self._silence()
+            if self._speaking:
+                self._deliver_words(*await loop.run_in_executor(self._thread, self._speak))
 
     def _all_here_if(self) -> None:
         if all(seat in self._ready for seat in self._regulars):
@@ -193,7 +202,7 @@ class Batcher:
     def _gather(self) -> list[tuple[Seat, list[_Job]]]:
         """Of every seat what waits up to its first observation, without what is late already."""
         now, batch = self._clock(), []
-        for seat in list(self._ready):
+        for seat in [seat for seat in self._ready if not seat._running]:
             jobs: list[_Job] = []
             while seat._waiting and not (jobs and isinstance(jobs[-1].work, Act)):
                 job = seat._waiting.popleft()
@@ -211,20 +220,14 @@ class Batcher:
                 batch.append((seat, jobs))
         if not self._ready:
             self._arrival.clear()
-        self._batches += 1
-        for seat, jobs in batch:
-            if isinstance(jobs[-1].work, Act):
-                self._regulars[seat] = self._batches
-        for seat in [s for s, last in self._regulars.items() if self._batches - last > 2]:
-            del self._regulars[seat]
         self._watcher.queue(self._total)
         return batch
 
     def _work(self, batch: list[tuple[Seat, list[_Job]]]) -> tuple[dict[int, Any], float, Exception | None]:
-        """In the engine's thread: actions by slot, the seconds they took, what went wrong."""
+        """In the engine's thread: actions by slot, without those in words, which are only begun; the seconds it took; what went wrong."""
         started = time.perf_counter()
         observations: dict[int, Any] = {}
-        listeners: dict[int, Callable[[int], None]] = {}
+        questions: dict[int, Any] = {}
         actions: dict[int, Any] = {}
         try:
             for seat, jobs in batch:
@@ -233,35 +236,77 @@ class Batcher:
                         s = job.work
                         self.engine.reset(seat.slot, s.layout, s.prompt, s.seed, s.temperature, s.top_p)
                     else:
-                        observations[seat.slot] = job.work.observation
-                        if job.work.on_token:
-                            listeners[seat.slot] = job.work.on_token
+                        (questions if self.engine.speaks(seat.slot) else observations)[seat.slot] = job.work.observation
             if observations:
-                hear = (lambda slot, token: listeners[slot](token) if slot in listeners else None) if listeners else None
-                actions = self.engine.act(observations, hear)
+                actions = self.engine.act(observations)
+            if questions:
+                self._words |= self.engine.begin(questions)
+        except Exception as error:
+            return {}, time.perf_counter() - started, error
+        return actions, time.perf_counter() - started, None
+
+    def _speak(self) -> tuple[dict[int, Any], float, Exception | None]:
+        """In the engine's thread: one more pass for every answer in words."""
+        started = time.perf_counter()
+
+        def hear(slot: int, token: int) -> None:
+            work = self._speaking[slot][1].work
+            if isinstance(work, Act) and work.on_token:
+                work.on_token(token)
+
+        try:
+            actions = self.engine.advance(self._words, hear)
         except Exception as error:
             return {}, time.perf_counter() - started, error
         return actions, time.perf_counter() - started, None
 
     def _deliver(self, batch: list[tuple[Seat, list[_Job]]], actions: dict[int, Any], seconds: float, error: Exception | None) -> None:
-        now = self._clock()
         if error is not None:
             _log.error("a batch of %d sessions failed", len(batch), exc_info=error)
         elif actions:
             self._watcher.batch(len(actions), seconds)
+        self._batches += 1
         for seat, jobs in batch:
-            seat._running = 0
-            seat._broken = error is not None
-            for job in jobs:
-                if error is not None:
-                    job.refuse(Refusal("internal", "the server failed and the session's memory was lost: send a reset"))
-                elif job.late(now):
-                    job.refuse(_late(job, now, "its action was chosen"))
-                elif not job.answer.done():
-                    job.answer.set_result(Acted(actions[seat.slot], seconds) if isinstance(job.work, Act) else None)
+            if error is None and seat.slot in self._words:
+                *jobs, question = jobs
+                self._speaking[seat.slot], self._word_seconds[seat.slot] = (seat, question), 0.0
+            elif seat.slot in actions:
+                self._regulars[seat] = self._batches
+            self._answer(seat, jobs, actions.get(seat.slot), seconds, error)
+        for seat in [s for s, last in self._regulars.items() if self._batches - last > 2 or s._left]:
+            del self._regulars[seat]
+
+    def _deliver_words(self, actions: dict[int, Any], seconds: float, error: Exception | None) -> None:
+        if error is not None:
+            _log.error("%d answers in words failed", len(self._speaking), exc_info=error)
+            self._words.clear()
+        for slot in self._speaking:
+            self._word_seconds[slot] += seconds
+        for slot in list(self._speaking if error is not None else actions):
+            seat, job = self._speaking.pop(slot)
+            self._answer(seat, [job], actions.get(slot), self._word_seconds.pop(slot), error)
+
+    def _silence(self) -> None:
+        """Stop the answers in words that nobody waits for any more."""
+        for slot, (seat, _) in list(self._speaking.items()):
             if seat._left:
-                self._regulars.pop(seat, None)
-                self._free.append(seat.slot)
+                del self._speaking[slot], self._words[slot], self._word_seconds[slot]
+                self._answer(seat, [], None, 0.0, None)
+
+    def _answer(self, seat: Seat, jobs: list[_Job], action: Any, seconds: float, error: Exception | None) -> None:
+        """Answer a seat's jobs, the last of which may be the Act of this action; the seat runs no more, unless it begins to speak."""
+        now = self._clock()
+        seat._broken = error is not None
+        for job in jobs:
+            if error is not None:
+                job.refuse(Refusal("internal", "the server failed and the session's memory was lost: send a reset"))
+            elif job.late(now):
+                job.refuse(_late(job, now, "its action was chosen"))
+            elif not job.answer.done():
+                job.answer.set_result(Acted(action, seconds) if isinstance(job.work, Act) else None)
+        seat._running = 1 if seat.slot in self._speaking else 0
+        if seat._left and not seat._running:
+            self._free.append(seat.slot)
 
 
 def _heard(answer: asyncio.Future[Any]) -> None:
