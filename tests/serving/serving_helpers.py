@@ -45,6 +45,8 @@ def observe(task, rng):
         return rng.normal(size=3).astype(np.float32)
     if task == "t/grid":
         return {"image": rng.integers(0, 256, (16, 32, 3), np.uint8), "mission": "open the red door", "pose": int(rng.integers(4))}
+    if task == "dialogue/chitchat":
+        return f"what is {rng.integers(100)}"
     assert task == "t/hand"
     return {"joints": rng.uniform(-3, 3, 2).astype(np.float32), "touch": rng.integers(0, 2, 3).astype(np.int8)}
 

@@ -43,9 +43,9 @@ def test_an_action_is_a_member_of_its_space(server):
 @pytest.mark.parametrize("family", ["gato", "swift"])
 def test_a_session_acts_as_a_policy_of_its_own_whatever_the_others_do(tokenizer, family):
     checkpoint = build(tokenizer, LAYOUTS, family)
-    steps, tasks = 12, ["t/arm", "t/grid", "t/hand", "t/arm", "t/grid", "t/hand"]
+    steps, tasks = 12, ["t/arm", "t/grid", "t/hand", "dialogue/chitchat", "t/arm", "t/grid", "t/hand"]
     actions, errors = [[] for _ in tasks], []
-    with running(checkpoint) as server:
+    with running(checkpoint, max_text=16) as server:
 
         def play(number, task):
             rng = np.random.default_rng(number)
@@ -66,7 +66,7 @@ def test_a_session_acts_as_a_policy_of_its_own_whatever_the_others_do(tokenizer,
             thread.join()
     assert not errors
     for number, task in enumerate(tasks):
-        policy, rng = Policy(checkpoint), np.random.default_rng(number)
+        policy, rng = Policy(checkpoint, max_text=16), np.random.default_rng(number)
         policy.reset(task)
         for step in range(steps):
             if step == 5 + number:
