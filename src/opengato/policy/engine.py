@@ -64,14 +64,13 @@ class Engine:
     ):
         self.model, self.tokenizer = model.eval(), tokenizer
         self.device = next(model.parameters()).device
-        self.caches = model.make_caches(slots, self.device)
+        self.memory = model.make_memory(slots, self.device)
         self.slots: list[Slot | None] = [None] * slots
         self.temperature, self.top_p, self.max_text = temperature, top_p, max_text
 
     def reset(self, slot: int, layout: Layout, prompt: Encoded | None = None, seed: int = 0) -> None:
         """Start an episode in a slot with an empty memory; the prompt is read with the first observation, `seed` is of the sampling."""
-        for cache in self.caches:
-            cache.reset(slot)
+        self.memory.reset(slot)
         self.slots[slot] = Slot(layout, prompt=prompt, chance=np.random.default_rng(seed))
 
     @torch.inference_mode()
@@ -260,5 +259,5 @@ class Engine:
                     1,
                 )
             )
-        hidden = self.model.step(collate(rows, self.model.config.reads_actions).to(self.device), self.caches)
+        hidden = self.model.step(collate(rows, self.model.config.reads_actions).to(self.device), self.memory)
         return hidden[torch.arange(len(rows), device=hidden.device), torch.from_numpy(last).to(hidden.device)]
