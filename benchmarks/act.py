@@ -2,7 +2,7 @@
 
     python benchmarks/act.py [swift-tiny gato-79m …] [--batches 1 4 16 64] [--seconds 5] [--json]
 
-Four embodiments, with observations of their spaces and no simulator: Meta-World (39 numbers, 4 actions), Atari (an 80×64 frame, 18 buttons),
+Four embodiments, with observations of their spaces and no simulator: Meta-World (39 numbers, 4 actions), Atari (80×64, 18 buttons),
 BabyAI (a grid of 147 symbols with an instruction, 7 buttons), and two cameras of 128×128 with 7 joints, all with a full memory. Weights are
 random: they cost the same.
 
