@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from opengato.model import attention
-from opengato.model.attention import KVCache, RelativeAttention, RotaryAttention, segment_blocks, segment_mask
+from opengato.model.attention import RelativeAttention, RotaryAttention, segment_blocks, segment_mask
+from opengato.model.memory import Memory
 
 WIDTH, HEADS, KEY = 16, 2, 6
 
@@ -156,12 +157,12 @@ def test_bfloat16_autocast_is_near(kind):
 def test_cached_equals_banded_recomputation_before_and_after_the_ring_wraps(kind, chunks):
     context = 5
     module = make(kind, seed=1)
-    cache = KVCache(2, HEADS, context, KEY, dtype=torch.float64)
+    memory = Memory(1, 2, HEADS, context, KEY, dtype=torch.float64)
     x = torch.randn(2, sum(chunks), WIDTH, dtype=torch.float64)
     got, at = [], 0
     for size in chunks:
         positions = torch.arange(at, at + size).expand(2, -1)
-        got.append(module.forward_cached(x[:, at : at + size], cache, positions))
+        got.append(module.forward_cached(x[:, at : at + size], memory.advance(positions), 0))
         at += size
     for slot in range(2):
         want = naive(kind, module, x[slot], lambda i, j: 0 <= i - j < context, list(range(at)))
@@ -172,15 +173,15 @@ def test_cached_equals_banded_recomputation_before_and_after_the_ring_wraps(kind
 def test_padding_and_reset_leave_other_slots_alone(kind):
     module = make(kind, seed=2)
     x = torch.randn(2, 4, WIDTH, dtype=torch.float64)
-    alone = KVCache(1, HEADS, 8, KEY, dtype=torch.float64)
-    want = module.forward_cached(x[:1], alone, torch.arange(4)[None])
-    cache = KVCache(2, HEADS, 8, KEY, dtype=torch.float64)
-    module.forward_cached(torch.randn(2, 1, WIDTH, dtype=torch.float64), cache, torch.tensor([[0], [0]]))
-    cache.reset(0)
+    alone = Memory(1, 1, HEADS, 8, KEY, dtype=torch.float64)
+    want = module.forward_cached(x[:1], alone.advance(torch.arange(4)[None]), 0)
+    memory = Memory(1, 2, HEADS, 8, KEY, dtype=torch.float64)
+    module.forward_cached(torch.randn(2, 1, WIDTH, dtype=torch.float64), memory.advance(torch.tensor([[0], [0]])), 0)
+    memory.reset(0)
     positions = torch.stack([torch.arange(4), torch.tensor([1, -1, -1, -1])])
-    got = module.forward_cached(x, cache, positions)
+    got = module.forward_cached(x, memory.advance(positions), 0)
     torch.testing.assert_close(got[0], want[0])
-    assert cache.positions[1].tolist() == [0, 1, -1, -1, -1, -1, -1, -1]
+    assert memory.positions[1].tolist() == [0, 1, -1, -1, -1, -1, -1, -1]
 
 
 @pytest.mark.parametrize("kind", ["relative", "rotary"])
@@ -188,7 +189,7 @@ def test_slots_advance_by_different_amounts(kind):
     """A chunk longer than the ring in one slot, while another slot has one new position and a third none."""
     context = 5
     module = make(kind, seed=3)
-    cache = KVCache(3, HEADS, context, KEY, dtype=torch.float64)
+    memory = Memory(1, 3, HEADS, context, KEY, dtype=torch.float64)
     x = torch.randn(3, 20, WIDTH, dtype=torch.float64)
     counts, got = [0, 0, 0], [[], [], []]
     for sizes in ([7, 1, 0], [1, 1, 1], [2, 6, 0], [0, 1, 3]):
@@ -196,7 +197,7 @@ def test_slots_advance_by_different_amounts(kind):
         for slot, size in enumerate(sizes):
             rows[slot, :size] = x[slot, counts[slot] : counts[slot] + size]
             positions[slot, :size] = torch.arange(counts[slot], counts[slot] + size)
-        out = module.forward_cached(rows, cache, positions)
+        out = module.forward_cached(rows, memory.advance(positions), 0)
         assert out.isfinite().all()
         for slot, size in enumerate(sizes):
             got[slot].append(out[slot, :size])
@@ -214,26 +215,28 @@ def test_acting_equals_training(kind):
     with torch.inference_mode():
         packed = module(x, segment_mask(torch.zeros(1, 8, dtype=torch.long)), torch.arange(8)[None])
         for start in (0, 1_000_003):
-            cache = KVCache(1, HEADS, 8, KEY)
-            cached = torch.cat([module.forward_cached(x[:, i : i + 1], cache, torch.tensor([[start + i]])) for i in range(8)], 1)
+            memory = Memory(1, 1, HEADS, 8, KEY)
+            cached = torch.cat(
+                [module.forward_cached(x[:, i : i + 1], memory.advance(torch.tensor([[start + i]])), 0) for i in range(8)], 1
+            )
             torch.testing.assert_close(cached, packed, rtol=1e-4, atol=1e-4)
 
 
 def test_distance_keys_follow_the_weights_after_a_reset():
     module, x = make("relative"), torch.randn(1, 1, WIDTH, dtype=torch.float64)
-    cache = KVCache(1, HEADS, 4, KEY, dtype=torch.float64)
+    memory = Memory(1, 1, HEADS, 4, KEY, dtype=torch.float64)
     with torch.inference_mode():
-        module.forward_cached(x, cache, torch.tensor([[0]]))
-        kept = cache.distance_keys
-        module.forward_cached(x, cache, torch.tensor([[1]]))
-        assert cache.distance_keys is kept
+        module.forward_cached(x, memory.advance(torch.tensor([[0]])), 0)
+        kept = memory.distance_keys[0]
+        module.forward_cached(x, memory.advance(torch.tensor([[1]])), 0)
+        assert memory.distance_keys[0] is kept
     with torch.no_grad():
         module.relative.weight.mul_(2.0)
-    cache.reset(0)
+    memory.reset(0)
     with torch.inference_mode():
-        module.forward_cached(x, cache, torch.tensor([[0]]))
-    torch.testing.assert_close(cache.distance_keys, 2 * kept)
+        module.forward_cached(x, memory.advance(torch.tensor([[0]])), 0)
+    torch.testing.assert_close(memory.distance_keys[0], 2 * kept)
     # With gradients nothing is kept: a backward pass may follow.
-    cache.reset(0)
-    module.forward_cached(x, cache, torch.tensor([[0]])).sum().backward()
-    assert cache.distance_keys is None
+    memory.reset(0)
+    module.forward_cached(x, memory.advance(torch.tensor([[0]])), 0).sum().backward()
+    assert memory.distance_keys[0] is None

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from opengato.errors import OpenGatoError
-from opengato.model.attention import KVCache, RelativeAttention, RotaryAttention, segment_mask
+from opengato.model.attention import RelativeAttention, RotaryAttention, segment_mask
 from opengato.model.blocks import GEGLU, Block
+from opengato.model.memory import Memory
 
 
 class Constant(nn.Module):
@@ -57,11 +58,11 @@ def test_a_stack_of_cached_blocks_equals_the_packed_one_under_a_window(attention
     want, got = x, []
     for block in blocks:
         want = block(want, segment_mask(segments, window=context), position)
-    caches = [KVCache(1, 2, context, 4, dtype=torch.float64) for _ in blocks]
+    memory = Memory(2, 1, 2, context, 4, dtype=torch.float64)
     for chunk in (slice(0, 6), slice(6, 7), slice(7, 11)):
-        new = x[:, chunk]
-        for block, cache in zip(blocks, caches):
-            new = block.forward_cached(new, cache, position[:, chunk])
+        new, step = x[:, chunk], memory.advance(position[:, chunk])
+        for number, block in enumerate(blocks):
+            new = block.forward_cached(new, step, number)
         got.append(new)
     torch.testing.assert_close(torch.cat(got, 1), want, rtol=1e-10, atol=1e-10)
 

@@ -81,7 +81,7 @@ def test_cached_actions_equal_an_uncached_pass_in_mixed_slots_with_prompts(famil
     for parameter in model.parameters():  # far from uniform, so that the most likely value means something
         torch.nn.init.normal_(parameter, std=0.3)
     engine = Engine(model, TOKENIZER, 3 + spare, temperature=0.0)
-    engine.caches = model.make_caches(3 + spare, dtype=torch.float64)
+    engine.memory = model.make_memory(3 + spare, dtype=torch.float64)
     layouts = [ARM, GRID, ARM]
     demonstration = [observe(ARM, rng) for _ in range(3)], [rng.uniform(-1, 1, 2).astype(np.float32) for _ in range(3)]
     prompt = encode(ARM, as_episode(ARM, *demonstration), TOKENIZER)

@@ -128,10 +128,10 @@ class Gate:
         engine = server.server.engine
         begin = engine.begin
 
-        def gated(observations):
+        def gated(observations, on_token=None):
             self.sizes.append(len(observations))
             self.entered.release()
             self.open.acquire()
-            return begin(observations)
+            return begin(observations, on_token)
 
         engine.begin = gated

@@ -201,15 +201,15 @@ def test_no_robot_waits_for_a_sentence_to_end(checkpoint):
         reset(robot, "t/arm")
         reset(talker, "dialogue/chitchat")
         engine, batcher = server.server.engine, server.server.batcher
-        advance, passes, entered = engine.advance, threading.Semaphore(0), threading.Semaphore(0)
+        go_on, passes, entered = engine.go_on, threading.Semaphore(0), threading.Semaphore(0)
 
-        def gated(begun, on_token=None):
-            if begun is batcher._words:
+        def gated(unfinished, on_token=None):
+            if unfinished is batcher._words:
                 entered.release()
                 passes.acquire()
-            return advance(begun, on_token)
+            return go_on(unfinished, on_token)
 
-        engine.advance = gated
+        engine.go_on = gated
         talker.send(ask("hello"))
         policy, seen = Policy(checkpoint), [observe("t/arm", rng) for _ in range(3)]
         policy.reset("t/arm")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import Any
 
@@ -10,6 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+
+from opengato.model.memory import Memory, Step
+from opengato.model.positions import rotate, sin_cos, sinusoids
 
 # Named, since PyTorch's default depends on the dtype of the input.
 NORM_EPSILON = 1e-6
@@ -194,89 +196,9 @@ def _relative_unshift(scores: torch.Tensor) -> torch.Tensor:
     return F.pad(scores.flatten(-2).unflatten(-1, (columns, rows)), (0, 0, 1, 0)).flatten(-2).unflatten(-1, (rows, columns + 1))[..., 1:]
 
 
-class KVCache:
-    """The keys and values of the last `context` positions of every slot: a ring, which is the Transformer-XL memory.
-
-    Attributes:
-        keys, values: (slots, heads, context, key_size); position p is stored at p % context.
-        positions: int64 (slots, context), the absolute position of each entry, -1 where there is none.
-        distance_keys: what RelativeAttention projected for the distances 0 … context - 1, (heads, context, key_size), kept from the
-            first step on; like the entries, it belongs to the weights that made it, and a reset forgets it.
-    """
-
-    def __init__(
-        self, slots: int, heads: int, context: int, key_size: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-    ):
-        self.context = context
-        self.keys = torch.zeros(slots, heads, context, key_size, device=device, dtype=dtype)
-        self.values = torch.zeros_like(self.keys)
-        self.positions = torch.full((slots, context), -1, device=device)
-        self.distance_keys: torch.Tensor | None = None
-
-    def reset(self, slot: int) -> None:
-        """Forget everything in one slot."""
-        self.positions[slot] = -1
-        self.distance_keys = None
-
-    def extend(
-        self, keys: torch.Tensor, values: torch.Tensor, positions: torch.Tensor, slots: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Store T new entries a row, (rows, heads, T, key_size), positions (rows, T) with -1 for padding.
-
-        `slots`, int64 (rows,): whose they are; None: a row a slot.
-
-        Returns keys, values and positions of these rows to attend over: with T = 1 the ring itself, else the old entries and then the new
-        ones, since the first of the new queries still see what the last of the new entries overwrite.
-        """
-        new = keys.shape[2]
-        if new > 1:
-            old_keys, old_values, old_positions = self._rows(slots)
-            together = (
-                torch.cat([old_keys, keys.to(self.keys.dtype)], 2),
-                torch.cat([old_values, values.to(self.values.dtype)], 2),
-                torch.cat([old_positions, positions], 1),
-            )
-        # Of a chunk longer than the ring only the last entries stay.
-        valid = positions >= 0
-        if new > self.context:
-            valid &= positions > positions.max(1, keepdim=True).values - self.context
-        row, step = torch.nonzero(valid, as_tuple=True)
-        slot, at = row if slots is None else slots[row], positions[row, step] % self.context
-        self.keys[slot, :, at] = keys[row, :, step].to(self.keys.dtype)
-        self.values[slot, :, at] = values[row, :, step].to(self.values.dtype)
-        self.positions[slot, at] = positions[row, step]
-        return together if new > 1 else self._rows(slots)
-
-    def _rows(self, slots: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        together = (self.keys, self.values, self.positions)
-        return together if slots is None else (self.keys[slots], self.values[slots], self.positions[slots])
-
-    def visible(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-        """bool (slots, 1, T, S): entries not after the query and less than `context` before it; padding queries see all, for no NaN."""
-        distance = queries[:, :, None] - keys[:, None, :]
-        seen = (distance >= 0) & (distance < self.context) & (keys >= 0)[:, None, :]
-        return (seen | (queries < 0)[:, :, None])[:, None]
-
-
 def _heads(x: torch.Tensor, heads: int) -> torch.Tensor:
     """(B, L, heads·key) to (B, heads, L, key)."""
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-
-def _sin_cos(positions: torch.Tensor, pairs: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sine and cosine of positions times 10000^(-n / pairs), (…,) to two of (…, pairs).
-
-    In float64 where the device has it: in float32 an angle of position 100,000, which a long episode reaches, is off by 0.004.
-    """
-    dtype = torch.float32 if positions.device.type == "mps" else torch.float64
-    frequency = torch.exp(torch.arange(pairs, device=positions.device, dtype=dtype) * (-math.log(10_000.0) / pairs))
-    angle = positions[..., None].to(dtype) * frequency
-    return angle.sin(), angle.cos()
-
-
-def sinusoids(distances: torch.Tensor, width: int) -> torch.Tensor:
-    """Sinusoidal encodings of distances, (…,) to (…, width): the sines, then the cosines, as in Transformer-XL."""
-    return torch.cat(_sin_cos(distances, width // 2), -1)
 
 
 class RelativeAttention(nn.Module):
@@ -300,13 +222,13 @@ class RelativeAttention(nn.Module):
             .transpose(0, 1)
         )
 
-    def _cached_distance_keys(self, cache: KVCache, q: torch.Tensor) -> torch.Tensor:
+    def _cached_distance_keys(self, memory: Memory, block: int, q: torch.Tensor) -> torch.Tensor:
         """R for every distance inside the memory; projected anew at each step they would cost more than all else."""
-        if torch.is_grad_enabled():
-            return self._distance_keys(cache.context, q.device).to(q.dtype)
-        if cache.distance_keys is None or cache.distance_keys.dtype != q.dtype:
-            cache.distance_keys = self._distance_keys(cache.context, q.device).to(q.dtype)
-        return cache.distance_keys
+        known = memory.distance_keys[block]
+        if torch.is_grad_enabled() or known is None or known.dtype != q.dtype:
+            known = self._distance_keys(memory.context, q.device).to(q.dtype)
+            memory.distance_keys[block] = None if torch.is_grad_enabled() else known
+        return known
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | BlockMask, position: torch.Tensor | None = None) -> torch.Tensor:
         """(B, L, width), mask of `segment_mask` or `segment_blocks`, to (B, L, width). Distances are counted along the row."""
@@ -316,22 +238,15 @@ class RelativeAttention(nn.Module):
         mixed = _attend(q + self.u.to(q.dtype), k, v, mask, q + self.v.to(q.dtype), far_first)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
-    def forward_cached(self, x: torch.Tensor, cache: KVCache, positions: torch.Tensor, slots: torch.Tensor | None = None) -> torch.Tensor:
-        """T new positions a row, (rows, T, width), positions and slots as in `KVCache.extend`."""
+    def forward_cached(self, x: torch.Tensor, step: Step, block: int) -> torch.Tensor:
+        """The new positions of a step, (slots, T, width), in a block."""
         q, k, v = (_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
-        keys, values, where = cache.extend(k, v, positions, slots)
-        by_distance = (q + self.v.to(q.dtype)) @ self._cached_distance_keys(cache, q).transpose(-1, -2)
-        distance = (positions[:, :, None] - where[:, None, :]).clamp(0, cache.context - 1)
-        bias = by_distance.gather(-1, distance[:, None].expand(-1, self.heads, -1, -1)) * self.key_size**-0.5
-        bias = bias.masked_fill(~cache.visible(positions, where), -torch.inf)
+        keys, values = step.extend(block, k, v)
+        by_distance = (q + self.v.to(q.dtype)) @ self._cached_distance_keys(step.memory, block, q).transpose(-1, -2)
+        bias = by_distance.gather(-1, step.distance.expand(-1, self.heads, -1, -1)) * self.key_size**-0.5
+        bias = bias.masked_fill(~step.visible, -torch.inf)
         mixed = F.scaled_dot_product_attention(q + self.u.to(q.dtype), keys.to(q.dtype), values.to(q.dtype), attn_mask=bias.to(q.dtype))
         return self.out(mixed.transpose(1, 2).flatten(2))
-
-
-def _rotate(x: torch.Tensor, sin: torch.Tensor, cos: torch.Tensor) -> torch.Tensor:
-    """Turn entry n of the first half with entry n of the second by the n-th angle: (B, heads, L, key) and two of (B, 1, L, key / 2)."""
-    a, b = x.chunk(2, -1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
 
 class RotaryAttention(nn.Module):
@@ -345,23 +260,22 @@ class RotaryAttention(nn.Module):
         self.query_norm = nn.RMSNorm(key_size, eps=NORM_EPSILON)
         self.key_norm = nn.RMSNorm(key_size, eps=NORM_EPSILON)
 
-    def _project(self, x: torch.Tensor, position: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Queries and keys, normalised and rotated by the angles of their positions (B, L), and values; all (B, heads, L, key_size)."""
+    def _project(self, x: torch.Tensor, sin: torch.Tensor, cos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Queries and keys, normalised and rotated by angles (B, 1, L, key_size / 2), and values; all (B, heads, L, key_size)."""
         q, k, v = (_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
-        dtype = self.query_norm.weight.dtype
-        sin, cos = (part.to(dtype)[:, None] for part in _sin_cos(position, self.key_size // 2))
-        q, k = _rotate(self.query_norm(q.to(dtype)), sin, cos), _rotate(self.key_norm(k.to(dtype)), sin, cos)
+        q, k = rotate(self.query_norm(q.to(sin.dtype)), sin, cos), rotate(self.key_norm(k.to(sin.dtype)), sin, cos)
         return q.to(v.dtype), k.to(v.dtype), v
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | BlockMask, position: torch.Tensor) -> torch.Tensor:
         """(B, L, width), mask of `segment_mask` or `segment_blocks`, position (B, L) inside the segment, to (B, L, width)."""
-        q, k, v = self._project(x, position)
+        sin, cos = (part.to(self.query_norm.weight.dtype)[:, None] for part in sin_cos(position, self.key_size // 2))
+        q, k, v = self._project(x, sin, cos)
         mixed = _attend(q, k, v, mask)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
-    def forward_cached(self, x: torch.Tensor, cache: KVCache, positions: torch.Tensor, slots: torch.Tensor | None = None) -> torch.Tensor:
-        """T new positions a row, (rows, T, width), positions and slots as in `KVCache.extend`; keys are stored rotated."""
-        q, k, v = self._project(x, positions)
-        keys, values, where = cache.extend(k, v, positions, slots)
-        mixed = F.scaled_dot_product_attention(q, keys.to(q.dtype), values.to(q.dtype), attn_mask=cache.visible(positions, where))
+    def forward_cached(self, x: torch.Tensor, step: Step, block: int) -> torch.Tensor:
+        """The new positions of a step, (slots, T, width), in a block; keys are stored rotated."""
+        q, k, v = self._project(x, *step.angles(self.key_size // 2, self.query_norm.weight.dtype))
+        keys, values = step.extend(block, k, v)
+        mixed = F.scaled_dot_product_attention(q, keys.to(q.dtype), values.to(q.dtype), attn_mask=step.visible)
         return self.out(mixed.transpose(1, 2).flatten(2))

@@ -77,40 +77,90 @@ def collate(sequences: Sequences[Sequence], reads_actions: bool) -> Batch:
     read = ~predicted | ((positions < length) & (segments[row, inside] == segments[row, np.maximum(inside - 1, 0)]))
     flat = bases[row] + positions
     target = np.flatnonzero(predicted)
-    is_image = kinds == IMAGE
+    image = np.flatnonzero(kinds == IMAGE)
+    predictor = flat[target] - 1
+    number = np.arange(len(predictor))
+    first = np.append(True, np.diff(predictor) != 0)[: len(predictor)]
+    return Batch(
+        _tensor(segments),
+        _tensor(np.stack([s.index for s in sequences])),
+        *_members(tokens, kinds, local, flat, read, segments.size, reads_actions),
+        torch.from_numpy(join("patches")),
+        _tensor(join("patch_rows")),
+        _tensor(join("patch_columns")),
+        _tensor(local[image]),
+        _tensor(flat[image]),
+        _tensor(predictor),
+        _tensor(tokens[target]),
+        _tensor(kinds[target]),
+        _tensor(number - np.maximum.accumulate(np.where(first, number, 0))),
+        _tensor(domains[target]),
+        timesteps=sum(s.timesteps for s in sequences),
+    )
+
+
+@dataclass
+class NewTokens:
+    """What some slots of an acting agent see next: N tokens and P patches, of S slots in any order.
+
+    Attributes:
+        tokens, kinds, local: (N,), as in `Encoded`. slots, positions: int64 (N,), whose they are, and where among its new positions.
+        lengths, begins: int64 (S,), how many new positions each slot has, and the number of the first.
+        patches uint8 (P, 16, 16, 3), places int64 (P, 2): in the order of their tokens.
+    """
+
+    tokens: np.ndarray
+    kinds: np.ndarray
+    local: np.ndarray
+    slots: np.ndarray
+    positions: np.ndarray
+    lengths: np.ndarray
+    begins: np.ndarray
+    patches: np.ndarray
+    places: np.ndarray
+
+    def batch(self, reads_actions: bool) -> Batch:
+        """A batch without targets; slots with fewer positions than others are padded at their end."""
+        length = int(self.lengths.max())
+        steps = np.arange(length)
+        flat = self.slots * length + self.positions
+        image = np.flatnonzero(self.kinds == IMAGE)
+        read = np.ones(len(self.tokens), bool)
+        nothing = torch.zeros(0, dtype=torch.int64)
+        return Batch(
+            _tensor(np.where(steps < self.lengths[:, None], 0, -1)),
+            _tensor(self.begins[:, None] + steps),
+            *_members(self.tokens, self.kinds, self.local, flat, read, len(self.lengths) * length, reads_actions),
+            torch.from_numpy(self.patches),
+            _tensor(self.places[:, 0]),
+            _tensor(self.places[:, 1]),
+            _tensor(self.local[image]),
+            _tensor(flat[image]),
+            nothing,
+            nothing,
+            nothing,
+            nothing,
+            nothing,
+        )
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, np.int64))
+
+
+def _members(
+    tokens: np.ndarray, kinds: np.ndarray, local: np.ndarray, flat: np.ndarray, read: np.ndarray, size: int, reads_actions: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """pair_tokens, pair_local, members and starts of the tokens that are read, which stand at flat positions below `size`."""
+    read = read & (kinds != IMAGE)
     if not reads_actions:
         read &= kinds <= ACTION_TEXT
-    scalar = np.flatnonzero(read & ~is_image)
-    image = np.flatnonzero(is_image)
+    scalar = np.flatnonzero(read)
     order = flat[scalar]
     if len(order) and (np.diff(order) < 0).any():
         permutation = np.argsort(order, kind="stable")
         scalar, order = scalar[permutation], order[permutation]
-    pairs, members = np.unique(tokens[scalar] * (LOCAL_POSITIONS + 1) + local[scalar], return_inverse=True)
-    starts = np.searchsorted(order, np.arange(len(sequences) * length))
-    predictor = flat[target] - 1
-    number = np.arange(len(predictor))
-    first = np.append(True, np.diff(predictor) != 0)[: len(predictor)]
-
-    def tensor(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array, np.int64))
-
-    return Batch(
-        tensor(segments),
-        tensor(np.stack([s.index for s in sequences])),
-        tensor(pairs // (LOCAL_POSITIONS + 1)),
-        tensor(pairs % (LOCAL_POSITIONS + 1)),
-        tensor(members),
-        tensor(starts),
-        torch.from_numpy(join("patches")),
-        tensor(join("patch_rows")),
-        tensor(join("patch_columns")),
-        tensor(local[image]),
-        tensor(flat[image]),
-        tensor(predictor),
-        tensor(tokens[target]),
-        tensor(kinds[target]),
-        tensor(number - np.maximum.accumulate(np.where(first, number, 0))),
-        tensor(domains[target]),
-        timesteps=sum(s.timesteps for s in sequences),
-    )
+    codes = tokens[scalar].astype(np.int64) * (LOCAL_POSITIONS + 1) + local[scalar]
+    pairs, members = np.unique(codes, return_inverse=True)
+    starts = np.searchsorted(order, np.arange(size))
+    return _tensor(pairs // (LOCAL_POSITIONS + 1)), _tensor(pairs % (LOCAL_POSITIONS + 1)), _tensor(members), _tensor(starts)

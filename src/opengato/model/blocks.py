@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.attention.flex_attention import BlockMask
 
 from opengato.errors import OpenGatoError
-from opengato.model.attention import KVCache
+from opengato.model.memory import Step
 
 
 class GEGLU(nn.Module):
@@ -77,7 +77,7 @@ class Block(nn.Module):
         x = x + self._branch(self.attention(self.attention_norm(x), mask, position), attention)
         return x + self._branch(self.mlp(self.mlp_norm(x)), mlp)
 
-    def forward_cached(self, x: torch.Tensor, cache: KVCache, positions: torch.Tensor, slots: torch.Tensor | None = None) -> torch.Tensor:
-        """The same for T new positions a row, rows being the slots, or those of them in `slots`."""
-        x = x + self.attention.forward_cached(self.attention_norm(x), cache, positions, slots)
+    def forward_cached(self, x: torch.Tensor, step: Step, block: int) -> torch.Tensor:
+        """The same for the new positions of a step, as the block of that number."""
+        x = x + self.attention.forward_cached(self.attention_norm(x), step, block)
         return x + self.mlp(self.mlp_norm(x))

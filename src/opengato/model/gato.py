@@ -7,12 +7,13 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from opengato.model.attention import KVCache, RelativeAttention, RotaryAttention, segment_blocks, segment_mask
+from opengato.model.attention import RelativeAttention, RotaryAttention, segment_blocks, segment_mask
 from opengato.model.batch import Batch
 from opengato.model.blocks import GEGLU, Block
 from opengato.model.config import BASE_WIDTH, ModelConfig
 from opengato.model.embedding import PaperEmbedding, SetEmbedding
 from opengato.model.losses import cross_entropy, linear_cross_entropy, soft_cross_entropy
+from opengato.model.memory import Memory
 from opengato.tokens.vocabulary import ACTION_DISCRETE, ACTION_TEXT, BINS, DISCRETE_SIZE, TARGET_RANGES, TEXT_SIZE
 
 
@@ -42,7 +43,7 @@ class Gato(nn.Module):
     """One transformer for every task.
 
     Called, it gives the loss of every target of packed training sequences; `hidden` gives their hidden states, `step` those of new
-    positions with a cache, `logits` the scores of a range of ids.
+    positions with a memory, `logits` the scores of a range of ids.
 
     Attributes:
         recompute: keep no activations inside the blocks for the backward pass, but compute them again: less memory, a third more time.
@@ -130,19 +131,16 @@ class Gato(nn.Module):
             hidden = self.actions(hidden, torch.arange(len(hidden), device=hidden.device), index)
         return F.linear(hidden * self.score_scale, self.embedding.tokens.weight[start:stop].to(hidden.dtype)).float()
 
-    def make_caches(self, slots: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> list[KVCache]:
-        """An empty memory of `context` positions a slot for every block."""
+    def make_memory(self, slots: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Memory:
+        """An empty memory of `context` positions a slot."""
         config = self.config
-        return [KVCache(slots, config.heads, config.context, config.key_size, device=device, dtype=dtype) for _ in self.blocks]
+        return Memory(config.blocks, slots, config.heads, config.context, config.key_size, device=device, dtype=dtype)
 
-    def step(self, batch: Batch, caches: list[KVCache], slots: torch.Tensor | None = None) -> torch.Tensor:
-        """Hidden states (B, T, width) of T new positions a row; `batch.index` is the absolute position, segments -1 is padding.
-
-        `slots`, int64 (B,): whose rows they are; None: a row a slot.
-        """
+    def step(self, batch: Batch, memory: Memory) -> torch.Tensor:
+        """Hidden states (B, T, width) of T new positions a slot; `batch.index` is the absolute position, segments -1 is padding."""
         x = self.embedding(batch).to(self.norm.weight.dtype)
-        positions = torch.where(batch.segments >= 0, batch.index, -1)
-        for block, cache in zip(self.blocks, caches):
+        step = memory.advance(torch.where(batch.segments >= 0, batch.index, -1))
+        for number, block in enumerate(self.blocks):
             assert isinstance(block, Block)
-            x = block.forward_cached(x, cache, positions, slots)
+            x = block.forward_cached(x, step, number)
         return self.norm(x)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from collections.abc import Sequence as Sequences
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from opengato.episode import map_leaves
+from opengato.episode import stack
 from opengato.errors import OpenGatoError
-from opengato.mixture import Sequence
-from opengato.model.batch import collate
+from opengato.model.batch import NewTokens
 from opengato.model.gato import Gato
 from opengato.policy.sampling import sample
 from opengato.tokens.encode import Encoded, decode_action, encode_timesteps
@@ -22,36 +20,35 @@ from opengato.tokens.image import mean_positions
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import (
+    ACTION_CONTINUOUS,
     ACTION_DISCRETE,
     ACTION_TEXT,
     DISCRETE_SIZE,
     LOCAL_ACTION,
+    PATCH_SIZE,
     TARGET_RANGES,
     TEXT_SIZE,
 )
 
 DISCRETE_TEMPERATURE = 0.7
+_NO_PATCHES, _NO_BOXES = np.zeros((0, PATCH_SIZE, PATCH_SIZE, 3), np.uint8), np.zeros((0, 4), np.uint8)
 
 
 @dataclass
 class Slot:
-    """One agent at work: its layout, where its memory ends, the action token that its next observation brings along, how it samples."""
+    """One agent at work: its layout, where its memory ends, the action token that its next observation brings along, how it samples.
+
+    `legal` has the ids [start, stop) that each number of an action may be, None for layouts whose action has text.
+    """
 
     layout: Layout
+    legal: list[tuple[int, int]] | None
     position: int = 0
     carried: tuple[int, int] | None = None  # token id, kind
     prompt: Encoded | None = None
     chance: np.random.Generator = dataclasses.field(default_factory=np.random.default_rng)
     temperature: float | None = None
     top_p: float = 1.0
-
-
-@dataclass
-class Begun:
-    """An action in the making: what the network is to read next, and the tokens chosen so far."""
-
-    unread: Sequence
-    tokens: list[int] = dataclasses.field(default_factory=list)
 
 
 class Engine:
@@ -74,7 +71,7 @@ class Engine:
     ):
         self.model, self.tokenizer = model.eval(), tokenizer
         self.device = next(model.parameters()).device
-        self.caches = model.make_caches(slots, self.device)
+        self.memory = model.make_memory(slots, self.device)
         self.slots: list[Slot | None] = [None] * slots
         self.temperature, self.top_p, self.max_text = temperature, top_p, max_text
 
@@ -91,34 +88,49 @@ class Engine:
 
         `seed`, `temperature` and `top_p` are of the episode's sampling; None: the engine's.
         """
-        for cache in self.caches:
-            cache.reset(slot)
-        temperature = self.temperature if temperature is None else temperature
-        top_p = self.top_p if top_p is None else top_p
-        self.slots[slot] = Slot(layout, prompt=prompt, chance=np.random.default_rng(seed), temperature=temperature, top_p=top_p)
+        self.memory.reset(slot)
+        self.slots[slot] = Slot(
+            layout,
+            _legal(layout),
+            prompt=prompt,
+            chance=np.random.default_rng(seed),
+            temperature=self.temperature if temperature is None else temperature,
+            top_p=self.top_p if top_p is None else top_p,
+        )
 
     def act(self, observations: dict[int, Any], on_token: Callable[[int, int], None] | None = None) -> dict[int, Any]:
         """Observations by slot to actions by slot. `on_token(slot, id)` hears every action token as it is chosen."""
-        begun = self.begin(observations)
-        actions: dict[int, Any] = {}
-        while begun:
-            actions |= self.advance(begun, on_token)
+        actions, unfinished = self.begin(observations, on_token)
+        while unfinished:
+            actions |= self.go_on(unfinished, on_token)
         return {slot: actions[slot] for slot in observations}
 
-    def begin(self, observations: dict[int, Any]) -> dict[int, Begun]:
-        """Take observations by slot in, to be answered by `advance`."""
+    @torch.inference_mode()
+    def begin(
+        self, observations: dict[int, Any], on_token: Callable[[int, int], None] | None = None
+    ) -> tuple[dict[int, Any], dict[int, list[int]]]:
+        """The first pass of `act`: the actions that are whole with it, by slot, and of the others the tokens so far, for `go_on`."""
         for slot in observations:
             if self.slots[slot] is None:
                 raise OpenGatoError(f"slot {slot} was not reset: call reset with a task before act")
-        return {slot: Begun(self._observe(slot, observation)) for slot, observation in observations.items()}
+        chosen: dict[int, list[int]] = {slot: [] for slot in sorted(observations)}
+        return self._choose(self._observe(observations), chosen, on_token), chosen
 
     @torch.inference_mode()
-    def advance(self, begun: dict[int, Begun], on_token: Callable[[int, int], None] | None = None) -> dict[int, Any]:
-        """One pass for all that was begun. Returns the actions that are whole now, and takes them out of `begun`."""
-        chosen = {slot: b.tokens for slot, b in begun.items()}
-        picked = self._pick(self._forward({slot: b.unread for slot, b in begun.items()}), set(begun), chosen)
+    def go_on(self, unfinished: dict[int, list[int]], on_token: Callable[[int, int], None] | None = None) -> dict[int, Any]:
+        """One more pass for actions that are not whole yet, of one `begin` or several: those that are now, taken out of `unfinished`."""
+        kinds = [self._after(slot, tokens)[0] for slot, tokens in unfinished.items()]
+        new = self._singles(list(unfinished), [tokens[-1] for tokens in unfinished.values()], kinds)
+        return self._choose(new, unfinished, on_token)
+
+    def speaks(self, slot: int) -> bool:
+        """Whether the slot's actions have text in them, one pass a token, as many as it takes."""
+        return self._slot(slot).legal is None
+
+    def _choose(self, new: NewTokens, chosen: dict[int, list[int]], on_token: Callable[[int, int], None] | None) -> dict[int, Any]:
+        """One pass: the next tokens of every slot in `chosen`; the actions that are whole now are taken out of it."""
         actions: dict[int, Any] = {}
-        for slot, tokens in picked.items():
+        for slot, tokens in self._pick(self._forward(new), list(chosen), chosen).items():
             chosen[slot] += tokens
             if on_token:
                 for token in tokens:
@@ -126,55 +138,53 @@ class Engine:
             kind, done = self._after(slot, chosen[slot])
             if done:
                 state = self._slot(slot)
-                read = self.model.config.reads_actions or kind == ACTION_TEXT
-                state.carried = (tokens[-1], kind) if read else None
-                actions[slot] = decode_action(state.layout, np.array(chosen[slot]), self.tokenizer)
-                del begun[slot]
-            else:
-                begun[slot].unread = self._single(slot, tokens[-1], kind)
+                state.carried = (tokens[-1], kind) if self.model.config.reads_actions or kind == ACTION_TEXT else None
+                actions[slot] = decode_action(state.layout, np.array(chosen.pop(slot)), self.tokenizer)
         return actions
-
-    def speaks(self, slot: int) -> bool:
-        """Whether the slot's actions have text in them, one pass a token, as many as it takes."""
-        return any(field.count is None for field in self._slot(slot).layout.action)
 
     def _slot(self, slot: int) -> Slot:
         state = self.slots[slot]
         assert state is not None
         return state
 
-    def _pick(self, hidden: torch.Tensor, active: set[int], chosen: dict[int, list[int]]) -> dict[int, list[int]]:
+    def _pick(self, hidden: torch.Tensor, active: list[int], chosen: dict[int, list[int]]) -> dict[int, list[int]]:
         """The next tokens of every active slot, as many as its hidden state (slots, width) predicts; each among the legal ids only."""
-        picked: dict[int, list[int]] = {slot: [] for slot in sorted(active)}
-        # legal ids, temperature, top_p -> (slot, rank among the slot's next tokens), and its chance: drawn here, in the slot's own order,
-        # since the order of the ranges depends on the other slots
-        ranges: dict[tuple[int, int, float | None, float], list[tuple[tuple[int, int], float]]] = {}
-        for slot, tokens in picked.items():
-            while True:
-                field, entry = self._field(slot, chosen[slot] + tokens)
-                if field is None:
-                    break
-                if field.kind == ACTION_DISCRETE:
-                    legal = (0, int(field.high[entry]))
-                else:
-                    legal = TARGET_RANGES[field.kind]
-                state = self._slot(slot)
-                ranges.setdefault((*legal, state.temperature, state.top_p), []).append(((slot, len(tokens)), state.chance.random()))
-                tokens.append(0)
-                if self.model.config.reads_actions or field.kind == ACTION_TEXT:
-                    break
+        picked: dict[int, list[int]] = {}
+        # legal ids, temperature, top_p -> slot, rank among the slot's next tokens, chance
+        ranges: dict[tuple[int, int, float, float], list[tuple[int, int, float]]] = {}
+        for slot in active:
+            state, legal = self._slot(slot), self._next_legal(slot, chosen[slot])
+            picked[slot] = [0] * len(legal)
+            for rank, (start, stop) in enumerate(legal):
+                temperature = state.temperature
+                if temperature is None:
+                    temperature = DISCRETE_TEMPERATURE if stop <= DISCRETE_SIZE else 0.0
+                # Drawn in the slot's own order: that of the ranges depends on the other slots.
+                chance = state.chance.random() if temperature > 0 else 0.0
+                ranges.setdefault((start, stop, temperature, state.top_p), []).append((slot, rank, chance))
         for (start, stop, temperature, top_p), wanted in ranges.items():
-            if temperature is None:
-                temperature = DISCRETE_TEMPERATURE if stop <= DISCRETE_SIZE else 0.0
-            places, chances = zip(*wanted)
-            slots, ranks = torch.tensor(places, device=self.device).T
+            slots, ranks = torch.tensor([(slot, rank) for slot, rank, _ in wanted], device=self.device).T
             scores = self.model.logits(hidden[slots], start, stop, None if stop == TEXT_SIZE else ranks)
-            uniform = torch.tensor(chances, device=self.device)
-            for (slot, rank), token in zip(places, (sample(scores, temperature, top_p, uniform) + start).tolist()):
+            uniform = torch.tensor([chance for _, _, chance in wanted], device=self.device) if temperature > 0 else None
+            for (slot, rank, _), token in zip(wanted, (sample(scores, temperature, top_p, uniform) + start).tolist()):
                 picked[slot][rank] = token
         return picked
 
-    def _field(self, slot: int, tokens: Sequences[int]) -> tuple[Any, int]:
+    def _next_legal(self, slot: int, tokens: list[int]) -> list[tuple[int, int]]:
+        """The legal ids of the numbers that the slot's hidden state predicts, after the tokens that are chosen already."""
+        known = self._slot(slot).legal
+        if known is not None:
+            return known[len(tokens) : len(tokens) + 1] if self.model.config.reads_actions else known[len(tokens) :]
+        legal: list[tuple[int, int]] = []
+        while True:
+            field, entry = self._field(slot, tokens + [0] * len(legal))
+            if field is None:
+                return legal
+            legal.append((0, int(field.high[entry])) if field.kind == ACTION_DISCRETE else TARGET_RANGES[field.kind])
+            if self.model.config.reads_actions or field.kind == ACTION_TEXT:
+                return legal
+
+    def _field(self, slot: int, tokens: Sequence[int]) -> tuple[Any, int]:
         """The action field that the next token belongs to, and its entry in it."""
         at = 0
         for field in self._slot(slot).layout.action:
@@ -192,118 +202,99 @@ class Engine:
 
     def _after(self, slot: int, tokens: list[int]) -> tuple[int, bool]:
         """The kind of the last token, and whether the action is whole."""
+        state = self._slot(slot)
+        if state.legal is not None:
+            return ACTION_DISCRETE if state.legal[len(tokens) - 1][1] <= DISCRETE_SIZE else ACTION_CONTINUOUS, len(tokens) == len(
+                state.legal
+            )
         field, _ = self._field(slot, tokens[:-1])
         following, _ = self._field(slot, tokens)
         return field.kind, following is None
 
-    def _observe(self, slot: int, observation: Any) -> Sequence:
-        state = self._slot(slot)
-        batched = map_leaves(lambda leaf: [leaf] if isinstance(leaf, str) else np.asarray(leaf)[None], observation)
-        encoded = encode_timesteps(state.layout, self.tokenizer, batched, None, 1)
-        fold = self.model.config.fold
-        tokens, kinds, local = encoded.tokens.astype(np.int64), encoded.kinds, encoded.local.astype(np.int64)
-        positions, starts = fold.positions(kinds, encoded.offsets)
-        length = int(starts[-1])
-        boxes, patches = encoded.boxes, encoded.patches
-        if state.carried is not None:
-            token, kind = state.carried
-            shift = 0 if fold.patches_per_position else 1
-            tokens, kinds, local = np.append(token, tokens), np.append(np.uint8(kind), kinds), np.append(LOCAL_ACTION, local)
-            positions, length = np.append(0, positions + shift), length + shift
-        if state.prompt is not None:
-            p = state.prompt
-            before, prompt_starts = fold.positions(p.kinds, p.offsets)
-            positions = np.concatenate([before, positions + prompt_starts[-1]])
-            length += int(prompt_starts[-1])
-            tokens = np.concatenate([p.tokens, tokens])
-            kinds, local = np.concatenate([p.kinds, kinds]), np.concatenate([p.local, local])
-            boxes, patches = np.concatenate([p.boxes, boxes]), np.concatenate([p.patches, patches])
-            state.prompt = None
-        return self._sequence(state, tokens, kinds, local, positions, length, patches, mean_positions(boxes))
+    def _observe(self, observations: dict[int, Any]) -> NewTokens:
+        """The tokens of new observations, those of one layout encoded together, with what stands before them."""
+        fold, groups = self.model.config.fold, dict[int, list[int]]()
+        for slot in observations:
+            groups.setdefault(id(self._slot(slot).layout), []).append(slot)
+        lengths, before = np.zeros(len(self.slots), np.int64), np.zeros(len(self.slots), np.int64)
+        parts: list[tuple[np.ndarray, ...]] = []  # tokens, kinds, local, slots, positions
+        patches, boxes = [], []
+        for slots in groups.values():
+            together = stack([observations[slot] for slot in slots])
+            encoded = encode_timesteps(self._slot(slots[0]).layout, self.tokenizer, together, None, len(slots))
+            positions, starts = fold.positions(encoded.kinds, encoded.offsets)
+            timestep = np.repeat(np.arange(len(slots)), np.diff(encoded.offsets))
+            lengths[slots] = np.diff(starts)
+            parts.append((encoded.tokens, encoded.kinds, encoded.local, np.array(slots)[timestep], positions - starts[timestep]))
+            patches.append(encoded.patches)
+            boxes.append(encoded.boxes)
+        first = len(parts)
+        for slot in observations:
+            state = self._slot(slot)
+            if state.carried is not None:
+                token, kind = state.carried
+                one = (np.array([token]), np.array([kind], np.uint8), np.array([LOCAL_ACTION]), np.array([slot]), np.array([0]))
+                parts.insert(0, one)
+                patches.insert(0, _NO_PATCHES)
+                boxes.insert(0, _NO_BOXES)
+                before[slot] = 0 if fold.patches_per_position else 1
+            if state.prompt is not None:
+                prompt = state.prompt
+                positions, starts = fold.positions(prompt.kinds, prompt.offsets)
+                parts.insert(0, (prompt.tokens, prompt.kinds, prompt.local, np.full(len(positions), slot), positions))
+                patches.insert(0, prompt.patches)
+                boxes.insert(0, prompt.boxes)
+                before[slot] = starts[-1]
+                state.prompt = None
+        for number in range(len(parts) - first, len(parts)):
+            tokens, kinds, local, slots_of, positions = parts[number]
+            parts[number] = (tokens, kinds, local, slots_of, positions + before[slots_of])
+        tokens, kinds, local, slots_of, positions = (np.concatenate(column) for column in zip(*parts))
+        places = mean_positions(np.concatenate(boxes))
+        return self._new(tokens, kinds, local, slots_of, positions, lengths + before, np.concatenate(patches), places)
 
-    def _single(self, slot: int, token: int, kind: int) -> Sequence:
-        one = np.array([0])
-        return self._sequence(
-            self._slot(slot),
-            np.array([token]),
-            np.array([kind], np.uint8),
-            np.array([LOCAL_ACTION]),
-            one,
-            1,
-            np.zeros((0, 16, 16, 3), np.uint8),
-            np.zeros((0, 2), np.int64),
-        )
+    def _singles(self, slots: list[int], tokens: list[int], kinds: list[int]) -> NewTokens:
+        """One action token each for some slots."""
+        lengths, count = np.zeros(len(self.slots), np.int64), len(slots)
+        lengths[slots] = 1
+        local, zeros = np.full(count, LOCAL_ACTION), np.zeros(count, np.int64)
+        places = np.zeros((0, 2), np.int64)
+        return self._new(np.array(tokens), np.array(kinds, np.uint8), local, np.array(slots), zeros, lengths, _NO_PATCHES, places)
 
-    def _sequence(
+    def _new(
         self,
-        state: Slot,
         tokens: np.ndarray,
         kinds: np.ndarray,
         local: np.ndarray,
+        slots: np.ndarray,
         positions: np.ndarray,
-        length: int,
+        lengths: np.ndarray,
         patches: np.ndarray,
         places: np.ndarray,
-    ) -> Sequence:
-        index = np.arange(state.position, state.position + length)
-        state.position += length
-        return Sequence(
-            tokens,
-            kinds,
-            local.astype(np.int64),
-            positions,
-            np.zeros(len(tokens), bool),
-            np.zeros(length, np.int64),
-            index,
-            patches,
-            places[:, 0],
-            places[:, 1],
-            0,
-            1,
-        )
+    ) -> NewTokens:
+        begins = np.array([0 if state is None else state.position for state in self.slots])
+        for slot in np.flatnonzero(lengths):
+            self._slot(slot).position += int(lengths[slot])
+        return NewTokens(tokens, kinds, local, slots, positions, lengths, begins, patches, places)
 
-    def _forward(self, inputs: dict[int, Sequence]) -> torch.Tensor:
-        """The hidden state of every slot's last new position, (slots, width); rows of slots without input are meaningless."""
-        length = max(len(s.segments) for s in inputs.values())
-        # The rows of a few slots are copied out of the memory; of many, it costs less to take all as they lie.
-        slots = sorted(inputs) if 2 * len(inputs) < len(self.slots) else list(range(len(self.slots)))
-        rows, last = [], np.zeros(len(slots), np.int64)
-        nothing = np.zeros(0, np.int64)
-        for row, slot in enumerate(slots):
-            s = inputs.get(slot) or Sequence(
-                nothing,
-                np.zeros(0, np.uint8),
-                nothing,
-                nothing,
-                np.zeros(0, bool),
-                nothing,
-                nothing,
-                np.zeros((0, 16, 16, 3), np.uint8),
-                nothing,
-                nothing,
-                0,
-                0,
-            )
-            pad = length - len(s.segments)
-            last[row] = max(len(s.segments) - 1, 0)
-            rows.append(
-                Sequence(
-                    s.tokens,
-                    s.kinds,
-                    s.local,
-                    s.positions,
-                    s.predicted,
-                    np.pad(s.segments, (0, pad), constant_values=-1),
-                    np.pad(s.index, (0, pad)),
-                    s.patches,
-                    s.patch_rows,
-                    s.patch_columns,
-                    0,
-                    1,
-                )
-            )
-        batch = collate(rows, self.model.config.reads_actions).to(self.device)
-        where = None if len(slots) == len(self.slots) else torch.tensor(slots, device=self.device)
-        hidden = self.model.step(batch, self.caches, where)
-        newest = hidden[torch.arange(len(rows), device=hidden.device), torch.from_numpy(last).to(hidden.device)]
-        return newest if where is None else newest.new_zeros(len(self.slots), newest.shape[1]).index_copy(0, where, newest)
+    def _forward(self, new: NewTokens) -> torch.Tensor:
+        """The hidden state of every slot's last new position, (slots, width); rows of slots without any are meaningless."""
+        hidden = self.model.step(new.batch(self.model.config.reads_actions).to(self.device), self.memory)
+        if hidden.shape[1] == 1:
+            return hidden[:, 0]
+        last = torch.from_numpy(np.maximum(new.lengths - 1, 0)).to(hidden.device)
+        return hidden[torch.arange(len(last), device=hidden.device), last]
+
+
+def _legal(layout: Layout) -> list[tuple[int, int]] | None:
+    """The legal ids of every number of an action; None where some of it is text."""
+    legal: list[tuple[int, int]] = []
+    for field in layout.action:
+        if field.count is None:
+            return None
+        if field.kind == ACTION_DISCRETE:
+            assert field.high is not None
+            legal += [(0, int(size)) for size in np.ravel(field.high)]
+        else:
+            legal += [TARGET_RANGES[field.kind]] * field.count
+    return legal

@@ -5,16 +5,18 @@ from __future__ import annotations
 import torch
 
 
-def sample(logits: torch.Tensor, temperature: float, top_p: float, uniform: torch.Tensor) -> torch.Tensor:
+def sample(logits: torch.Tensor, temperature: float, top_p: float, uniform: torch.Tensor | None) -> torch.Tensor:
     """One index a row of (B, V) scores.
 
     Args:
         temperature: 0 takes the largest score, 1 samples from the model's own distribution.
         top_p: keep the smallest set of ids whose probability reaches this.
-        uniform: (B,) in [0, 1), each row's own chance, so that a row's draw does not depend on the rows beside it.
+        uniform: (B,) in [0, 1), each row's own chance, so that a row's draw does not depend on the rows beside it; None for
+            temperature 0.
     """
     if temperature <= 0:
         return logits.argmax(-1)
+    assert uniform is not None
     probabilities = torch.softmax(logits.double() / temperature, -1)
     ordered, order = torch.sort(probabilities, dim=-1, descending=True, stable=True)
     if top_p < 1:

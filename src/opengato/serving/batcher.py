@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from opengato.policy.engine import Begun, Engine
+from opengato.policy.engine import Engine
 from opengato.serving.limits import Limits, Refusal
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
@@ -124,7 +124,7 @@ class Batcher:
         self._arrival, self._all_here = asyncio.Event(), asyncio.Event()
         self._total = 0
         self._speaking: dict[int, tuple[Seat, _Job]] = {}  # whose answers in words are being made, by slot
-        self._words: dict[int, Begun] = {}  # those answers, touched by the thread only while the loop waits for it
+        self._words: dict[int, list[int]] = {}  # their tokens so far, touched by the thread only while the loop waits for it
         self._word_seconds: dict[int, float] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
 
@@ -224,10 +224,11 @@ class Batcher:
         return batch
 
     def _work(self, batch: list[tuple[Seat, list[_Job]]]) -> tuple[dict[int, Any], float, Exception | None]:
-        """In the engine's thread: actions by slot, without those in words, which are only begun; the seconds it took; what went wrong."""
+        """In the engine's thread: actions by slot, without those in words that are only begun; the seconds it took; what went wrong."""
         started = time.perf_counter()
         observations: dict[int, Any] = {}
         questions: dict[int, Any] = {}
+        listeners: dict[int, Callable[[int], None]] = {}
         actions: dict[int, Any] = {}
         try:
             for seat, jobs in batch:
@@ -237,10 +238,14 @@ class Batcher:
                         self.engine.reset(seat.slot, s.layout, s.prompt, s.seed, s.temperature, s.top_p)
                     else:
                         (questions if self.engine.speaks(seat.slot) else observations)[seat.slot] = job.work.observation
+                        if job.work.on_token:
+                            listeners[seat.slot] = job.work.on_token
             if observations:
                 actions = self.engine.act(observations)
             if questions:
-                self._words |= self.engine.begin(questions)
+                whole, begun = self.engine.begin(questions, lambda slot, token: listeners[slot](token) if slot in listeners else None)
+                actions |= whole
+                self._words |= begun
         except Exception as error:
             return {}, time.perf_counter() - started, error
         return actions, time.perf_counter() - started, None
@@ -255,7 +260,7 @@ class Batcher:
                 work.on_token(token)
 
         try:
-            actions = self.engine.advance(self._words, hear)
+            actions = self.engine.go_on(self._words, hear)
         except Exception as error:
             return {}, time.perf_counter() - started, error
         return actions, time.perf_counter() - started, None
@@ -269,7 +274,7 @@ class Batcher:
         for seat, jobs in batch:
             if error is None and seat.slot in self._words:
                 *jobs, question = jobs
-                self._speaking[seat.slot], self._word_seconds[seat.slot] = (seat, question), 0.0
+                self._speaking[seat.slot], self._word_seconds[seat.slot] = (seat, question), seconds
             elif seat.slot in actions:
                 self._regulars[seat] = self._batches
             self._answer(seat, jobs, actions.get(seat.slot), seconds, error)
