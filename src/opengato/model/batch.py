@@ -119,6 +119,10 @@ class NewTokens:
     patches: np.ndarray
     places: np.ndarray
 
+    def of(self, rows: np.ndarray) -> NewTokens:
+        """The same with only these slots, ascending, among which are all that have new positions."""
+        return replace(self, slots=np.searchsorted(rows, self.slots), lengths=self.lengths[rows], begins=self.begins[rows])
+
     def batch(self, reads_actions: bool) -> Batch:
         """A batch without targets; slots with fewer positions than others are padded at their end."""
         length = int(self.lengths.max())

@@ -136,10 +136,13 @@ class Gato(nn.Module):
         config = self.config
         return Memory(config.blocks, slots, config.heads, config.context, config.key_size, device=device, dtype=dtype)
 
-    def step(self, batch: Batch, memory: Memory) -> torch.Tensor:
-        """Hidden states (B, T, width) of T new positions a slot; `batch.index` is the absolute position, segments -1 is padding."""
+    def step(self, batch: Batch, memory: Memory, rows: torch.Tensor | None = None) -> torch.Tensor:
+        """Hidden states (B, T, width) of T new positions a slot; `batch.index` is the absolute position, segments -1 is padding.
+
+        `rows`, int64 (B,), ascending: which slots they are of; None: all of them.
+        """
         x = self.embedding(batch).to(self.norm.weight.dtype)
-        step = memory.advance(torch.where(batch.segments >= 0, batch.index, -1))
+        step = memory.advance(torch.where(batch.segments >= 0, batch.index, -1), rows)
         for number, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             x = block.forward_cached(x, step, number)

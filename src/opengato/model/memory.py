@@ -41,19 +41,26 @@ class Memory:
         self.positions[slot] = -1
         self.distance_keys = [None] * len(self.distance_keys)
 
-    def advance(self, positions: torch.Tensor) -> Step:
-        """Make room for T new positions a slot, (slots, T), -1 for padding, and say who sees what."""
+    def advance(self, positions: torch.Tensor, rows: torch.Tensor | None = None) -> Step:
+        """Make room for T new positions a slot, (slots, T), -1 for padding, and say who sees what.
+
+        `rows`, int64 (R,), ascending: the slots that `positions` (R, T) and all that follows are of; None: all of them.
+        """
         valid = positions >= 0
         new = positions.shape[1]
         if new > self.context:  # of a chunk longer than the ring only the last entries stay
             valid &= positions > positions.max(1, keepdim=True).values - self.context
-        slot, step = torch.nonzero(valid, as_tuple=True)
-        at = positions[slot, step] % self.context
-        before = self.positions.clone() if new > 1 else self.positions
-        self.positions[slot, at] = positions[slot, step]
+        row, step = torch.nonzero(valid, as_tuple=True)
+        slot, at = row if rows is None else rows[row], positions[row, step] % self.context
+        before = self.positions.clone() if rows is None and new > 1 else self._of(self.positions, rows)
+        self.positions[slot, at] = positions[row, step]
         # The first of several new queries still see what the last of the new entries overwrite.
-        where = torch.cat([before, positions], 1) if new > 1 else self.positions
-        return Step(self, positions, where, slot, step, at)
+        where = torch.cat([before, positions], 1) if new > 1 else self._of(self.positions, rows)
+        return Step(self, positions, where, rows, row, slot, step, at)
+
+    @staticmethod
+    def _of(entries: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+        return entries if rows is None else entries[rows]
 
 
 @dataclass
@@ -62,12 +69,15 @@ class Step:
 
     Attributes:
         positions: int64 (slots, T), -1 for padding. where: int64 (slots, S), the position of every key, -1 for none.
-        slot, step, at: int64 (N,): entry `step` of a slot's new ones is stored at `at`.
+        rows: as in `Memory.advance`; where it is given, every "slots" here is R, its length.
+        row, slot, step, at: int64 (N,): entry `step` of a row's new ones is stored at `at` of its slot.
     """
 
     memory: Memory
     positions: torch.Tensor
     where: torch.Tensor
+    rows: torch.Tensor | None
+    row: torch.Tensor
     slot: torch.Tensor
     step: torch.Tensor
     at: torch.Tensor
@@ -79,12 +89,12 @@ class Step:
         """Store T new entries a slot of a block, (slots, heads, T, key_size); returns all that may be seen, (slots, heads, S, key_size)."""
         old_keys, old_values = self.memory.keys[block], self.memory.values[block]
         keys, values = keys.to(old_keys.dtype), values.to(old_values.dtype)
-        together = (old_keys, old_values)
-        if keys.shape[2] > 1:
-            together = (torch.cat([old_keys, keys], 2), torch.cat([old_values, values], 2))
-        old_keys[self.slot, :, self.at] = keys[self.slot, :, self.step]
-        old_values[self.slot, :, self.at] = values[self.slot, :, self.step]
-        return together
+        of, several = self.memory._of, keys.shape[2] > 1
+        if several:
+            together = (torch.cat([of(old_keys, self.rows), keys], 2), torch.cat([of(old_values, self.rows), values], 2))
+        old_keys[self.slot, :, self.at] = keys[self.row, :, self.step]
+        old_values[self.slot, :, self.at] = values[self.row, :, self.step]
+        return together if several else (of(old_keys, self.rows), of(old_values, self.rows))
 
     @cached_property
     def visible(self) -> torch.Tensor:

@@ -279,11 +279,14 @@ class Engine:
 
     def _forward(self, new: NewTokens) -> torch.Tensor:
         """The hidden state of every slot's last new position, (slots, width); rows of slots without any are meaningless."""
-        hidden = self.model.step(new.batch(self.model.config.reads_actions).to(self.device), self.memory)
-        if hidden.shape[1] == 1:
-            return hidden[:, 0]
+        busy, rows = np.flatnonzero(new.lengths), None
+        # The memory of a few busy slots is copied out; of many, it costs less to compute all as they lie.
+        if 2 * len(busy) < len(self.slots):
+            new, rows = new.of(busy), torch.from_numpy(busy).to(self.device)
+        hidden = self.model.step(new.batch(self.model.config.reads_actions).to(self.device), self.memory, rows)
         last = torch.from_numpy(np.maximum(new.lengths - 1, 0)).to(hidden.device)
-        return hidden[torch.arange(len(last), device=hidden.device), last]
+        newest = hidden[:, 0] if hidden.shape[1] == 1 else hidden[torch.arange(len(last), device=hidden.device), last]
+        return newest if rows is None else newest.new_zeros(len(self.slots), newest.shape[1]).index_copy(0, rows, newest)
 
 
 def _legal(layout: Layout) -> list[tuple[int, int]] | None:

@@ -240,8 +240,11 @@ class Batcher:
                         (questions if self.engine.speaks(seat.slot) else observations)[seat.slot] = job.work.observation
                         if job.work.on_token:
                             listeners[seat.slot] = job.work.on_token
-            if observations:
-                actions = self.engine.act(observations)
+            # A first observation brings its prompt along: hundreds of positions, to which the batch's other rows would be padded.
+            prompted = {slot for slot in observations if (state := self.engine.slots[slot]) is not None and state.prompt is not None}
+            for group in (observations.keys() - prompted, prompted):
+                if group:
+                    actions |= self.engine.act({slot: observations[slot] for slot in group})
             if questions:
                 whole, begun = self.engine.begin(questions, lambda slot, token: listeners[slot](token) if slot in listeners else None)
                 actions |= whole
