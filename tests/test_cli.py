@@ -43,6 +43,8 @@ def test_info_of_a_preset():
         (["collect", "metaworld/reech"], "did you mean 'metaworld/reach'"),
         (["tasks", "--domain", "metaword"], "did you mean 'metaworld'"),
         (["eval", "nowhere"], "no checkpoint"),
+        (["serve", "nowhere"], "no checkpoint"),
+        (["serve", "nowhere", "--host", "0.0.0.0"], "give a --token-file"),
     ],
 )
 def test_errors_are_one_sentence_with_a_remedy(arguments, sentence):

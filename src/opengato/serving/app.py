@@ -197,5 +197,7 @@ def serve(checkpoint: Path, token_file: Path | None = None, device: str = "auto"
         raise OpenGatoError(f"host {settings['host']!r} can be reached from other machines: give a --token-file, or serve on 127.0.0.1")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise OpenGatoError("device is cuda, and PyTorch finds no GPU here: use --device cpu")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     asyncio.run(_serve(Server(Checkpoint.load(checkpoint, device), token=token, **settings)))
