@@ -341,6 +341,16 @@ def test_a_failing_engine_tells_and_a_reset_mends(checkpoint):
             client.act(observe("t/arm", rng))
         client.reset("t/arm")
         assert ARM.action_space.contains(client.act(observe("t/arm", rng)))
+        # An answer in words that fails on its way; the robots' memories are not touched.
+        with Client(server.url) as talker:
+            talker.reset("dialogue/chitchat")
+            go_on, server.server.engine.go_on = server.server.engine.go_on, None
+            with pytest.raises(OpenGatoError, match="the server failed"):
+                talker.act("hello")
+            server.server.engine.go_on = go_on
+            assert ARM.action_space.contains(client.act(observe("t/arm", rng)))
+            talker.reset("dialogue/chitchat")
+            assert isinstance(talker.act("hello"), str)
 
 
 def test_stopping_finishes_what_was_started_and_closes_with_a_reason(checkpoint):

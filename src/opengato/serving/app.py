@@ -94,9 +94,10 @@ class Server:
     async def start(self) -> None:
         """Listen. Afterwards `port` is the port that was taken. Raises OpenGatoError where the address is not to be had."""
         app = web.Application(middlewares=[self._guard], client_max_size=self.limits.message_bytes)
-        app.add_routes([web.get("/", self._session), web.get("/healthz", _healthz), web.get("/metrics", self._metrics)])
+        app.add_routes([web.get("/", self._session), web.get("/healthz", self._healthz), web.get("/metrics", self._metrics)])
         chat.add_routes(app, self)
         self._batching = asyncio.create_task(self.batcher.run())
+        self._batching.add_done_callback(_failed)
         # A handler whose client is gone is cancelled: a chat nobody reads gives its seat back.
         self._runner = web.AppRunner(app, handle_signals=False, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -166,12 +167,18 @@ class Server:
             self._places -= 1
         return socket
 
+    async def _healthz(self, request: web.Request) -> web.Response:
+        if self._batching.done():  # a defect: nobody would be answered any more
+            return _plain(503, "the server has failed: start it again")
+        return web.Response(text="OK\n")
+
     async def _metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=self.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
-async def _healthz(request: web.Request) -> web.Response:
-    return web.Response(text="OK\n")
+def _failed(batching: asyncio.Task[None]) -> None:
+    if not batching.cancelled() and (error := batching.exception()):
+        _log.critical("the batcher has failed", exc_info=error)
 
 
 def _plain(status: int, sentence: str) -> web.Response:
