@@ -61,6 +61,7 @@ RAW = {
     "deeper list": (b"\x81\xa1a" + b"\x91" * 60_000 + b"\x01", "msgpack"),
     "deep map": (b"\x81\xa1a" * 1000 + b"\x01", "nested more than 16 deep|msgpack"),
     "large": (msgpack.packb({"a": bytes(BYTES)}), "are allowed"),
+    "a field of lines": (msgpack.packb({"joints": [0, 0], "touch": [0, 0, 0], "a\nb\x1b[2J": 1}), "has a\ufffdb\ufffd[2J"),
     "a command": (msgpack.packb({"opengato": "sudo"}), "send 'reset' or 'act'"),
     "a command of lists": (msgpack.packb({"opengato": [1]}), "send 'reset' or 'act'"),
     "an act of nothing": (msgpack.packb({"opengato": "act"}), "lacks 'observation'"),

@@ -61,14 +61,14 @@ def unpack(data: bytes) -> Any:
 
 
 def short(value: Any, length: int = 60) -> str:
-    """A value for an error's sentence, in at most about `length` characters."""
+    """A value for an error's sentence, on one line, in at most about `length` characters."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} of shape {value.shape}"
     if isinstance(value, dict | list | tuple):
         return f"a {type(value).__name__} of {len(value)}"
     text = value if isinstance(value, str) else repr(value[:length] if isinstance(value, bytes) else value)
-    text = text.encode(errors="replace").decode() if isinstance(text, str) else text
-    return text if len(text) <= length else text[: length - 1] + "…"
+    cut = text if len(text) <= length else text[: length - 1] + "…"
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in cut)
 
 
 def _to_map(value: Any) -> Any:
