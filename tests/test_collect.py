@@ -166,6 +166,7 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
 
 
 SCRIPT = """
+import signal
 import sys
 sys.path.insert(0, {here!r})
 from pathlib import Path
@@ -173,6 +174,7 @@ from collect_tasks import cartpole
 from opengato.collect import collect
 from opengato.errors import OpenGatoError
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where the tests run in the background
     try:
         collect([cartpole({seconds})], {episodes}, Path({out!r}), workers=2, noise=0.2, progress=False)
     except OpenGatoError as error:
