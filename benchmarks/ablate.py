@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -139,7 +140,7 @@ def main() -> None:
     folder = a.folder / f"ablate-{a.seconds:g}s-{a.episodes}"
 
     def path(name: str) -> Path:
-        return folder / f"{list(VARIANTS).index(name):02d}.json"
+        return folder / f"{re.sub('[^a-z0-9]+', '-', name.lower())}.json"
 
     if a.run:
         run(a.run, a.seconds, a.episodes, a.folder, path(a.run))
