@@ -1,10 +1,10 @@
 """Actions a second and latency of the batched engine, against no memory and against the machine's memory bandwidth.
 
-    python benchmarks/act.py [swift-tiny gato-79m …] [--batches 1 4 16 64] [--seconds 5] [--json]
+    python benchmarks/act.py [swift-tiny gato-79m …] [--precisions float32 bfloat16 int8] [--batches 1 4 16 64] [--seen 200] [--json]
 
 Four embodiments, with observations of their spaces and no simulator: Meta-World (39 numbers, 4 actions), Atari (80×64, 18 buttons),
-BabyAI (a grid of 147 symbols with an instruction, 7 buttons), and two cameras of 128×128 with 7 joints, all with a full memory. Weights are
-random: they cost the same.
+BabyAI (a grid of 147 symbols with an instruction, 7 buttons), and two cameras of 128×128 with 7 joints, all with a full memory
+unless --seen says otherwise. Weights are random: they cost the same.
 
 `floor` is what reading the bytes that one action needs would take: for every pass through the network, its weights (of the table, the rows
 that are scored) and the memory's keys and values of all slots, over the bandwidth that this machine reached in the same run when it
@@ -14,9 +14,10 @@ summed a tensor of 1 GiB. `without` is the same action when the network recomput
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from opengato.mixture import Sequence
 from opengato.model.batch import collate
 from opengato.model.config import preset
 from opengato.model.gato import Gato
+from opengato.model.precision import Precision, convert
 from opengato.policy.engine import Engine
 from opengato.tokens.encode import encode
 from opengato.tokens.image import mean_positions
@@ -84,29 +86,46 @@ def passes(model: Gato, layout: Layout) -> int:
     return sum(field.count for field in layout.action) if model.config.reads_actions else 1
 
 
-def bytes_of_pass(model: Gato, engine: Engine) -> int:
-    """Weights and memory that one pass reads."""
-    weights = sum(p.numel() * p.element_size() for name, p in model.named_parameters() if name != "embedding.tokens.weight")
+def bytes_of_pass(model: Gato, layout: Layout, engine: Engine, seen: int) -> int:
+    """What one pass must read: the matrices (of the lookup tables, the rows that are scored), and the keys and values of `seen` positions.
+
+    The matrices of the patches only where there are images; the keys of relative distances, which are read as well, are not counted.
+    """
+    images = any(field.kind == IMAGE for field in layout.observation)
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
+    read = [
+        tensor
+        for name, tensor in (*model.named_parameters(), *model.named_buffers())
+        if id(tensor) not in tables and ".relative." not in name and (images or ".patches." not in name)
+    ]
     rows = 1024 * model.config.width * model.embedding.tokens.weight.element_size()
-    return weights + rows + 2 * engine.memory.keys.numel() * engine.memory.keys.element_size()
+    memory = 2 * engine.memory.keys[..., :seen, :].numel() * engine.memory.keys.element_size()
+    return sum(tensor.numel() * tensor.element_size() for tensor in read) + rows + memory
 
 
-def acting(engine: Engine, layout: Layout, seconds: float) -> np.ndarray:
-    """The time of every step of all slots, with a full memory."""
+def acting(engine: Engine, layout: Layout, seconds: float, seen: int) -> np.ndarray:
+    """The time of every step of all slots, with `seen` positions in memory."""
     rng = np.random.default_rng(0)
     slots = range(len(engine.slots))
     for slot in slots:
         engine.reset(slot, layout)
     observations = [{slot: observe(layout, rng) for slot in slots} for _ in range(8)]
-    engine.memory.positions[:] = torch.arange(engine.memory.context) - engine.memory.context  # all entries are there …
-    engine.memory.positions += 2 * engine.memory.context
-    for state in engine.slots:
-        assert state is not None
-        state.position = 2 * engine.memory.context  # … and seen
+
+    def remember() -> None:
+        """A memory that holds the last `seen` positions, far from its beginning where it is full."""
+        ring, full = engine.memory.ring, seen >= engine.memory.context
+        positions = torch.arange(ring) + (ring if full else 0)
+        engine.memory.positions[:] = positions if full else torch.where(positions < seen, positions, -1)
+        for state in engine.slots:
+            assert state is not None
+            state.position = 2 * ring if full else seen
+
     times: list[float] = []
     for warm in range(3):
+        remember()
         engine.act(observations[warm])
     while sum(times) < seconds or len(times) < 5:
+        remember()
         started = now(engine.device)
         engine.act(observations[len(times) % 8])
         times.append(now(engine.device) - started)
@@ -155,22 +174,27 @@ def main() -> None:
     parser.add_argument("--layouts", nargs="+", choices=list(LAYOUTS), default=list(LAYOUTS))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 16, 64])
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--precisions", nargs="+", choices=get_args(Precision), default=["float32"])
+    parser.add_argument("--seen", type=int, help="positions in memory; default: the context")
+    parser.add_argument("--only-cached", action="store_true", help="leave out the column without memory")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
     device, tokenizer, rows = torch.device(a.device), TextTokenizer.load(), []
     speed = bandwidth(device)
-    for name in a.presets:
+    for name, precision in itertools.product(a.presets, a.precisions):
         torch.manual_seed(0)
-        model = Gato(preset(name)).eval().to(device)
+        model = convert(Gato(preset(name)).eval().to(device), precision)
+        seen = min(a.seen or model.config.context, model.config.context)
         for kind in a.layouts:
             layout, alone = LAYOUTS[kind], None
             for batch in a.batches:
                 engine = Engine(model, tokenizer, batch)
-                times = acting(engine, layout, a.seconds)
-                floor = passes(model, layout) * bytes_of_pass(model, engine) / speed
+                times = acting(engine, layout, a.seconds, seen)
+                floor = passes(model, layout) * bytes_of_pass(model, layout, engine, seen) / speed
                 row = {
                     "preset": name,
+                    "precision": precision,
                     "layout": kind,
                     "batch": batch,
                     "actions_per_s": batch / times.mean(),
@@ -181,22 +205,29 @@ def main() -> None:
                 }
                 if batch == a.batches[0]:
                     alone = row
-                    row["without_ms"] = 1000 * without_memory(model, layout, engine, min(a.seconds, 2.0))
+                    if not a.only_cached:
+                        row["without_ms"] = 1000 * without_memory(model, layout, engine, min(a.seconds, 2.0))
                 assert alone is not None
                 row["to_first_batch"] = row["actions_per_s"] / alone["actions_per_s"]
+                # What the floor itself allows: a larger batch reads the weights once, but every slot's own memory.
+                row["floor_to_first_batch"] = batch / a.batches[0] * alone["floor_ms"] / row["floor_ms"]
                 rows.append(row)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
     if a.json:
         print(json.dumps({"device": where, "bandwidth": speed, "rows": rows}, indent=1))
         return
     print(f"{where}, {speed / 2**30:.1f} GiB/s")
-    print("| preset | layout | batch | actions/s | p50 ms | p99 ms | floor ms | share of floor | × first batch | without memory, ms |")
-    print("|---" * 10 + "|")
+    print(
+        "| preset | weights | layout | batch | actions/s | p50 ms | p99 ms | floor ms | share of floor | × first batch | "
+        "floor's | without memory, ms |"
+    )
+    print("|---" * 12 + "|")
     for r in rows:
         without = f"{r['without_ms']:.0f}" if "without_ms" in r else ""
         print(
-            f"| {r['preset']} | {r['layout']} | {r['batch']} | {r['actions_per_s']:,.1f} | {r['p50_ms']:.1f} | {r['p99_ms']:.1f} | "
-            f"{r['floor_ms']:.1f} | {r['share_of_floor']:.0%} | {r['to_first_batch']:.1f} | {without} |"
+            f"| {r['preset']} | {r['precision']} | {r['layout']} | {r['batch']} | {r['actions_per_s']:,.1f} | {r['p50_ms']:.1f} | "
+            f"{r['p99_ms']:.1f} | {r['floor_ms']:.1f} | {r['share_of_floor']:.0%} | {r['to_first_batch']:.1f} | "
+            f"{r['floor_to_first_batch']:.1f} | {without} |"
         )
 
 

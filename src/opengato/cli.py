@@ -12,6 +12,9 @@ from tyro.conf import Positional
 
 app = tyro.extras.SubcommandApp()
 
+# As opengato.model.precision has it, which needs torch.
+Precision = Literal["float32", "bfloat16", "int8"]
+
 
 def _print_json(data: object) -> None:
     print(json.dumps(data, indent=1))
@@ -203,22 +206,67 @@ def play(
 
 
 @app.command
-def caption(checkpoint: Positional[Path], image: Positional[Path], temperature: float = 0.0) -> None:
-    """Say what an image shows.
+def caption(
+    checkpoint: Positional[Path],
+    image: Positional[Path],
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    precision: Precision = "float32",
+) -> None:
+    """Say what an image shows, word by word.
 
     Args:
-        checkpoint: a checkpoint folder.
+        checkpoint: a checkpoint folder that was trained on captions.
         image: any image file.
         temperature: of the words; the paper samples at 0.9.
+        top_p: sample from the likeliest words that have this share of the probability.
+        seed: of the sampling.
+        precision: of the weights; bfloat16 and int8 are quicker on a CPU.
     """
     from opengato.policy.language import caption as run
     from opengato.policy.policy import Policy
 
-    print(run(Policy.from_pretrained(checkpoint, temperature=temperature), image))
+    run(Policy.from_pretrained(checkpoint, precision=precision, temperature=temperature, top_p=top_p, seed=seed), image, _say)
+    print()
 
 
 @app.command
-def chat(checkpoint: Positional[Path], temperature: float = 0.9, top_p: float = 0.95, seed: int = 0) -> None:
+def ask(
+    checkpoint: Positional[Path],
+    image: Positional[Path],
+    question: Positional[str],
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    precision: Precision = "float32",
+) -> None:
+    """Answer a question about an image, word by word.
+
+    Args:
+        checkpoint: a checkpoint folder that was trained on questions about images.
+        image: any image file.
+        question: what to ask.
+        temperature: of the words; the paper samples at 0.9.
+        top_p: sample from the likeliest words that have this share of the probability.
+        seed: of the sampling.
+        precision: of the weights; bfloat16 and int8 are quicker on a CPU.
+    """
+    from opengato.policy.language import ask as run
+    from opengato.policy.policy import Policy
+
+    run(Policy.from_pretrained(checkpoint, precision=precision, temperature=temperature, top_p=top_p, seed=seed), image, question, _say)
+    print()
+
+
+def _say(words: str) -> None:
+    print(words, end="", flush=True)
+
+
+@app.command
+def chat(
+    checkpoint: Positional[Path], temperature: float = 0.9, top_p: float = 0.95, seed: int = 0, precision: Precision = "float32"
+) -> None:
     """Talk with an agent; an empty line or Ctrl-D ends it.
 
     Args:
@@ -226,11 +274,13 @@ def chat(checkpoint: Positional[Path], temperature: float = 0.9, top_p: float = 
         temperature: of the words.
         top_p: sample from the likeliest words that have this share of the probability.
         seed: of the sampling.
+        precision: of the weights; bfloat16 and int8 are quicker on a CPU.
     """
     from opengato.policy.language import chat as run
     from opengato.policy.policy import Policy
 
-    run(Policy.from_pretrained(checkpoint, temperature=temperature, top_p=top_p, seed=seed), sys.stdin)
+    policy = Policy.from_pretrained(checkpoint, precision=precision, temperature=temperature, top_p=top_p, seed=seed)
+    run(policy, sys.stdin, _say)
 
 
 @app.command
@@ -249,6 +299,7 @@ def serve(
     temperature: float | None = None,
     max_text: int = 64,
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    precision: Precision = "float32",
 ) -> None:
     """Let clients act with an agent over a network: openpi's websocket protocol and OpenAI's chat endpoint; Ctrl-C or SIGTERM ends it.
 
@@ -267,6 +318,7 @@ def serve(
         temperature: of the actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
         max_text: tokens of an answer in words, at most.
         device: where the network runs; auto: on a GPU where there is one.
+        precision: of the weights; bfloat16 and int8 are quicker on a CPU.
     """
     from opengato.errors import OpenGatoError
 
@@ -281,6 +333,7 @@ def serve(
         checkpoint,
         token_file,
         device,
+        precision,
         host=host,
         port=port,
         task=task,
@@ -373,7 +426,7 @@ def train(
 
     Args:
         recipe: gato-79m, gato-364m, gato-1.2b (the paper's), swift-nano, swift-tiny or swift-small.
-        data: Minari dataset ids or folders, text/plain, captions/emoji, dialogue/chitchat.
+        data: Minari dataset ids or folders, text/plain, dialogue/chitchat, captions/emoji, questions/emoji.
         out: the run's folder; the checkpoint is in its subfolder `checkpoint`.
         weights: sample weight of every domain, in place of the recipe's: --weights babyai 2 metaworld 1.
         prompt_share: share of windows that begin with a prompt.

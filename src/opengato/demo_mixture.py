@@ -39,8 +39,17 @@ DEMO_TASKS = (
     DemoTask("atari/freeway", 3, 0.0, 80),
 )
 
-DEMO_WEIGHTS = {"babyai": 0.28, "metaworld": 0.34, "dm-control": 0.24, "atari": 0.07, "captions": 0.04, "text": 0.02, "dialogue": 0.02}
-DEMO_DATA = ("text/plain", "dialogue/chitchat", "captions/emoji")
+DEMO_WEIGHTS = {
+    "babyai": 0.28,
+    "metaworld": 0.34,
+    "dm-control": 0.24,
+    "atari": 0.07,
+    "captions": 0.03,
+    "questions": 0.02,
+    "text": 0.02,
+    "dialogue": 0.02,
+}
+DEMO_DATA = ("text/plain", "dialogue/chitchat", "captions/emoji", "questions/emoji")
 DEMO_MODEL = "swift-nano"
 DEMO_EVALUATION_EPISODES = 10
 # Lower than the paper's 0.8: an episode that noise drove off course shows the way back, at a lower return.

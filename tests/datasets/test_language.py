@@ -11,6 +11,8 @@ from PIL import Image
 
 from opengato.datasets.captions import load_coco_captions, load_emoji, read_image
 from opengato.datasets.dialogue import load_dialogue
+from opengato.datasets.questions import COLOUR, KIND, NAME
+from opengato.datasets.questions import load_emoji as load_questions
 from opengato.datasets.text import load_text
 from opengato.errors import OpenGatoError
 
@@ -65,3 +67,22 @@ def test_shipped_text_and_dialogue():
     assert all(len(t.observations) == len(t.actions) == len(t.rewards) >= 1 for t in talks)
     assert not any("@" in s and ".com" in s for t in talks for s in [*t.observations, *t.actions])
     assert np.mean([len(t) for t in talks]) > 3
+
+
+def test_questions_are_answered_by_the_table():
+    episodes = list(load_questions("all"))
+    named = [(e.observations["question"][0], e.actions[0]) for e in episodes]
+    kinds = {answer for question, answer in named if question == KIND}
+    assert len(kinds) == 8 and "Food & Drink" in kinds
+    guesses = [(question, answer) for question, answer in named if question.startswith("is it")]
+    assert len(guesses) == sum(question == KIND for question, _ in named)
+    assert 0.45 < sum(answer == "yes" for _, answer in guesses) / len(guesses) < 0.55
+    for e in episodes:  # a picture's colour is the colour of its pixels
+        if e.observations["question"][0] == COLOUR and e.actions[0] == "red":
+            image = e.observations["image"][0].reshape(-1, 3).astype(int)
+            bright = image[np.ptp(image, 1) > 80]
+            assert bright[:, 0].mean() > bright[:, 1:].mean() + 60
+    train, test = (list(load_questions(split)) for split in ("train", "test"))
+    assert len(train) + len(test) == len(episodes)
+    names = [{e.actions[0] for e in part if e.observations["question"][0] == NAME} for part in (train, test)]
+    assert not names[0] & names[1]

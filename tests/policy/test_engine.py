@@ -1,5 +1,9 @@
 """Acting with a cache gives what a recomputation over the same tokens gives, in mixed slots, with prompts."""
 
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +13,12 @@ from opengato.checkpoint import Checkpoint
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
 from opengato.mixture import Sequence
-from opengato.model.batch import collate
+from opengato.model import gato
+from opengato.model.attention import segment_mask
+from opengato.model.batch import NewTokens, collate
 from opengato.model.config import ModelConfig
 from opengato.model.gato import Gato
+from opengato.model.precision import Int8Linear, convert
 from opengato.policy.engine import Engine
 from opengato.policy.policy import Policy
 from opengato.tokens.encode import encode
@@ -72,23 +79,27 @@ def most_likely(model, encoded):
     return model.hidden(batch).flatten(0, 1)[batch.target_positions], batch.targets, batch.target_index
 
 
-@pytest.mark.parametrize("spare", [0, 7])  # slots without an agent: few of many are computed apart
+@pytest.mark.parametrize("spare", [0, 7])  # slots without an agent
+@pytest.mark.parametrize("slides", [False, True])  # whether the memory is shorter than what was seen
 @pytest.mark.parametrize("family", ["gato", "swift"])
-def test_cached_actions_equal_an_uncached_pass_in_mixed_slots_with_prompts(family, spare):
+def test_cached_actions_equal_a_banded_recomputation_in_mixed_slots_with_prompts(family, slides, spare, monkeypatch):
     torch.manual_seed(0)
-    model = Gato(CONFIGS[family]).double().eval()
+    config = CONFIGS[family]
+    if slides:
+        config = replace(config, context={"gato": 30, "swift": 8}[family])
+        monkeypatch.setattr(gato, "segment_mask", partial(segment_mask, window=config.context))
+    model = Gato(config).double().eval()
     rng = np.random.default_rng(0)
     for parameter in model.parameters():  # far from uniform, so that the most likely value means something
         torch.nn.init.normal_(parameter, std=0.3)
     engine = Engine(model, TOKENIZER, 3 + spare, temperature=0.0)
-    engine.memory = model.make_memory(3 + spare, dtype=torch.float64)
     layouts = [ARM, GRID, ARM]
     demonstration = [observe(ARM, rng) for _ in range(3)], [rng.uniform(-1, 1, 2).astype(np.float32) for _ in range(3)]
     prompt = encode(ARM, as_episode(ARM, *demonstration), TOKENIZER)
     for slot, layout in enumerate(layouts):
         engine.reset(slot, layout, prompt if slot == 2 else None)
     seen, done = [[], [], []], [[], [], []]
-    for step in range(5):
+    for step in range(9 if slides else 5):
         observations = {slot: observe(layout, rng) for slot, layout in enumerate(layouts) if slot != 1 or step % 2 == 0}
         for slot, action in engine.act(observations).items():
             assert layouts[slot].action_space.contains(action)
@@ -101,6 +112,53 @@ def test_cached_actions_equal_an_uncached_pass_in_mixed_slots_with_prompts(famil
         best = model.logits(hidden, low, high, index).argmax(-1) + low
         skip = 6 if slot == 2 else 0
         assert best[skip:].tolist() == targets[skip:].tolist()
+
+
+@pytest.mark.parametrize("context", [20, 200])
+@pytest.mark.parametrize("family", ["gato", "swift"])
+def test_a_long_chunk_is_the_same_as_one_position_at_a_time(family, context):
+    """More new positions than the memory takes at once, in one of two slots."""
+    torch.manual_seed(0)
+    model = Gato(replace(CONFIGS[family], context=context)).double().eval()
+    tokens = np.random.default_rng(0).integers(0, 32_000, 150)
+
+    def new(which, begin):
+        count = len(which)
+        kinds, local, slot = np.zeros(count, np.uint8), np.zeros(count, np.int64), np.ones(count, np.int64)
+        none = np.zeros((0, 16, 16, 3), np.uint8), np.zeros((0, 2), np.int64)
+        return NewTokens(which, kinds, local, slot, np.arange(count), np.array([0, count]), np.array([0, begin]), *none).batch(True)
+
+    with torch.inference_mode():
+        whole = model.step(new(tokens, 0), model.make_memory(2))[1]
+        memory = model.make_memory(2)
+        single = [model.step(new(tokens[i : i + 1], i), memory, end=i + 1)[1] for i in range(len(tokens))]
+    torch.testing.assert_close(torch.cat(single), whole, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("precision", "most"), [("bfloat16", 0.05), ("int8", 0.05)])
+@pytest.mark.parametrize("family", ["gato", "swift"])
+def test_fewer_bits_act_nearly_the_same(family, precision, most):
+    torch.manual_seed(0)
+    exact = Gato(CONFIGS[family]).eval()
+    coarse = convert(deepcopy(exact), precision)
+    assert any(isinstance(m, Int8Linear) for m in coarse.modules()) == (precision == "int8")
+    hidden = []
+    for model in (exact, coarse):
+        engine, states, rng = Engine(model, TOKENIZER, 2, temperature=0.0), [], np.random.default_rng(0)
+        forward = engine._forward
+        engine._forward = lambda new, forward=forward, states=states: states.append(forward(new)) or states[-1]
+        engine.reset(0, GRID)
+        engine.reset(1, GRID)
+        for _ in range(3):
+            engine.act({slot: observe(GRID, rng) for slot in (0, 1)})
+        hidden.append(torch.stack(states).float())
+    assert engine.memory.keys.dtype == torch.bfloat16
+    assert 0 < (hidden[1] - hidden[0]).norm() < most * hidden[0].norm()
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(OpenGatoError, match="did you mean 'int8'"):
+        convert(Gato(CONFIGS["swift"]), "int4")
 
 
 def test_what_a_slot_samples_does_not_depend_on_the_slots_beside_it():

@@ -54,14 +54,19 @@ def held_out(name: str) -> bool:
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % 20 == 0
 
 
-def load_emoji(split: str = "train") -> Iterator[Episode]:
-    """The named emoji that ship with the package (Noto Emoji), split "train", "test" or "all"."""
+def emoji(split: str = "train") -> Iterator[tuple[np.ndarray, str, str]]:
+    """The emoji that ship with the package (Noto Emoji): image uint8 (64, 64, 3), name, group; split "train", "test" or "all"."""
     import pyarrow.parquet as parquet
 
-    table = parquet.read_table(_table_path())
-    for png, name in zip(table.column("png").to_pylist(), table.column("name").to_pylist()):
-        if split == "all" or held_out(name) == (split == "test"):
-            yield to_episode(read_image(png), name)
+    for row in parquet.read_table(_table_path()).to_pylist():
+        if split == "all" or held_out(row["name"]) == (split == "test"):
+            yield read_image(row["png"]), row["name"], row["group"]
+
+
+def load_emoji(split: str = "train") -> Iterator[Episode]:
+    """The named emoji as captions, see `emoji`."""
+    for image, name, _ in emoji(split):
+        yield to_episode(image, name)
 
 
 def load_coco_captions(annotations: Path, images: Path) -> Iterator[Episode]:

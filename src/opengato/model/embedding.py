@@ -104,5 +104,5 @@ class SetEmbedding(nn.Module):
             x = x.index_add(0, batch.patch_positions, F.gelu(patches.to(x.dtype), approximate="tanh"))
         elif self.training:
             x = x + unused(self.patches, self.rows, self.columns)
-        x = self.out(F.gelu(self.hidden(self.norm(x)), approximate="tanh"))
+        x = self.out(F.gelu(self.hidden(self.norm(x.to(self.norm.weight.dtype))), approximate="tanh"))
         return x.view(*batch.segments.shape, -1)

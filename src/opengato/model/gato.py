@@ -13,7 +13,7 @@ from opengato.model.blocks import GEGLU, Block
 from opengato.model.config import BASE_WIDTH, ModelConfig
 from opengato.model.embedding import PaperEmbedding, SetEmbedding
 from opengato.model.losses import cross_entropy, linear_cross_entropy, soft_cross_entropy
-from opengato.model.memory import Memory
+from opengato.model.memory import Memory, Rows
 from opengato.tokens.vocabulary import ACTION_DISCRETE, ACTION_TEXT, BINS, DISCRETE_SIZE, TARGET_RANGES, TEXT_SIZE
 
 
@@ -72,6 +72,11 @@ class Gato(nn.Module):
         # One rate for every width (Yang et al. 2022): a step changes all rows of the table by as much, and scores sum over the width.
         self.score_scale = BASE_WIDTH / config.width if config.family == "swift" else 1.0
 
+    def autocast(self) -> torch.autocast:
+        """For acting: matrices of bfloat16 weights are multiplied in it, while norms and the residual stream stay in float32."""
+        table = self.embedding.tokens.weight
+        return torch.autocast(table.device.type, torch.bfloat16, enabled=table.dtype == torch.bfloat16)
+
     def parameter_count(self, embeddings: bool = True) -> int:
         """Trainable parameters; without `embeddings`, those outside the lookup tables."""
         tables = {id(p) for m in self.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
@@ -129,21 +134,26 @@ class Gato(nn.Module):
         """
         if self.actions is not None and index is not None:
             hidden = self.actions(hidden, torch.arange(len(hidden), device=hidden.device), index)
-        return F.linear(hidden * self.score_scale, self.embedding.tokens.weight[start:stop].to(hidden.dtype)).float()
+        table = self.embedding.tokens.weight[start:stop]
+        return F.linear((hidden * self.score_scale).to(table.dtype), table).float()
 
-    def make_memory(self, slots: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Memory:
-        """An empty memory of `context` positions a slot."""
-        config = self.config
-        return Memory(config.blocks, slots, config.heads, config.context, config.key_size, device=device, dtype=dtype)
+    def make_memory(self, slots: int) -> Memory:
+        """An empty memory of `context` positions a slot, on the weights' device and of their dtype."""
+        config, table = self.config, self.embedding.tokens.weight
+        return Memory(config.blocks, slots, config.heads, config.context, config.key_size, device=table.device, dtype=table.dtype)
 
-    def step(self, batch: Batch, memory: Memory, rows: torch.Tensor | None = None) -> torch.Tensor:
+    def step(self, batch: Batch, memory: Memory, rows: Rows = slice(None), end: int | None = None) -> torch.Tensor:
         """Hidden states (B, T, width) of T new positions a slot; `batch.index` is the absolute position, segments -1 is padding.
 
-        `rows`, int64 (B,), ascending: which slots they are of; None: all of them.
+        `rows`, `end`: of the slots, see `Memory.advance`.
         """
         x = self.embedding(batch).to(self.norm.weight.dtype)
-        step = memory.advance(torch.where(batch.segments >= 0, batch.index, -1), rows)
-        for number, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
-            x = block.forward_cached(x, step, number)
-        return self.norm(x)
+        positions = torch.where(batch.segments >= 0, batch.index, -1)
+        parts = []
+        for new, where in zip(x.split(memory.chunk, 1), positions.split(memory.chunk, 1)):
+            step = memory.advance(where, rows, end)
+            for number, block in enumerate(self.blocks):
+                assert isinstance(block, Block)
+                new = block.forward_cached(new, step, number)
+            parts.append(new)
+        return self.norm(torch.cat(parts, 1) if len(parts) > 1 else parts[0])

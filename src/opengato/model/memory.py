@@ -9,13 +9,22 @@ import torch
 
 from opengato.model.positions import sin_cos
 
+# Slots of a memory: all that lie between two, or the rows that a tensor names.
+Rows = slice | torch.Tensor
+
+# Entries are read in steps of this many, so that a young memory is not read to its end.
+_GRAIN = 64
+
 
 class Memory:
     """The last `context` positions of every slot, for all blocks.
 
+    The ring has `chunk - 1` entries more than the context: of up to `chunk` new positions that are written together, the first still
+    sees all that it should.
+
     Attributes:
-        keys, values: (blocks, slots, heads, context, key_size); position p is stored at p % context.
-        positions: int64 (slots, context), the absolute position of each entry, -1 where there is none.
+        keys, values: (blocks, slots, heads, ring, key_size); position p is stored at p % ring.
+        positions: int64 (slots, ring), the absolute position of each entry, -1 where there is none.
         distance_keys: what RelativeAttention projected for the distances 0 … context - 1, by block, (heads, context, key_size), kept from
             the first step on; like the entries, it belongs to the weights that made it, and a reset forgets it.
     """
@@ -29,38 +38,37 @@ class Memory:
         key_size: int,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        chunk: int = 64,
     ):
-        self.context = context
-        self.keys = torch.zeros(blocks, slots, heads, context, key_size, device=device, dtype=dtype)
+        self.context, self.chunk = context, chunk
+        self.keys = torch.zeros(blocks, slots, heads, context + chunk - 1, key_size, device=device, dtype=dtype)
         self.values = torch.zeros_like(self.keys)
-        self.positions = torch.full((slots, context), -1, device=device)
+        self.positions = torch.full((slots, self.ring), -1, device=device)
         self.distance_keys: list[torch.Tensor | None] = [None] * blocks
+
+    @property
+    def ring(self) -> int:
+        return self.keys.shape[3]
 
     def reset(self, slot: int) -> None:
         """Forget everything in one slot."""
         self.positions[slot] = -1
         self.distance_keys = [None] * len(self.distance_keys)
 
-    def advance(self, positions: torch.Tensor, rows: torch.Tensor | None = None) -> Step:
-        """Make room for T new positions a slot, (slots, T), -1 for padding, and say who sees what.
+    def advance(self, positions: torch.Tensor, rows: Rows = slice(None), end: int | None = None) -> Step:
+        """Make room for T new positions a slot, int64 (slots, T), -1 for padding, T up to `chunk`, and say who sees what.
 
-        `rows`, int64 (R,), ascending: the slots that `positions` (R, T) and all that follows are of; None: all of them.
+        Args:
+            rows: the slots, ascending, that `positions` and all that follows are of.
+            end: no slot of these has a position from here on; None: it is not known, and all of the ring is read.
         """
-        valid = positions >= 0
-        new = positions.shape[1]
-        if new > self.context:  # of a chunk longer than the ring only the last entries stay
-            valid &= positions > positions.max(1, keepdim=True).values - self.context
-        row, step = torch.nonzero(valid, as_tuple=True)
-        slot, at = row if rows is None else rows[row], positions[row, step] % self.context
-        before = self.positions.clone() if rows is None and new > 1 else self._of(self.positions, rows)
+        assert positions.shape[1] <= self.chunk, f"{positions.shape[1]} new positions do not fit a chunk of {self.chunk}"
+        row, step = torch.nonzero(positions >= 0, as_tuple=True)
+        slot = row + (rows.start or 0) if isinstance(rows, slice) else rows[row]
+        at = positions[row, step] % self.ring
         self.positions[slot, at] = positions[row, step]
-        # The first of several new queries still see what the last of the new entries overwrite.
-        where = torch.cat([before, positions], 1) if new > 1 else self._of(self.positions, rows)
-        return Step(self, positions, where, rows, row, slot, step, at)
-
-    @staticmethod
-    def _of(entries: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
-        return entries if rows is None else entries[rows]
+        filled = self.ring if end is None else min(-(-end // _GRAIN) * _GRAIN, self.ring)
+        return Step(self, positions, self.positions[rows, :filled], rows, row, slot, step, at)
 
 
 @dataclass
@@ -68,15 +76,15 @@ class Step:
     """T new positions a slot on their way through the blocks, with what is the same for every block.
 
     Attributes:
-        positions: int64 (slots, T), -1 for padding. where: int64 (slots, S), the position of every key, -1 for none.
-        rows: as in `Memory.advance`; where it is given, every "slots" here is R, its length.
+        positions: int64 (slots, T), -1 for padding. where: int64 (slots, S), the position of every entry that is read, -1 for none.
+        rows: as in `Memory.advance`: "slots" is their number here.
         row, slot, step, at: int64 (N,): entry `step` of a row's new ones is stored at `at` of its slot.
     """
 
     memory: Memory
     positions: torch.Tensor
     where: torch.Tensor
-    rows: torch.Tensor | None
+    rows: Rows
     row: torch.Tensor
     slot: torch.Tensor
     step: torch.Tensor
@@ -84,17 +92,20 @@ class Step:
 
     def __post_init__(self) -> None:
         self._angles: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._hidden: torch.Tensor | None = None
 
     def extend(self, block: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Store T new entries a slot of a block, (slots, heads, T, key_size); returns all that may be seen, (slots, heads, S, key_size)."""
-        old_keys, old_values = self.memory.keys[block], self.memory.values[block]
-        keys, values = keys.to(old_keys.dtype), values.to(old_values.dtype)
-        of, several = self.memory._of, keys.shape[2] > 1
-        if several:
-            together = (torch.cat([of(old_keys, self.rows), keys], 2), torch.cat([of(old_values, self.rows), values], 2))
-        old_keys[self.slot, :, self.at] = keys[self.row, :, self.step]
-        old_values[self.slot, :, self.at] = values[self.row, :, self.step]
-        return together if several else (of(old_keys, self.rows), of(old_values, self.rows))
+        all_keys, all_values = self.memory.keys[block], self.memory.values[block]
+        all_keys[self.slot, :, self.at] = keys[self.row, :, self.step].to(all_keys.dtype)
+        all_values[self.slot, :, self.at] = values[self.row, :, self.step].to(all_values.dtype)
+        filled = self.where.shape[1]
+        return all_keys[self.rows, :, :filled], all_values[self.rows, :, :filled]
+
+    @property
+    def reach(self) -> int:
+        """No distance of a visible entry is as large."""
+        return min(self.where.shape[1], self.memory.context)
 
     @cached_property
     def visible(self) -> torch.Tensor:
@@ -103,10 +114,16 @@ class Step:
         seen = (distance >= 0) & (distance < self.memory.context) & (self.where >= 0)[:, None, :]
         return (seen | (self.positions < 0)[:, :, None])[:, None]
 
+    def hidden(self, dtype: torch.dtype) -> torch.Tensor:
+        """(slots, 1, T, S): 0 for what is visible, -inf for the rest."""
+        if self._hidden is None:
+            self._hidden = torch.zeros(self.visible.shape, dtype=dtype, device=self.where.device).masked_fill_(~self.visible, -torch.inf)
+        return self._hidden
+
     @cached_property
     def distance(self) -> torch.Tensor:
-        """int64 (slots, 1, T, S), from 0 to context - 1."""
-        return (self.positions[:, :, None] - self.where[:, None, :]).clamp(0, self.memory.context - 1)[:, None]
+        """int64 (slots, 1, T, S), from 0 to reach - 1."""
+        return (self.positions[:, :, None] - self.where[:, None, :]).clamp(0, self.reach - 1)[:, None]
 
     def angles(self, pairs: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
         """Sine and cosine of the rotary angles, both (slots, 1, T, pairs)."""

@@ -14,6 +14,7 @@ from opengato.episode import stack
 from opengato.errors import OpenGatoError
 from opengato.model.batch import NewTokens
 from opengato.model.gato import Gato
+from opengato.model.memory import Rows
 from opengato.policy.sampling import sample
 from opengato.tokens.encode import Encoded, decode_action, encode_timesteps
 from opengato.tokens.image import mean_positions
@@ -71,7 +72,7 @@ class Engine:
     ):
         self.model, self.tokenizer = model.eval(), tokenizer
         self.device = next(model.parameters()).device
-        self.memory = model.make_memory(slots, self.device)
+        self.memory = model.make_memory(slots)
         self.slots: list[Slot | None] = [None] * slots
         self.temperature, self.top_p, self.max_text = temperature, top_p, max_text
 
@@ -164,7 +165,8 @@ class Engine:
                 ranges.setdefault((start, stop, temperature, state.top_p), []).append((slot, rank, chance))
         for (start, stop, temperature, top_p), wanted in ranges.items():
             slots, ranks = torch.tensor([(slot, rank) for slot, rank, _ in wanted], device=self.device).T
-            scores = self.model.logits(hidden[slots], start, stop, None if stop == TEXT_SIZE else ranks)
+            with self.model.autocast():
+                scores = self.model.logits(hidden[slots], start, stop, None if stop == TEXT_SIZE else ranks)
             uniform = torch.tensor([chance for _, _, chance in wanted], device=self.device) if temperature > 0 else None
             for (slot, rank, _), token in zip(wanted, (sample(scores, temperature, top_p, uniform) + start).tolist()):
                 picked[slot][rank] = token
@@ -279,14 +281,29 @@ class Engine:
 
     def _forward(self, new: NewTokens) -> torch.Tensor:
         """The hidden state of every slot's last new position, (slots, width); rows of slots without any are meaningless."""
-        busy, rows = np.flatnonzero(new.lengths), None
-        # The memory of a few busy slots is copied out; of many, it costs less to compute all as they lie.
-        if 2 * len(busy) < len(self.slots):
-            new, rows = new.of(busy), torch.from_numpy(busy).to(self.device)
-        hidden = self.model.step(new.batch(self.model.config.reads_actions).to(self.device), self.memory, rows)
+        busy, rows = np.flatnonzero(new.lengths), self._rows(new)
+        end = int((new.begins + new.lengths)[busy].max())
+        if isinstance(rows, slice):
+            new = new.of(np.arange(rows.start, rows.stop))
+        else:
+            new, rows = new.of(busy), rows.to(self.device)
+        batch = new.batch(self.model.config.reads_actions).to(self.device)
+        with self.model.autocast():
+            hidden = self.model.step(batch, self.memory, rows, end)
         last = torch.from_numpy(np.maximum(new.lengths - 1, 0)).to(hidden.device)
         newest = hidden[:, 0] if hidden.shape[1] == 1 else hidden[torch.arange(len(last), device=hidden.device), last]
-        return newest if rows is None else newest.new_zeros(len(self.slots), newest.shape[1]).index_copy(0, rows, newest)
+        if len(newest) == len(self.slots):
+            return newest
+        every = newest.new_zeros(len(self.slots), newest.shape[1])
+        every[rows] = newest
+        return every
+
+    def _rows(self, new: NewTokens) -> Rows:
+        """The slots to compute: all from the first busy one to the last, as they lie, unless most of them are idle."""
+        busy = np.flatnonzero(new.lengths)
+        first, stop = int(busy[0]), int(busy[-1]) + 1
+        # The memory of scattered slots is copied out, which of many costs more than to compute the idle ones among them.
+        return torch.from_numpy(busy) if 2 * len(busy) < stop - first else slice(first, stop)
 
 
 def _legal(layout: Layout) -> list[tuple[int, int]] | None:

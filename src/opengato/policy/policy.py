@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from opengato.checkpoint import Checkpoint
 from opengato.episode import Episode
+from opengato.model.precision import Precision, convert
 from opengato.policy.engine import Engine
 from opengato.policy.prompt import crop_prompt
 from opengato.tokens.encode import encode
@@ -31,9 +32,18 @@ class Policy:
         self.engine = Engine(checkpoint.model, checkpoint.tokenizer, slots=1, temperature=temperature, top_p=top_p, max_text=max_text)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: torch.device | str = "cpu", **settings: Any) -> Policy:
-        """Load a checkpoint folder; `settings` are those of the constructor."""
-        return cls(Checkpoint.load(folder, device), **settings)
+    def from_pretrained(
+        cls, folder: str | Path, device: torch.device | str = "cpu", precision: Precision = "float32", **settings: Any
+    ) -> Policy:
+        """Load a checkpoint folder.
+
+        Args:
+            precision: of the weights: "bfloat16" and "int8" are quicker (docs/performance.md), "float32" acts exactly as it was trained.
+            settings: those of the constructor.
+        """
+        checkpoint = Checkpoint.load(folder, device)
+        convert(checkpoint.model, precision)
+        return cls(checkpoint, **settings)
 
     def reset(
         self,

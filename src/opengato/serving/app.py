@@ -16,6 +16,7 @@ from aiohttp import web
 
 from opengato.checkpoint import Checkpoint
 from opengato.errors import OpenGatoError, unknown
+from opengato.model.precision import Precision, convert
 from opengato.policy.engine import Engine
 from opengato.policy.prompt import crop_prompt
 from opengato.serving import chat
@@ -197,7 +198,9 @@ async def _serve(server: Server) -> None:
     await server.stop()
 
 
-def serve(checkpoint: Path, token_file: Path | None = None, device: str = "auto", **settings: Any) -> None:
+def serve(
+    checkpoint: Path, token_file: Path | None = None, device: str = "auto", precision: Precision = "float32", **settings: Any
+) -> None:
     """Load a checkpoint folder and serve it until SIGTERM or SIGINT; `settings` are those of `Server`."""
     token = read_token(token_file) if token_file is not None else None
     if token is None and not is_loopback(settings.get("host", "127.0.0.1")):
@@ -207,4 +210,6 @@ def serve(checkpoint: Path, token_file: Path | None = None, device: str = "auto"
     if device == "cuda" and not torch.cuda.is_available():
         raise OpenGatoError("device is cuda, and PyTorch finds no GPU here: use --device cpu")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    asyncio.run(_serve(Server(Checkpoint.load(checkpoint, device), token=token, **settings)))
+    loaded = Checkpoint.load(checkpoint, device)
+    convert(loaded.model, precision)
+    asyncio.run(_serve(Server(loaded, token=token, **settings)))

@@ -20,17 +20,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from aiohttp import web
-from gymnasium import spaces
 
 from opengato.datasets import captions, dialogue
 from opengato.episode import Episode, leaves
 from opengato.errors import OpenGatoError
+from opengato.policy.language import picture_side, picture_tasks
 from opengato.policy.prompt import last_timesteps
 from opengato.serving.batcher import Act, Start
 from opengato.serving.limits import Refusal
 from opengato.serving.wire import short
 from opengato.tokens.encode import Encoded, encode
 from opengato.tokens.layout import Layout
+from opengato.tokens.text import Words
 
 if TYPE_CHECKING:
     from opengato.serving.app import Server
@@ -244,26 +245,12 @@ def _data(url: str, name: str) -> bytes:
 
 def _about_image(data: bytes, asked: str, layouts: dict[str, Layout]) -> Question:
     """The question-answering task for an image with a question, where there is one, else the captioning one."""
-    order = sorted(layouts, key=lambda task: (task != captions.TASK, task))
-    answering = [task for task in order if _side(layouts[task], {"image", "question"})]
-    captioning = [task for task in order if _side(layouts[task], {"image"})]
-    if asked and answering:
-        task = answering[0]
-        return Question(task, {"image": _picture(data, _side(layouts[task], {"image", "question"})), "question": asked})
-    if captioning:
-        return Question(captioning[0], {"image": _picture(data, _side(layouts[captioning[0]], {"image"}))})
-    raise BadRequest(f"this checkpoint was trained on no task that puts an image into words: it knows {_names(layouts)}", "messages")
-
-
-def _side(layout: Layout, fields: set[str]) -> int:
-    """The side of a task's square colour image where the task is {image, …text} to text; else 0."""
-    space = layout.observation_space
-    if not isinstance(space, spaces.Dict) or set(space.spaces) != fields or not isinstance(layout.action_space, spaces.Text):
-        return 0
-    image = space["image"]
-    square = isinstance(image, spaces.Box) and image.dtype == np.uint8 and len(image.shape) == 3 and image.shape[0] == image.shape[1]
-    texts = all(isinstance(space[key], spaces.Text) for key in fields - {"image"})
-    return image.shape[0] if square and texts and image.shape[2] == 3 else 0  # type: ignore[index]
+    answering = picture_tasks(layouts, question=True) if asked else []
+    tasks = answering or picture_tasks(layouts, question=False)
+    if not tasks:
+        raise BadRequest(f"this checkpoint was trained on no task that puts an image into words: it knows {_names(layouts)}", "messages")
+    image = _picture(data, picture_side(layouts[tasks[0]]))
+    return Question(tasks[0], {"image": image, "question": asked} if answering else {"image": image})
 
 
 def _picture(data: bytes, side: int) -> np.ndarray:
@@ -320,12 +307,12 @@ class _Answer:
         self.most = min((wish[key] for key in ("max_tokens", "max_completion_tokens") if wish.get(key)), default=server.engine.max_text)
         self.with_usage = bool((wish.get("stream_options") or {}).get("include_usage"))
         self.id = f"chatcmpl-{secrets.token_hex(12)}"
-        self.said: list[int] = []
+        self.said = Words(server.checkpoint.tokenizer)
         self.reason = "length"
 
     async def words(self) -> AsyncGenerator[str, None]:
         """The answer, piece by piece, and with the last one the reason of its end. Raises Refusal."""
-        loop, eos, decode = asyncio.get_running_loop(), self.server.checkpoint.tokenizer.eos, self.server.checkpoint.tokenizer.decode
+        loop, eos = asyncio.get_running_loop(), self.server.checkpoint.tokenizer.eos
         heard: asyncio.Queue[int | None] = asyncio.Queue()
         seat = self.server.batcher.sit()
         try:
@@ -336,22 +323,18 @@ class _Answer:
 
             answer = self.server.batcher.submit(seat, Act(self.question.observation, on_token=hear))
             answer.add_done_callback(lambda _: heard.put_nowait(None))
-            shown = ""
             while (token := await heard.get()) is not None:
                 if token == eos:
                     self.reason = "stop"
                     break
-                if len(self.said) == self.most:
+                if len(self.said.tokens) == self.most:
                     break
-                self.said.append(token)
-                text = decode(self.said)
-                if not text.endswith("\ufffd"):  # a character whose bytes are not all there yet
-                    yield text[len(shown) :]
-                    shown = text
+                if piece := self.said.hear(token):
+                    yield piece
             if answer.done():
                 answer.result()
-            if len(shown) < len(text := decode(self.said)):
-                yield text[len(shown) :]
+            if rest := self.said.rest():
+                yield rest
         finally:
             self.server.batcher.leave(seat)
 
@@ -391,7 +374,8 @@ class _Answer:
     def _usage(self) -> dict[str, int]:
         texts = [leaf for _, leaf in leaves(self.question.observation) if isinstance(leaf, str)]
         read = sum(map(self.server.checker.count, texts)) + (0 if self.prompt is None else len(self.prompt.tokens))
-        return {"prompt_tokens": read, "completion_tokens": len(self.said), "total_tokens": read + len(self.said)}
+        said = len(self.said.tokens)
+        return {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}
 
     async def _send(self, response: web.StreamResponse, delta: dict[str, str], reason: str | None = None) -> None:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}

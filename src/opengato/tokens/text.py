@@ -89,3 +89,29 @@ class TextTokenizer:
             elif i != self.eos:
                 out += self._processor.id_to_piece(i).replace(_SPACE, " ").encode()
         return out.decode(errors="replace")
+
+
+class Words:
+    """Text from tokens that come one at a time, in pieces of whole characters.
+
+    Attributes:
+        tokens: what was heard.
+    """
+
+    def __init__(self, tokenizer: TextTokenizer):
+        self.tokens: list[int] = []
+        self._tokenizer, self._said = tokenizer, ""
+
+    def hear(self, token: int) -> str:
+        """What can be said now that was not before: nothing while a character's bytes are not all there."""
+        self.tokens.append(token)
+        text = self._tokenizer.decode(self.tokens)
+        return "" if text.endswith("\ufffd") else self._rest(text)
+
+    def rest(self) -> str:
+        """What is left when no more tokens come."""
+        return self._rest(self._tokenizer.decode(self.tokens))
+
+    def _rest(self, text: str) -> str:
+        new, self._said = text[len(self._said) :], text
+        return new
