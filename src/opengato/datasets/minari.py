@@ -174,7 +174,7 @@ def _batches(episodes: Iterable[tuple[Episode, Nested]]) -> Iterator[list[tuple[
 
 def _note(dataset: Any, start: int, episodes: list[Episode]) -> None:
     """Each episode's return, success, executed noise and end, where Minari keeps its seed."""
-    notes = []
+    notes: list[dict[str, Any]] = []
     for e in episodes:
         notes.append({"return": e.episode_return, "noise": float(e.info.get("noise", 0.0))})
         if e.success is not None:

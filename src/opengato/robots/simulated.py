@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
 
 from opengato.domains import get_task
 from opengato.errors import OpenGatoError
+from opengato.robots.control import Agent, Report, run
 
 
 class Simulated:
@@ -66,3 +68,20 @@ class Simulated:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def episodes(robot: Simulated, agent: Agent, task: str, seconds: float, **settings: Any) -> Iterator[Report]:
+    """Run one episode after the other, of consecutive seeds, until `seconds` of ticks are used up or the user interrupts.
+
+    Args:
+        settings: those of `run`.
+    """
+    left = max(1, round(seconds * robot.rate))
+    while left > 0:
+        report = run(robot, agent, task, seconds=left / robot.rate, **settings)
+        left -= report.timing.ticks + report.timing.missed
+        yield report
+        if report.ended == "interrupted":
+            return
+        if left > 0:
+            robot.reset(robot.seed + 1)
