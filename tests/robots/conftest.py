@@ -24,5 +24,5 @@ def reach():
     task = get_task("metaworld/reach")
     model = Gato(preset("swift-nano")).eval()
     for parameter in model.parameters():  # far from uniform, so that an action depends on what was seen
-        torch.nn.init.normal_(parameter, std=0.1)
+        torch.nn.init.normal_(parameter, std=0.3)
     return Checkpoint(model, TextTokenizer.load(), {task.id: Layout(task.observation_space, task.action_space)})
