@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from opengato.robots.thinker import Answer, Thinker
 from opengato.robots.timing import Timing
 from opengato.tokens.spaces import differences, to_json
 
+_SWITCH = 0.0005  # seconds after which Python takes the interpreter from the agent's thread for a tick that is due; usually 5 ms
 _GLANCE = 0.05  # seconds between two looks at whether the user wants to stop, while the first action is waited for
 
 
@@ -120,7 +122,7 @@ def run(
     report = Report("fault", loop.timing)
     failure: BaseException | None = None
     sentences: list[str] = []
-    with _Asked() as asked:
+    with _Asked() as asked, _quick_switching():
         try:
             try:
                 report.ended = loop.run(ticks, first_action_within, asked)
@@ -279,6 +281,17 @@ def _reset(agent: Agent, task: str, robot: Robot) -> None:
         if known and (lines := differences(known[task][f"{name}_space"], to_json(space))):
             raise OpenGatoError(f"the robot's {name} space is not the one that the server has for task {task!r}: {'; '.join(lines)}")
     agent.reset(task)
+
+
+@contextmanager
+def _quick_switching() -> Iterator[None]:
+    """While an agent computes in Python, a tick's delay is the switch interval, measured: 5.2 ms with 5 ms, 0.7 with 0.5."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, _SWITCH))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @contextmanager
