@@ -45,7 +45,7 @@ class Command:
     periods slow moves the robot without jerks, those m periods later. One that is in time is sent as it is.
 
     Args:
-        first: the action of before tick 0, on which the first tick must go on.
+        how: "hold" or "interpolate".
 
     Attributes:
         late: how many ticks in a row have had no new action.
