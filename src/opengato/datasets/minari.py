@@ -21,7 +21,8 @@ from opengato.errors import OpenGatoError
 _BATCH_STEPS = 4_000  # written at once, so that thousands of Atari frames need not fit into memory together
 
 
-def _import_minari() -> Any:
+def import_minari() -> Any:
+    """The package. Raises OpenGatoError where it is not installed."""
     try:
         import h5py  # noqa: F401  (Minari's usual format)
         import minari
@@ -63,7 +64,7 @@ def recorded_seeds(folder: Path) -> list[int]:
     shutil.rmtree(work, ignore_errors=True)
     if not (folder / "data").is_dir():
         return []
-    minari = _import_minari()
+    minari = import_minari()
     dataset = minari.MinariDataset(folder / "data")
     return [int(m["seed"]) for m in dataset.storage.get_episode_metadata(dataset.episode_indices.tolist())]
 
@@ -80,6 +81,8 @@ def write_minari(
     *,
     command: str = "",
     data_format: str = "hdf5",
+    description: str | None = None,
+    metadata: dict[str, Any] | None = None,
 ) -> None:
     """Write episodes as the Minari dataset in `folder`, or add them to the one there, lossless; a kill leaves the old one or the new one.
 
@@ -87,11 +90,13 @@ def write_minari(
         task: whose spaces, expert and reference scores the dataset states.
         folder: <root>/opengato/<domain>/<name>-v0.
         episodes: each with its T + 1 observations, the last one included. What Minari keeps of every episode is joined by its
-            return, success and executed share of random actions.
+            return, success, executed share of random actions and, where it says so, how it ended.
         command: that made them.
         data_format: "hdf5", or "arrow" for text with NUL characters; a dataset that is extended keeps its own.
+        description: of a new dataset; default: that they are the expert's demonstrations.
+        metadata: what else the dataset's metadata says, in terms of JSON.
     """
-    minari = _import_minari()
+    minari = import_minari()
     from minari import namespace
 
     name = f"opengato/{task.id}-v0"
@@ -118,7 +123,7 @@ def write_minari(
                     author="OpenGato",
                     jpeg_encoding=False,
                     data_format=data_format,
-                    description=f"Demonstrations of {task.id} by {task.expert_name}.",
+                    description=description or f"Demonstrations of {task.id} by {task.expert_name}.",
                 )
             _note(dataset, 0, [first])
             batches = _batches(episodes)
@@ -126,7 +131,7 @@ def write_minari(
             start = int(dataset.total_episodes)
             dataset.update_dataset_from_buffer([_buffer(e, o, dataset.storage.FORMAT) for e, o in batch])
             _note(dataset, start, [e for e, _ in batch])
-        dataset.storage.update_metadata(_metadata(dataset, task, first.source, command))
+        dataset.storage.update_metadata(_metadata(dataset, task, first.source, command) | (metadata or {}))
         # A namespace is a folder that says so.
         with _root(root):
             if f"opengato/{task.domain}" not in namespace.list_local_namespaces():
@@ -168,12 +173,14 @@ def _batches(episodes: Iterable[tuple[Episode, Nested]]) -> Iterator[list[tuple[
 
 
 def _note(dataset: Any, start: int, episodes: list[Episode]) -> None:
-    """Each episode's return, success and executed noise, where Minari keeps its seed."""
-    notes = []
+    """Each episode's return, success, executed noise and end, where Minari keeps its seed."""
+    notes: list[dict[str, Any]] = []
     for e in episodes:
         notes.append({"return": e.episode_return, "noise": float(e.info.get("noise", 0.0))})
         if e.success is not None:
             notes[-1]["success"] = bool(e.success)
+        if "ended" in e.info:
+            notes[-1]["ended"] = str(e.info["ended"])
     dataset.storage.update_episode_metadata(notes, range(start, start + len(episodes)))
 
 
@@ -253,7 +260,7 @@ class MinariEpisodes:
                 self.source,
                 _success(episode.infos),
                 int(seed) if seed is not None else None,
-                {k: note[k].item() if hasattr(note[k], "item") else note[k] for k in ("noise", "return") if k in note},
+                {k: note[k].item() if hasattr(note[k], "item") else note[k] for k in ("noise", "return", "ended") if k in note},
             )
 
 
@@ -277,7 +284,7 @@ def _cut(nested: Any, space: spaces.Space, steps: int) -> Nested:
 
 def load_minari(name: str | Path, root: Path | None = None) -> MinariEpisodes:
     """A Minari dataset by id (in `root` or Minari's own root) or by folder; raises OpenGatoError where there is none or Minari fails."""
-    minari = _import_minari()
+    minari = import_minari()
     folder = Path(name)
     if not (folder / "data").is_dir():
         folder = (root or default_root()) / str(name)

@@ -1,0 +1,10 @@
+"""Agents in real time: a body that is observed and moved at a fixed rate, simulated or real (docs/robots.md). It imports no torch."""
+
+from __future__ import annotations
+
+from opengato.robots.control import Report, Stopped, run
+from opengato.robots.record import Recorder
+from opengato.robots.robot import Robot, Scored
+from opengato.robots.simulated import Simulated
+
+__all__ = ["Recorder", "Report", "Robot", "Scored", "Simulated", "Stopped", "run"]

@@ -1,0 +1,335 @@
+"""The control loop: a robot at a fixed rate, an agent beside it that may be late, and one way to end, which is to stop the robot.
+
+Tick k, at its due time: the newest action (or the held one, or one on the way to it) goes to the robot, the robot is observed, and the
+agent is shown what it sees. So the agent has one period for its answer, commands leave at an even pace however long it takes, and an
+agent that is never late acts exactly as in a loop without a clock.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from opengato.errors import OpenGatoError, unknown
+from opengato.robots.check import conform
+from opengato.robots.record import Recorder
+from opengato.robots.robot import Robot, Scored
+from opengato.robots.schedule import Command, Late, Schedule, refuse_discrete
+from opengato.robots.thinker import Answer, Thinker
+from opengato.robots.timing import Timing
+from opengato.tokens.spaces import differences, to_json
+
+_SWITCH = 0.0005  # seconds after which Python takes the interpreter from the agent's thread for a tick that is due; usually 5 ms
+_GLANCE = 0.05  # seconds between two looks at whether the user wants to stop, while the first action is waited for
+
+
+class Agent(Protocol):
+    """What acts: `opengato.Policy`, `opengato.client.Client`, or anything else with these two."""
+
+    def reset(self, task: str, /) -> Any:
+        """Begin an episode."""
+
+    def act(self, observation: Any, /) -> Any:
+        """The action for an observation."""
+
+
+class Clock:
+    """Time as the loop has it; tests have another one."""
+
+    def now(self) -> float:
+        """Seconds since some fixed point."""
+        return time.perf_counter()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+@dataclass
+class Report:
+    """What became of a run.
+
+    Attributes:
+        ended: "time" (as many ticks as asked for), "done" (the robot said so), "interrupted" (Ctrl-C or SIGTERM) or "fault".
+        timing: how well the rate was held.
+        episode_return: sum of the rewards, success: whether the task was solved; None of a robot that does not score itself.
+    """
+
+    ended: str
+    timing: Timing
+    episode_return: float | None = None
+    success: bool | None = None
+
+
+class Stopped(OpenGatoError):
+    """The robot was stopped because something failed; the sentence says what, `report` what was measured until then."""
+
+    def __init__(self, sentence: str, report: Report):
+        super().__init__(sentence)
+        self.report = report
+
+
+def run(
+    robot: Robot,
+    agent: Agent,
+    task: str,
+    *,
+    seconds: float | None = None,
+    late: Late = "hold",
+    patience: float = 1.0,
+    first_action_within: float = 60.0,
+    record: Recorder | None = None,
+    clock: Clock | None = None,
+    thinker: type[Thinker] = Thinker,
+) -> Report:
+    """Let an agent move a robot for one episode, at the robot's rate. The robot is stopped exactly once, however the episode ends.
+
+    The first action is waited for at rest, so that an agent may warm up; the clock of the ticks starts with it. Numbers are checked
+    before they go on: an observation or an action with another shape, a NaN, or a value outside its space stops the robot.
+
+    Args:
+        robot: connected and ready. agent: reset here. task: that the agent knows.
+        seconds: of ticks, rounded to a whole number of them; None: until the robot is done, or Ctrl-C.
+        late: what is sent while the agent's action is late, see `Command`: the last action again, or a glide to a newer one.
+        patience: seconds without a new action after which the robot is stopped.
+        first_action_within: seconds that the agent may take for its first action.
+        record: where the episode is kept, faulty ones included, up to the last command that was sent.
+        clock, thinker: for tests.
+
+    Raises OpenGatoError before anything moves, where an argument, the task or a space is wrong; `Stopped` where the robot, the agent or
+    the time failed. Ctrl-C and SIGTERM are no errors: the report says "interrupted".
+    """
+    ticks = _ticks(robot.rate, seconds)
+    if late not in ("hold", "interpolate"):
+        raise OpenGatoError(f"late is {late!r}: choose 'hold' or 'interpolate'")
+    if late == "interpolate":
+        refuse_discrete(robot.action_space)
+    if not patience > 0:
+        raise OpenGatoError(f"patience is {patience}: choose more than 0 seconds")
+    _reset(agent, task, robot)
+    if record is not None:
+        record.begin(robot, task)
+
+    loop = _Loop(robot, agent, late, patience, record, clock or Clock(), thinker)
+    report = Report("fault", loop.timing)
+    failure: BaseException | None = None
+    sentences: list[str] = []
+    with _Asked() as asked, _quick_switching():
+        try:
+            try:
+                report.ended = loop.run(ticks, first_action_within, asked)
+            finally:
+                asked.stopping = True
+        except KeyboardInterrupt:
+            report.ended = "interrupted"
+        except BaseException as error:
+            failure = error
+            sentences.append(
+                f"the robot was stopped after {loop.timing.ticks / robot.rate:g} s, at tick {loop.timing.ticks}: {_said(error)}"
+            )
+        try:
+            robot.stop()
+        except BaseException as error:
+            failure, report.ended = failure or error, "fault"
+            sentences.append(f"the robot's stop() failed, so see to it yourself: {_said(error)}")
+        if asked and report.ended != "fault":
+            report.ended = "interrupted"
+        if loop.scored is not None:
+            report.episode_return, report.success = loop.rewards, loop.scored.success
+        if record is not None:
+            record.end(report.ended)
+        loop.thinker.close()
+    if failure is not None and not isinstance(failure, Exception):
+        raise failure  # an exit that somebody asked for
+    if failure is not None:
+        raise Stopped("; ".join(sentences), report) from failure
+    return report
+
+
+class _Loop:
+    """The ticks of one episode."""
+
+    def __init__(
+        self,
+        robot: Robot,
+        agent: Agent,
+        late: Late,
+        patience: float,
+        record: Recorder | None,
+        clock: Clock,
+        thinker: type[Thinker],
+    ):
+        self.robot, self.record, self.clock = robot, record, clock
+        self.scored = robot if isinstance(robot, Scored) else None
+        self.command, self.patience, self.most_late = Command(late), patience, max(1, round(patience * robot.rate))
+        self.timing, self.rewards = Timing(robot.rate), 0.0
+        space = robot.action_space
+
+        def act(observation: Any) -> Any:
+            with _blame("the agent"):
+                action = agent.act(observation)
+            return conform(space, action, "the agent's action")
+
+        self.thinker = thinker(act)
+
+    def run(self, ticks: int | None, first_action_within: float, asked: _Asked) -> str:
+        """Returns how it ended, see `Report`; raises what failed."""
+        observation = self._observe()
+        self.thinker.show(observation)
+        answer = self._first_answer(first_action_within, asked)
+        if answer is None:
+            return "interrupted"
+        timing, schedule, sent = self.timing, Schedule(self.robot.rate, self.clock.now()), None
+        while True:
+            due, missed = schedule.next(self.clock.now())
+            while (wait := due - self.clock.now()) > 0:
+                self.clock.sleep(wait)
+            if asked:
+                return "interrupted"
+            timing.missed += missed
+            if ticks is not None and schedule.tick >= ticks:  # the last command has had its period
+                return "time"
+            self.command.skip(missed)
+            answer = self.thinker.answer() if timing.ticks else answer
+            command = self._command(answer)
+            began = self.clock.now()
+            timing.delays.append(began - due)
+            if sent is not None:
+                timing.periods.append(began - sent)
+            sent = began
+            if answer is not None and timing.ticks > 1:
+                timing.inference.append(answer.seconds)
+                timing.ages.append(began - answer.shown)
+            self._act(observation, command)
+            observation = self._observe()
+            timing.work.append(self.clock.now() - began)
+            if self.record is not None:
+                self.record.see(observation)
+            if self.scored is not None and self.scored.done:
+                return "done"
+            self.thinker.show(observation)
+
+    def _first_answer(self, within: float, asked: _Asked) -> Answer | None:
+        """The first answer, None where the user wants to stop first."""
+        until = time.monotonic() + within
+        while not asked:
+            if (answer := self.thinker.answer(_GLANCE)) is not None:
+                return answer
+            if time.monotonic() > until:
+                raise OpenGatoError(
+                    f"the agent gave no first action within {within:g} s: raise first_action_within, or take a smaller agent"
+                )
+        return None
+
+    def _command(self, answer: Answer | None) -> Any:
+        if answer is not None:
+            return self.command.fresh(answer.action)
+        self.timing.late += 1
+        command = self.command.again()
+        if self.command.late > self.most_late:
+            raise OpenGatoError(
+                f"the agent gave no new action for {self.most_late} ticks: take a faster agent, lower the rate of {self.robot.rate:g} Hz "
+                f"or raise the patience of {self.patience:g} s"
+            )
+        return command
+
+    def _act(self, observation: Any, command: Any) -> None:
+        with _blame("the robot's act()"):
+            done = self.robot.act(command)
+        # What a robot did may lie outside the bounds of what it may be told: it starts from where it is.
+        done = command if done is None else conform(self.robot.action_space, done, "what the robot's act() returned", bounded=False)
+        reward = 0.0
+        if self.scored is not None:
+            reward = float(self.scored.reward)
+            self.rewards += reward
+        if self.record is not None:
+            self.record.add(observation, done, reward)
+
+    def _observe(self) -> Any:
+        with _blame("the robot's observe()"):
+            observation = self.robot.observe()
+        return conform(self.robot.observation_space, observation, "the observation")
+
+
+def _ticks(rate: float, seconds: float | None) -> int | None:
+    if not (rate > 0 and math.isfinite(rate)):
+        raise OpenGatoError(f"the robot's rate is {rate} Hz: give it a rate above 0")
+    if seconds is None:
+        return None
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise OpenGatoError(f"seconds is {seconds}: choose more than 0, or None for no limit")
+    return max(1, round(seconds * rate))
+
+
+def _reset(agent: Agent, task: str, robot: Robot) -> None:
+    """Begin an episode; the robot's spaces must be those that the agent knows for the task, as far as it tells."""
+    if "observation_space" in inspect.signature(agent.reset).parameters:  # a Policy checks them itself
+        agent.reset(task, observation_space=robot.observation_space, action_space=robot.action_space)  # type: ignore[call-arg]
+        return
+    known = getattr(agent, "metadata", {}).get("tasks", {})  # a Client has them from its server
+    if known and task not in known:
+        raise unknown("task of this server", task, known)
+    for name, space in (("observation", robot.observation_space), ("action", robot.action_space)):
+        if known and (lines := differences(known[task][f"{name}_space"], to_json(space))):
+            raise OpenGatoError(f"the robot's {name} space is not the one that the server has for task {task!r}: {'; '.join(lines)}")
+    agent.reset(task)
+
+
+@contextmanager
+def _quick_switching() -> Iterator[None]:
+    """While an agent computes in Python, a tick's delay is the switch interval, measured: 5.2 ms with 5 ms, 0.7 with 0.5."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, _SWITCH))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+@contextmanager
+def _blame(who: str) -> Iterator[None]:
+    """An error says whose it is."""
+    try:
+        yield
+    except Exception as error:
+        raise OpenGatoError(f"{who} failed: {_said(error)}") from error
+
+
+def _said(error: BaseException) -> str:
+    return str(error) if isinstance(error, OpenGatoError) else f"{type(error).__name__}: {error}"
+
+
+class _Asked:
+    """Whether the user wants the robot to stop: Ctrl-C or SIGTERM, as a flag, so that no command is cut in half.
+
+    A second signal interrupts at once, for a robot or an agent that hangs; none interrupts the stopping.
+    """
+
+    def __init__(self) -> None:
+        self._asked, self.stopping = False, False
+        self._before: dict[int, Any] = {}
+
+    def __bool__(self) -> bool:
+        return self._asked
+
+    def __enter__(self) -> _Asked:
+        if threading.current_thread() is threading.main_thread():  # no other one may have handlers
+            self._before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+    def _hear(self, *_: object) -> None:
+        if self._asked and not self.stopping:
+            raise KeyboardInterrupt
+        self._asked = True
