@@ -99,8 +99,8 @@ def bytes_of_pass(model: Gato, layout: Layout, engine: Engine, seen: int) -> int
         if id(tensor) not in tables and ".relative." not in name and (images or ".patches." not in name)
     ]
     rows = 1024 * model.config.width * model.embedding.tokens.weight.element_size()
-    memory = 2 * engine.memory.keys[..., :seen, :].numel() * engine.memory.keys.element_size()
-    return sum(tensor.numel() * tensor.element_size() for tensor in read) + rows + memory
+    memory = [entries[:, :, :seen] for entries in (*engine.memory.keys, *engine.memory.values)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in (*read, *memory)) + rows
 
 
 def acting(engine: Engine, layout: Layout, seconds: float, seen: int) -> np.ndarray:

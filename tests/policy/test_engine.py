@@ -152,7 +152,7 @@ def test_fewer_bits_act_nearly_the_same(family, precision, most):
         for _ in range(3):
             engine.act({slot: observe(GRID, rng) for slot in (0, 1)})
         hidden.append(torch.stack(states).float())
-    assert engine.memory.keys.dtype == torch.bfloat16
+    assert engine.memory.keys[0].dtype == torch.bfloat16
     assert 0 < (hidden[1] - hidden[0]).norm() < most * hidden[0].norm()
 
 

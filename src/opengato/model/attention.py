@@ -277,9 +277,12 @@ class RotaryAttention(nn.Module):
 
     def _project(self, x: torch.Tensor, sin: torch.Tensor, cos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Queries and keys, normalised and rotated by angles (B, 1, L, key_size / 2), and values; all (B, heads, L, key_size)."""
-        q, k, v = (_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
-        q, k = rotate(self.query_norm(q.to(sin.dtype)), sin, cos), rotate(self.key_norm(k.to(sin.dtype)), sin, cos)
-        return q.to(v.dtype), k.to(v.dtype), v
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, self.key_size)).permute(2, 0, 3, 1, 4)
+        # Both at once: for one new position the number of kernels is what takes the time.
+        weight = torch.stack([self.query_norm.weight, self.key_norm.weight])[:, None, None, None]
+        qk = rotate(F.rms_norm(qkv[:2].to(sin.dtype), (self.key_size,), eps=NORM_EPSILON) * weight, sin, cos)
+        q, k = qk.to(qkv.dtype).unbind(0)
+        return q, k, qkv[2]
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | BlockMask, position: torch.Tensor) -> torch.Tensor:
         """(B, L, width), mask of `segment_mask` or `segment_blocks`, position (B, L) inside the segment, to (B, L, width)."""

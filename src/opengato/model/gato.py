@@ -13,7 +13,7 @@ from opengato.model.blocks import GEGLU, Block
 from opengato.model.config import BASE_WIDTH, ModelConfig
 from opengato.model.embedding import PaperEmbedding, SetEmbedding
 from opengato.model.losses import cross_entropy, linear_cross_entropy, soft_cross_entropy
-from opengato.model.memory import Memory, Rows
+from opengato.model.memory import Memory, Rows, Step
 from opengato.tokens.vocabulary import ACTION_DISCRETE, ACTION_TEXT, BINS, DISCRETE_SIZE, TARGET_RANGES, TEXT_SIZE
 
 
@@ -149,11 +149,14 @@ class Gato(nn.Module):
         """
         x = self.embedding(batch).to(self.norm.weight.dtype)
         positions = torch.where(batch.segments >= 0, batch.index, -1)
-        parts = []
-        for new, where in zip(x.split(memory.chunk, 1), positions.split(memory.chunk, 1)):
-            step = memory.advance(where, rows, end)
-            for number, block in enumerate(self.blocks):
-                assert isinstance(block, Block)
-                new = block.forward_cached(new, step, number)
-            parts.append(new)
+        parts = [
+            self._through_blocks(new, memory.advance(where, rows, end))
+            for new, where in zip(x.split(memory.chunk, 1), positions.split(memory.chunk, 1))
+        ]
         return self.norm(torch.cat(parts, 1) if len(parts) > 1 else parts[0])
+
+    def _through_blocks(self, x: torch.Tensor, step: Step) -> torch.Tensor:
+        for number, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            x = block.forward_cached(x, step, number)
+        return x

@@ -23,7 +23,7 @@ class Memory:
     sees all that it should.
 
     Attributes:
-        keys, values: (blocks, slots, heads, ring, key_size); position p is stored at p % ring.
+        keys, values: by block, (slots, heads, ring, key_size); position p is stored at p % ring.
         positions: int64 (slots, ring), the absolute position of each entry, -1 where there is none.
         distance_keys: what RelativeAttention projected for the distances 0 … context - 1, by block, (heads, context, key_size), kept from
             the first step on; like the entries, it belongs to the weights that made it, and a reset forgets it.
@@ -40,15 +40,12 @@ class Memory:
         dtype: torch.dtype = torch.float32,
         chunk: int = 64,
     ):
-        self.context, self.chunk = context, chunk
-        self.keys = torch.zeros(blocks, slots, heads, context + chunk - 1, key_size, device=device, dtype=dtype)
-        self.values = torch.zeros_like(self.keys)
+        self.context, self.chunk, self.ring = context, chunk, context + chunk - 1
+        shape = (slots, heads, self.ring, key_size)
+        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(blocks)]
+        self.values = [torch.zeros_like(keys) for keys in self.keys]
         self.positions = torch.full((slots, self.ring), -1, device=device)
         self.distance_keys: list[torch.Tensor | None] = [None] * blocks
-
-    @property
-    def ring(self) -> int:
-        return self.keys.shape[3]
 
     def reset(self, slot: int) -> None:
         """Forget everything in one slot."""

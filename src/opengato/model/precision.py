@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from opengato.errors import unknown
-from opengato.model.blocks import Block
 from opengato.model.gato import Gato
 
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -20,7 +19,7 @@ _KERNEL_MULTIPLE = 32  # of both sides of a matrix; for others PyTorch's kernel 
 
 
 class Int8Linear(nn.Module):
-    """A linear layer without bias whose weight is int8 with a scale a row: weight[o] = scale[o] · round(weight[o] / scale[o]).
+    """A linear layer whose weight is int8 with a scale a row: weight[o] = scale[o] · round(weight[o] / scale[o]).
 
     Takes bfloat16 or float32, (…, in), multiplies in bfloat16 and gives bfloat16 (…, out).
     """
@@ -47,20 +46,19 @@ class Int8Linear(nn.Module):
 def convert(model: Gato, precision: Precision) -> Gato:
     """The model, changed in place, with weights of this precision; it can act, but no longer be trained or saved.
 
-    bfloat16: all matrices and tables; norms and the residual stream stay in float32. int8: those of the blocks too, on a CPU.
+    bfloat16: all matrices and tables; norms and the residual stream stay in float32. int8: on a CPU those of the blocks
+    and the action head in a byte each.
     """
     if precision not in get_args(Precision):
         raise unknown("precision", precision, get_args(Precision))
     if precision == "float32":
         return model
     if precision == "int8" and model.embedding.tokens.weight.device.type == "cpu":
-        for block in model.blocks:
-            assert isinstance(block, Block)
-            for layer in (block.attention, block.mlp):
-                for name, linear in list(layer.named_children()):
-                    # What `relative` projects is kept between steps: nothing to gain.
-                    if isinstance(linear, nn.Linear) and name != "relative" and not any(n % _KERNEL_MULTIPLE for n in linear.weight.shape):
-                        setattr(layer, name, Int8Linear(linear))
+        for layer in (*(part for block in model.blocks for part in (block.attention, block.mlp)), model.actions):
+            for name, linear in list(layer.named_children()) if isinstance(layer, nn.Module) else ():
+                # What `relative` projects is kept between steps: nothing to gain.
+                if isinstance(linear, nn.Linear) and name != "relative" and not any(n % _KERNEL_MULTIPLE for n in linear.weight.shape):
+                    setattr(layer, name, Int8Linear(linear))
     norms = [module for module in model.modules() if isinstance(module, nn.LayerNorm | nn.RMSNorm | nn.GroupNorm)]
     kept = {id(parameter) for module in norms for parameter in module.parameters()}
     for parameter in model.parameters():
