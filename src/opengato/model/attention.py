@@ -259,7 +259,7 @@ class RelativeAttention(nn.Module):
         # All slots in one product a head: the keys of the distances are the same for them.
         from_v = ((q + self.v) * self.key_size**-0.5).to(q.dtype).transpose(0, 1)
         by_distance = (from_v.flatten(1, 2) @ self._cached_distance_keys(step, block, q).transpose(-1, -2)).view(*from_v.shape[:3], -1)
-        bias = by_distance.transpose(0, 1).gather(-1, step.distance.expand(-1, self.heads, -1, -1)).masked_fill_(~step.visible, -torch.inf)
+        bias = by_distance.transpose(0, 1).gather(-1, step.distance.expand(-1, self.heads, -1, -1)) + step.hidden.to(q.dtype)
         mixed = _attend_new((q + self.u).to(q.dtype), keys.to(q.dtype), values.to(q.dtype), bias)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
@@ -293,7 +293,7 @@ class RotaryAttention(nn.Module):
 
     def forward_cached(self, x: torch.Tensor, step: Step, block: int) -> torch.Tensor:
         """The new positions of a step, (slots, T, width), in a block; keys are stored rotated."""
-        q, k, v = self._project(x, *step.angles(self.key_size // 2, self.query_norm.weight.dtype))
+        q, k, v = self._project(x, *step.angles)
         keys, values = step.extend(block, k, v)
-        mixed = _attend_new(q, keys.to(q.dtype), values.to(q.dtype), step.hidden(q.dtype))
+        mixed = _attend_new(q, keys.to(q.dtype), values.to(q.dtype), step.hidden.to(q.dtype))
         return self.out(mixed.transpose(1, 2).flatten(2))

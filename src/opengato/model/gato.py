@@ -155,6 +155,10 @@ class Gato(nn.Module):
         ]
         return self.norm(torch.cat(parts, 1) if len(parts) > 1 else parts[0])
 
+    def compile_step(self) -> None:
+        """Let `step` run its blocks compiled by torch.compile, which takes seconds at the first call of every new number of slots."""
+        self._through_blocks = torch.compile(self._through_blocks)  # type: ignore[method-assign]
+
     def _through_blocks(self, x: torch.Tensor, step: Step) -> torch.Tensor:
         for number, block in enumerate(self.blocks):
             assert isinstance(block, Block)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 
@@ -65,7 +64,22 @@ class Memory:
         at = positions[row, step] % self.ring
         self.positions[slot, at] = positions[row, step]
         filled = self.ring if end is None else min(-(-end // _GRAIN) * _GRAIN, self.ring)
-        return Step(self, positions, self.positions[rows, :filled], rows, row, slot, step, at)
+        where = self.positions[rows, :filled]
+        distance = positions[:, :, None] - where[:, None, :]
+        visible = (distance >= 0) & (distance < self.context) & (where >= 0)[:, None, :]
+        visible |= (positions < 0)[:, :, None]  # padding sees all, for no NaN
+        dtype = self.keys[0].dtype
+        return Step(
+            self,
+            rows,
+            row,
+            slot,
+            step,
+            at,
+            torch.zeros(visible.shape, dtype=dtype, device=where.device).masked_fill_(~visible, -torch.inf)[:, None],
+            distance.clamp_(0, min(filled, self.context) - 1)[:, None],
+            tuple(part.to(torch.promote_types(dtype, torch.float32))[:, None] for part in sin_cos(positions, self.keys[0].shape[-1] // 2)),
+        )
 
 
 @dataclass
@@ -73,58 +87,32 @@ class Step:
     """T new positions a slot on their way through the blocks, with what is the same for every block.
 
     Attributes:
-        positions: int64 (slots, T), -1 for padding. where: int64 (slots, S), the position of every entry that is read, -1 for none.
         rows: as in `Memory.advance`: "slots" is their number here.
         row, slot, step, at: int64 (N,): entry `step` of a row's new ones is stored at `at` of its slot.
+        hidden: (slots, 1, T, S): 0 for entries not after the query and less than `context` before it, -inf for the rest.
+        distance: int64 (slots, 1, T, S), from 0 to reach - 1.
+        angles: sine and cosine of the rotary angles, both (slots, 1, T, key_size / 2).
     """
 
     memory: Memory
-    positions: torch.Tensor
-    where: torch.Tensor
     rows: Rows
     row: torch.Tensor
     slot: torch.Tensor
     step: torch.Tensor
     at: torch.Tensor
-
-    def __post_init__(self) -> None:
-        self._angles: tuple[torch.Tensor, torch.Tensor] | None = None
-        self._hidden: torch.Tensor | None = None
+    hidden: torch.Tensor
+    distance: torch.Tensor
+    angles: tuple[torch.Tensor, ...]
 
     def extend(self, block: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Store T new entries a slot of a block, (slots, heads, T, key_size); returns all that may be seen, (slots, heads, S, key_size)."""
         all_keys, all_values = self.memory.keys[block], self.memory.values[block]
         all_keys[self.slot, :, self.at] = keys[self.row, :, self.step].to(all_keys.dtype)
         all_values[self.slot, :, self.at] = values[self.row, :, self.step].to(all_values.dtype)
-        filled = self.where.shape[1]
+        filled = self.hidden.shape[-1]
         return all_keys[self.rows, :, :filled], all_values[self.rows, :, :filled]
 
     @property
     def reach(self) -> int:
         """No distance of a visible entry is as large."""
-        return min(self.where.shape[1], self.memory.context)
-
-    @cached_property
-    def visible(self) -> torch.Tensor:
-        """bool (slots, 1, T, S): entries not after the query and less than `context` before it; padding queries see all, for no NaN."""
-        distance = self.positions[:, :, None] - self.where[:, None, :]
-        seen = (distance >= 0) & (distance < self.memory.context) & (self.where >= 0)[:, None, :]
-        return (seen | (self.positions < 0)[:, :, None])[:, None]
-
-    def hidden(self, dtype: torch.dtype) -> torch.Tensor:
-        """(slots, 1, T, S): 0 for what is visible, -inf for the rest."""
-        if self._hidden is None:
-            self._hidden = torch.zeros(self.visible.shape, dtype=dtype, device=self.where.device).masked_fill_(~self.visible, -torch.inf)
-        return self._hidden
-
-    @cached_property
-    def distance(self) -> torch.Tensor:
-        """int64 (slots, 1, T, S), from 0 to reach - 1."""
-        return (self.positions[:, :, None] - self.where[:, None, :]).clamp(0, self.reach - 1)[:, None]
-
-    def angles(self, pairs: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sine and cosine of the rotary angles, both (slots, 1, T, pairs)."""
-        if self._angles is None:
-            sin, cos = sin_cos(self.positions, pairs)
-            self._angles = sin.to(dtype)[:, None], cos.to(dtype)[:, None]
-        return self._angles
+        return min(self.hidden.shape[-1], self.memory.context)
