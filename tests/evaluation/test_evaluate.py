@@ -35,7 +35,7 @@ def test_scores_are_the_same_for_any_batch_and_any_number_of_workers(folder):
     heard = []
     one = evaluate(folder, TASKS, 5, batch=1, workers=1, show=False)
     two = evaluate(folder, TASKS, 5, batch=3, workers=2, show=False, finished=lambda score, rollouts: heard.append((score, rollouts)))
-    assert one == two and [s.task for s in one] == [t.id for t in TASKS]
+    assert one == two and one.unscored == {} and [s.task for s in one.scores] == [t.id for t in TASKS]
     assert sorted(s.task for s, _ in heard) == sorted(t.id for t in TASKS)
     assert all([r.seed for r in rollouts] == list(range(100_000, 100_005)) for _, rollouts in heard)
 
