@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from opengato.errors import OpenGatoError
 from opengato.workers import Lost, Ready, begin, perform
 
-_LOST = "its process on the cluster died"
+_LOST = "its process on the cluster died (Ray's logs have more)"
 
 
 class _Host:
@@ -37,10 +38,9 @@ class RayWorker:
         """The next message, or `Lost`."""
         try:
             message = self._ray.get(self.coming if isinstance(self.coming, self._ray.ObjectRef) else next(self.coming))
-        except StopIteration:
+        except (StopIteration, self._ray.exceptions.RayError):
+            self.kill()  # it may only be out of reach
             message = Lost(_LOST)
-        except self._ray.exceptions.RayError as error:
-            message = Lost(f"{_LOST}: {' '.join(str(error).split())[:300]}")
         if isinstance(message, Ready | Lost):
             self.coming = None
         return message
@@ -52,11 +52,18 @@ class RayWorker:
     close = kill
 
 
+def _knock(address: str) -> None:
+    """Raises where nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
 class RayCluster:
     """Where actors run: they need the same version of this package as the driver, and one core each.
 
     Args:
-        address: of a cluster, as `ray.init` takes it. A session with Ray that the program has opened already is used as it is.
+        address: of a cluster that this machine is part of: "auto", or host:port of its head. A session with Ray that the program has opened already is used as it is.
         start: a pickled callable without arguments; it travels to each node once.
 
     Raises:
@@ -73,10 +80,12 @@ class RayCluster:
         self._ray, self._ours = ray, not ray.is_initialized()
         if self._ours:
             try:
+                _knock(address)
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             except Exception as error:
                 raise OpenGatoError(
-                    f"no Ray cluster answers at {address!r} ({' '.join(str(error).split())[:200]}): start one with `ray start --head`"
+                    f"no Ray cluster answers at {address!r} ({' '.join(str(error).split())[:200]}): start one with `ray start --head`, "
+                    f'and give its host:port, or "auto" on a machine of it'
                 ) from None
         self.workers = int(ray.cluster_resources().get("CPU", 0))
         if self.workers < 1:

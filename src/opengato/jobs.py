@@ -78,7 +78,7 @@ class Workers:
         count: how many; default: one a core of this machine, or of the cluster.
         start: a callable without arguments that can be pickled; every process calls it first.
         timeout_s: a worker that says nothing for this long is killed.
-        ray: the address of an existing Ray cluster ("auto", "host:6379", "ray://host:10001"); None: this machine.
+        ray: the address of an existing Ray cluster, "auto" or "host:6379"; None: this machine.
 
     Raises:
         OpenGatoError: where `start` raises (its sentence), where processes die before they can work, where there is no such cluster.
@@ -207,19 +207,24 @@ class _Run:
                 f"workers end before they can work ({message.reason}): is there memory for {self.workers.count} of them? Try --workers 1"
             )
 
-    def _result(self, post: _Post, seed: int, value: Any, failure: str | None) -> Result:
+    def _over(self, post: _Post, seed: int) -> tuple[Hashable, float]:
+        """The seed's attempt in this job is over: whose it is, and the seconds it took."""
         assert post.job is not None
+        now = time.monotonic()
         post.left.remove(seed)
-        _, seconds = self.tries.pop((post.job.name, seed), (0, 0.0))
-        return Result(post.job.name, seed, value, failure, seconds + time.monotonic() - post.begun.pop(seed, time.monotonic()))
+        return post.job.name, now - post.begun.pop(seed, now)
+
+    def _result(self, post: _Post, seed: int, value: Any, failure: str | None) -> Result:
+        name, seconds = self._over(post, seed)
+        return Result(name, seed, value, failure, seconds + self.tries.pop((name, seed), (0, 0.0))[1])
 
     def _again(self, post: _Post, seed: int, reason: str) -> Iterator[Result]:
         """A seed failed: once more, alone, or for good."""
         assert post.job is not None
-        tries, seconds = self.tries.get((post.job.name, seed), (0, 0.0))
+        tries, before = self.tries.get((post.job.name, seed), (0, 0.0))
         if tries + 1 == _ATTEMPTS:
             yield self._result(post, seed, None, reason)
-            return
-        post.left.remove(seed)
-        self.tries[post.job.name, seed] = tries + 1, seconds + time.monotonic() - post.begun.pop(seed, time.monotonic())
-        self.waiting.append(replace(post.job, seeds=(seed,)))
+        else:
+            name, seconds = self._over(post, seed)
+            self.tries[name, seed] = tries + 1, before + seconds
+            self.waiting.append(replace(post.job, seeds=(seed,)))
