@@ -162,6 +162,24 @@ def place(request: pytest.FixtureRequest) -> str | None:
     return request.getfixturevalue("cluster") if request.param == "ray" else None
 
 
+def test_address_without_a_cluster_is_one_sentence() -> None:
+    pytest.importorskip("ray")
+    done = subprocess.run(
+        [sys.executable, "-m", "opengato", "collect", "babyai/go-to-obj", "--ray", "127.0.0.1:1"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1 and done.stderr.startswith("error: no Ray cluster answers at '127.0.0.1:1'")
+    assert "ray start --head" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_missing_ray_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
+    with pytest.raises(OpenGatoError, match=r'pip install "opengato\[ray\]"'):
+        Workers(1, ray="auto")
+
+
 # ---- evaluation -----------------------------------------------------------------------------------------------------------------
 
 SEEDS = range(FIRST_SEED, FIRST_SEED + 7)

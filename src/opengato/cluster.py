@@ -63,7 +63,8 @@ class RayCluster:
     """Where actors run: they need the same version of this package as the driver, and one core each.
 
     Args:
-        address: of a cluster that this machine is part of: "auto", or host:port of its head. A session with Ray that the program has opened already is used as it is.
+        address: of a cluster that this machine is part of: "auto", or host:port of its head. A session with Ray that the program
+            has opened already is used as it is.
         start: a pickled callable without arguments; it travels to each node once.
 
     Raises:

@@ -107,7 +107,7 @@ def evaluate(
         checkpoint.layout(task.id, task.observation_space, task.action_space)
     del checkpoint
     seeds = range(FIRST_SEED, FIRST_SEED + episodes)
-    settings = {"batch": batch, "temperature": temperature, "prompt": prompt, "record": tuple(seeds[:record]), "timeout_s": timeout_s}
+    settings = {"temperature": temperature, "prompt": prompt, "record": tuple(seeds[:record]), "timeout_s": timeout_s}
     batches = [tuple(seeds[first : first + batch]) for first in range(0, episodes, batch)]
     jobs = (Job(task.id, (task, settings), part) for task in chosen for part in batches)
     start = partial(_start, folder) if ray is None else partial(_start_from, {p.name: p.read_bytes() for p in checkpoint_files(folder)})
