@@ -146,12 +146,10 @@ def cluster() -> Iterator[str]:
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # where its processes find the tasks of the tests
-    node = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    os.environ.pop("PYTHONPATH")
-    if before is not None:
-        os.environ["PYTHONPATH"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        # Where its processes find the tasks of the tests.
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        node = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     yield node.address
     node.shutdown()
 
