@@ -23,6 +23,7 @@ from opengato.tokens.layout import Layout
 from opengato.tokens.spaces import differences, from_json, to_json
 from opengato.tokens.text import TextTokenizer
 
+_FILES = ("config.json", "model.safetensors", "tokenizer.model", "prompts.safetensors")
 _PROMPT_ARRAYS = ("tokens", "kinds", "local", "offsets", "patches", "boxes")
 
 
@@ -103,6 +104,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise OpenGatoError(f"{folder} is no checkpoint: it has no config.json")
     return json.loads(path.read_text())
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The files of a checkpoint, all that must travel with it."""
+    return [path for name in _FILES if (path := folder / name).is_file()]
 
 
 def _replace(path: Path, write: Any) -> None:

@@ -111,7 +111,14 @@ def info(model: Positional[str], as_json: Annotated[bool, tyro.conf.arg(name="js
 
 @app.command
 def collect(
-    task: Positional[list[str]], episodes: int = 20, out: Path | None = None, workers: int | None = None, seed: int = 0, noise: float = 0.0
+    task: Positional[list[str]],
+    episodes: int = 20,
+    out: Path | None = None,
+    workers: int | None = None,
+    seed: int = 0,
+    noise: float = 0.0,
+    timeout: float = 900.0,
+    ray: str | None = None,
 ) -> None:
     """Record expert demonstrations as Minari datasets; interrupted, it goes on where it stopped.
 
@@ -122,11 +129,13 @@ def collect(
         workers: processes; default: one a core.
         seed: the first episode's seed.
         noise: share of the executed actions that are random, while the expert's advice is recorded.
+        timeout: seconds; the process of an episode that takes longer is killed.
+        ray: record on the Ray cluster at this address; "auto" is the one of this machine.
     """
     from opengato.collect import collect as run
     from opengato.domains import match_tasks
 
-    for dataset in run(match_tasks(task), episodes, out, workers=workers, seed=seed, noise=noise):
+    for dataset in run(match_tasks(task), episodes, out, workers=workers, seed=seed, noise=noise, timeout_s=timeout, ray=ray):
         print(dataset)
 
 
@@ -155,6 +164,8 @@ def evaluate(
     temperature: float | None = None,
     prompt: bool = True,
     workers: int | None = None,
+    timeout: float = 900.0,
+    ray: str | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Run an agent in its environments and score it between the random agent and the expert.
@@ -167,6 +178,8 @@ def evaluate(
         temperature: of the actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
         prompt: begin with the checkpoint's demonstration of the task.
         workers: processes, default one a core; the scores are the same for any number.
+        timeout: seconds an episode may take; the process of a simulator that hangs for as long is killed.
+        ray: run on the Ray cluster at this address; "auto" is the one of this machine.
         as_json: print an object instead of a table.
     """
     from opengato.checkpoint import Checkpoint
@@ -175,11 +188,13 @@ def evaluate(
     from opengato.evaluation.score import summarise
 
     chosen = known_tasks(Checkpoint.load(checkpoint), tasks)
-    scores = run(checkpoint, chosen, episodes, batch=batch, temperature=temperature, prompt=prompt, workers=workers, show=not as_json)
+    sampling: Any = {"temperature": temperature, "prompt": prompt}
+    found = run(checkpoint, chosen, episodes, batch=batch, workers=workers, timeout_s=timeout, ray=ray, show=not as_json, **sampling)
+    summary = summarise(found.scores, found.unscored)  # stops where there is nothing to print
     if as_json:
-        _print_json(summarise(scores))
+        _print_json(summary)
     else:
-        print_scores(scores)
+        print_scores(found)
 
 
 @app.command

@@ -7,17 +7,14 @@ extend) the Minari dataset `opengato/<domain>/<name>-v0`. An episode is a pure f
 from __future__ import annotations
 
 import errno
+import io
 import json
 import math
-import multiprocessing
 import os
 import pickle
 import shutil
-import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,9 +26,9 @@ from gymnasium import spaces
 from opengato.domains.task import Expert, Task
 from opengato.episode import Episode, Nested, leaves, map_leaves, stack
 from opengato.errors import OpenGatoError
-from opengato.workers import single_threaded, start_worker
+from opengato.jobs import TIMEOUT_S, Begun, Done, Job, Result, Workers
 
-_CHUNK_SECONDS = 2.0  # a job goes on with further seeds for about this long
+_CHUNK_SECONDS = 2.0  # a job has as many seeds as take about this long
 _CHUNK_EPISODES = 20
 _MOST_NOISE = 0.4
 
@@ -106,8 +103,8 @@ def record_episode(task: Task, env: gym.Env, expert: Expert, seed: int, noise: f
 # ---- staging: an episode as a file ----------------------------------------------------------------------------------------------
 
 
-def save_episode(path: Path, episode: Episode, final: Any) -> None:
-    """Write an episode of T steps and the observation after it, whole or not at all; raises OpenGatoError where the disk is full."""
+def pack_episode(episode: Episode, final: Any) -> bytes:
+    """An episode of T steps and the observation after it as the bytes of a file."""
     meta = {"task": episode.task, "source": episode.source, "success": episode.success, "seed": episode.seed, "info": episode.info}
     arrays = {"rewards": episode.rewards, "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)}
     tail = [leaf for _, leaf in leaves(final)]
@@ -120,11 +117,17 @@ def save_episode(path: Path, episode: Episode, final: Any) -> None:
                 arrays[f"{side}.{index}.ends"] = np.cumsum([len(e) for e in encoded], dtype=np.int64)
             else:
                 arrays[f"{side}.{index}"] = np.concatenate([leaf, np.asarray(ends[index], leaf.dtype)[None]]) if ends else leaf
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def save_episode(path: Path, packed: bytes) -> None:
+    """Write a packed episode, whole or not at all; raises OpenGatoError where the disk is full."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with full_disk_is_an_error(path.parent):
         try:
-            with open(partial, "wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
+            partial.write_bytes(packed)
             os.replace(partial, path)
         except OSError:
             partial.unlink(missing_ok=True)
@@ -132,7 +135,7 @@ def save_episode(path: Path, episode: Episode, final: Any) -> None:
 
 
 def load_episode(path: Path, task: Task) -> tuple[Episode, Nested]:
-    """What `save_episode` wrote: the episode of T steps, and all T + 1 observations, nested like the task's space."""
+    """What `pack_episode` packed: the episode of T steps, and all T + 1 observations, nested like the task's space."""
     with np.load(path, allow_pickle=False) as data:
         arrays = {key: data[key] for key in data.files}
 
@@ -207,54 +210,23 @@ def _let_go() -> None:
     _worker.clear()
 
 
-@contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    if not hasattr(signal, "SIGALRM"):  # Windows: no limit
-        yield
-        return
-
-    def alarm(*_: Any) -> None:
-        raise TimeoutError(f"it took longer than {seconds:g} s")
-
-    signal.signal(signal.SIGALRM, alarm)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _job(task: Task, seeds: list[int], noise: float, folder: Path, timeout_s: float) -> tuple[list[int], list[tuple[int, str]], float]:
-    """Record the first of `seeds`, and more of them while it is quick; returns the seeds done, those that failed, and the seconds used."""
-    started = time.perf_counter()
-    done: list[int] = []
-    failed: list[tuple[int, str]] = []
+def _record(task: Task, noise: float, seeds: tuple[int, ...]) -> Iterator[Begun | Done]:
+    """The work of a collecting process: an episode a seed, packed."""
     for seed in seeds:
+        yield Begun(seed)
         try:
-            with _time_limit(timeout_s):
-                if _worker.get("task") != task.id:
-                    _let_go()
-                    assert task.make_expert is not None
-                    _worker.update(env=task.make(), expert=task.make_expert(), task=task.id)
-                episode, final = record_episode(task, _worker["env"], _worker["expert"], seed, noise)
+            if _worker.get("task") != task.id:
+                _let_go()
+                assert task.make_expert is not None
+                _worker.update(env=task.make(), expert=task.make_expert(), task=task.id)
+            episode, final = record_episode(task, _worker["env"], _worker["expert"], seed, noise)
             _check(task.observation_space, episode.observations, len(episode), "observation")
             _check(task.action_space, episode.actions, len(episode), "action")
-            text = [t for side in (episode.observations, episode.actions, final) for _, leaf in leaves(side) for t in _strings(leaf)]
-            for t in text:
-                t.encode()  # half of a surrogate pair cannot be stored
-        except Exception as error:  # whatever the expert or the simulator raises: this seed gives no episode, the next one may
-            failed.append((seed, str(error) if isinstance(error, OpenGatoError) else repr(error)))
+            packed = pack_episode(episode, final)  # half of a surrogate pair cannot be
+        except Exception:  # whatever the expert or the simulator raises
             _let_go()  # the next episode must not depend on what this one left behind
-        else:
-            save_episode(folder / f"{seed:08d}.npz", episode, final)
-            done.append(seed)
-        if time.perf_counter() - started > _CHUNK_SECONDS:
-            break
-    return done, failed, time.perf_counter() - started
-
-
-def _strings(leaf: Any) -> list[str]:
-    return [leaf] if isinstance(leaf, str) else leaf if isinstance(leaf, list) else []
+            raise
+        yield Done(seed, packed)
 
 
 # ---- the collection of many -----------------------------------------------------------------------------------------------------
@@ -274,7 +246,6 @@ class _Collection:
         have = {*recorded_seeds(self.dataset), *(int(p.stem) for p in self.staging.glob("*.npz"))}
         self.done = len(have)
         self._unused = (s for s in range(seed, seed + 100_000_000) if s not in have)
-        self._returned: list[int] = []
         self.under_way = 0
         self.used, self.added = 0.0, 0
         self.failures: list[tuple[int, str]] = []
@@ -294,21 +265,22 @@ class _Collection:
         missing = self.episodes - self.done - self.under_way
         if hopeless or missing <= 0 or (spent and self.done + self.under_way > 0):
             return []
-        count = 1 if spent else min(_CHUNK_EPISODES, missing)
-        self._returned.sort()
-        seeds = [self._returned.pop(0) if self._returned else next(self._unused) for _ in range(count)]
-        self.under_way += count
+        known = self.added + len(self.failures) > 0
+        quick = int(_CHUNK_SECONDS / max(self.seconds_each, 1e-3)) if known and not spent else 1
+        seeds = [next(self._unused) for _ in range(max(1, min(quick, _CHUNK_EPISODES, missing)))]
+        self.under_way += len(seeds)
         return seeds
 
-    def give(self, seeds: list[int], done: list[int], failed: list[tuple[int, str]], seconds: float) -> None:
-        """What became of `seeds`; those the worker did not come to are taken again first."""
-        touched = {*done, *(s for s, _ in failed)}
-        self._returned += [s for s in seeds if s not in touched]
-        self.under_way -= len(seeds)
-        self.used += seconds
-        self.done += len(done)
-        self.added += len(done)
-        self.failures += failed
+    def give(self, result: Result) -> None:
+        """What became of a seed."""
+        self.under_way -= 1
+        self.used += result.seconds
+        if result.failure is not None:
+            self.failures.append((result.seed, result.failure))
+            return
+        save_episode(self.staging / f"{result.seed:08d}.npz", result.value)
+        self.done += 1
+        self.added += 1
 
 
 def collect(
@@ -319,32 +291,33 @@ def collect(
     workers: int | None = None,
     seed: int = 0,
     noise: float | dict[str, float] = 0.0,
-    timeout_s: float = 900.0,
+    timeout_s: float = TIMEOUT_S,
     time_budget_s: float | dict[str, float] | None = None,
+    ray: str | None = None,
     progress: bool = True,
 ) -> list[str]:
     """Record expert demonstrations until every task has `episodes` of them; returns the ids of the datasets.
 
-    Run again, it goes on where it stopped; asked for more, it extends the datasets. An episode whose expert or simulator fails is
-    reported, and replaced by that of the next seed.
+    Run again, it goes on where it stopped; asked for more, it extends the datasets. An episode whose expert or simulator fails twice
+    (raises, takes too long, or takes its process down) is reported, and replaced by that of the next seed.
 
     Args:
         tasks: each must have an expert and be importable by name in another process (no lambdas).
         episodes: of each task, or by task id.
         out: the folder of the datasets; default: Minari's own ($MINARI_DATASETS_PATH).
-        workers: processes; default: one a core.
+        workers: processes; default: one a core, of this machine or the cluster.
         seed: of the first episode; the others follow.
         noise: see `record_episode`, in [0, 0.4]; one number, or by task id.
-        timeout_s: an episode that takes longer is given up: its expert or its simulator hangs.
+        timeout_s: the process of an episode that takes longer is killed: its expert or its simulator hangs.
         time_budget_s: no new episode begins after this, though every task gets at least one. A number: seconds of the whole
             collection. By task id: seconds that workers have spent on this task.
+        ray: the address of a Ray cluster to record on; the episodes are staged here.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from opengato.datasets.minari import default_root
 
     root = (out if out is not None else default_root()).absolute()
-    workers = workers or os.cpu_count() or 1
     budgets = time_budget_s if isinstance(time_budget_s, dict) else {}
     deadline = time.monotonic() + time_budget_s if isinstance(time_budget_s, int | float) else math.inf
     jobs = []
@@ -359,9 +332,13 @@ def collect(
         had = {j.task.id: min(j.done, j.episodes) for j in jobs}
         line = {j.task.id: bar.add_task(j.task.id, total=j.episodes, completed=had[j.task.id], visible=len(jobs) < 30) for j in jobs}
         total = bar.add_task("total", total=sum(j.episodes for j in jobs), completed=sum(had.values()))
-        for job, added in _run(jobs, workers, timeout_s):
-            bar.update(line[job.task.id], advance=added)
-            bar.update(total, advance=added)
+        by_id = {job.task.id: job for job in jobs}
+        with Workers(workers, timeout_s=timeout_s, ray=ray) as pool:
+            for result in pool.run(_record, lambda: _next(jobs)):
+                job = by_id[str(result.name)]
+                job.give(result)
+                bar.update(line[job.task.id], advance=result.failure is None)
+                bar.update(total, advance=result.failure is None)
         for job in jobs:
             if job.done:
                 _assemble(job)
@@ -390,44 +367,13 @@ def _validate(task: Task, episodes: int, noise: float) -> None:
         raise OpenGatoError(f"task {task.id!r} cannot be sent to another process ({error}): make it from named functions") from None
 
 
-def _next(jobs: list[_Collection]) -> tuple[_Collection, list[int]] | None:
-    """First a few episodes of every task, which tells how long they take (and early what does not work), then the longest first."""
+def _next(jobs: list[_Collection]) -> Job | None:
+    """First an episode of every task, which tells how long they take (and early what does not work), then the longest first."""
     fresh = [job for job in jobs if not job.begun]
     for job in fresh or sorted(jobs, key=lambda j: -j.seconds_each):
         if seeds := job.take():
-            return job, seeds
+            return Job(job.task.id, (job.task, job.noise), tuple(seeds))
     return None
-
-
-def _run(jobs: list[_Collection], workers: int, timeout_s: float) -> Iterator[tuple[_Collection, int]]:
-    """Keep every worker busy; yields (task's collection, episodes added)."""
-    ours = set(multiprocessing.active_children())
-    running: dict[Future, tuple[_Collection, list[int]]] = {}
-    with single_threaded():
-        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=start_worker)
-        try:
-            while True:
-                while len(running) < workers and (found := _next(jobs)):
-                    job, seeds = found
-                    running[pool.submit(_job, job.task, seeds, job.noise, job.staging, timeout_s)] = found
-                if not running:
-                    break
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    job, seeds = running.pop(future)
-                    done, failed, seconds = future.result()
-                    job.give(seeds, done, failed, seconds)
-                    yield job, len(done)
-        except BrokenProcessPool:
-            raise OpenGatoError(
-                "a collecting process was killed (out of memory?): run the same command again with fewer --workers, "
-                "finished episodes are kept"
-            ) from None
-        finally:
-            if running:  # stopped early: what the workers are at is lost, so there is nothing to wait for
-                for process in set(multiprocessing.active_children()) - ours:
-                    process.terminate()
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _assemble(job: _Collection) -> None:

@@ -43,11 +43,11 @@ def demo(minutes: float, out: Path, seed: int = 0) -> dict[str, Any]:
     with seconds("train"):
         _train(out, max(left, 30.0), seed)
     with seconds("evaluate"):
-        scores = _evaluate(out, max(DEMO_EVALUATION_EPISODES, round(DEMO_EVALUATION_EPISODES * minutes / 15)))
+        scores, unscored = _evaluate(out, max(DEMO_EVALUATION_EPISODES, round(DEMO_EVALUATION_EPISODES * minutes / 15)))
     with seconds("report"):
-        summary = {**summarise(scores), "seconds": {**seconds.spent}, "minutes": minutes, "seed": seed, "model": DEMO_MODEL}
+        summary = {**summarise(scores, unscored), "seconds": {**seconds.spent}, "minutes": minutes, "seed": seed, "model": DEMO_MODEL}
         _write(out / "scores.json", json.dumps(summary, indent=1))
-        _report(Checkpoint.load(out / "checkpoint"), out, scores, minutes, seconds.spent)
+        _report(Checkpoint.load(out / "checkpoint"), out, scores, unscored, minutes, seconds.spent)
     print(
         f"\nmean score {summary['mean_score']:.1f}% of the expert over {len(scores)} control tasks, "
         f"{(time.monotonic() - started) / 60:.1f} minutes\n{out / 'report.html'}"
@@ -134,7 +134,7 @@ def _train(out: Path, seconds: float, seed: int) -> None:
         make_checkpoint(trainer, datasets, tokenizer).save(out / "checkpoint")
 
 
-def _evaluate(out: Path, episodes: int) -> list[Any]:
+def _evaluate(out: Path, episodes: int) -> tuple[list[Any], dict[str, dict[int, str]]]:
     from opengato.evaluation.evaluate import evaluate
     from opengato.evaluation.score import TaskScore
     from opengato.evaluation.video import encode_mp4
@@ -151,9 +151,11 @@ def _evaluate(out: Path, episodes: int) -> list[Any]:
         _write(path(score.task), json.dumps(score.to_json()))
 
     waiting = [get_task(d.task) for d in DEMO_TASKS if not path(d.task).is_file()]
+    unscored = {}
     if waiting:
-        evaluate(out / "checkpoint", waiting[::-1], episodes, record=1, finished=keep)  # the longest episodes first
-    return [TaskScore.from_json(d.task, json.loads(path(d.task).read_text())) for d in DEMO_TASKS]
+        unscored = evaluate(out / "checkpoint", waiting[::-1], episodes, record=1, finished=keep).unscored  # the longest episodes first
+    scored = [d.task for d in DEMO_TASKS if d.task not in unscored]
+    return [TaskScore.from_json(task, json.loads(path(task).read_text())) for task in scored], unscored
 
 
 def _png(image: np.ndarray) -> bytes:
@@ -164,7 +166,9 @@ def _png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _report(checkpoint: Any, out: Path, scores: list[Any], minutes: float, seconds: dict[str, float]) -> None:
+def _report(
+    checkpoint: Any, out: Path, scores: list[Any], unscored: dict[str, dict[int, str]], minutes: float, seconds: dict[str, float]
+) -> None:
     from opengato.datasets import dialogue
     from opengato.evaluation.report import write_report
     from opengato.policy.language import caption, continue_text
@@ -196,5 +200,13 @@ def _report(checkpoint: Any, out: Path, scores: list[Any], minutes: float, secon
         "text": "State of the Union addresses; dialogue: chit-chat between two people; captions: Noto Emoji and their names",
     }
     write_report(
-        out / "report.html", title="OpenGato demo", scores=scores, losses=losses, videos=videos, captions=captions, texts=texts, facts=facts
+        out / "report.html",
+        title="OpenGato demo",
+        scores=scores,
+        unscored=unscored,
+        losses=losses,
+        videos=videos,
+        captions=captions,
+        texts=texts,
+        facts=facts,
     )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -17,7 +16,7 @@ import gymnasium as gym
 from opengato.collect import record_episode
 from opengato.domains.task import Expert, Reference, Task, reference_scores
 from opengato.errors import OpenGatoError
-from opengato.workers import single_threaded
+from opengato.jobs import Begun, Done, Job, Workers
 
 FIRST_SEED = 10_000  # collection starts from 0, evaluation from 100,000
 
@@ -33,57 +32,51 @@ class RandomAgent:
         return self._space.sample()
 
 
-def _returns(task: Task, expert: bool, seeds: list[int]) -> list[float]:
-    """The returns of some episodes; an episode in which the expert fails is left out."""
-    env: gym.Env | None = None
+def _returns(task: Task, expert: bool, seeds: tuple[int, ...]) -> Iterator[Begun | Done]:
+    """The work of a measuring process: the return of an episode a seed."""
+    yield Begun(seeds[0])  # making them is part of it
+    env = task.make()
     agent: Expert = RandomAgent()
-    returns = []
-    for seed in seeds:
-        try:
-            if env is None:
-                env = task.make()
-                if expert:
-                    assert task.make_expert is not None
-                    agent = task.make_expert()
-            returns.append(record_episode(task, env, agent, seed)[0].episode_return)
-        except Exception:
-            if not expert:
-                raise
-            env = None  # what a failed episode leaves behind must not touch the next one
-    if env is not None:
+    if expert:
+        assert task.make_expert is not None
+        agent = task.make_expert()
+    try:
+        for seed in seeds:
+            yield Begun(seed)
+            yield Done(seed, record_episode(task, env, agent, seed)[0].episode_return)
+    finally:
         env.close()
-    return returns
 
 
-def measure(
-    task: Task, episodes_random: int, episodes_expert: int, seed: int = FIRST_SEED, workers: int | None = None, pool: Any = None
-) -> Reference:
+def measure(task: Task, episodes_random: int, episodes_expert: int, pool: Workers, seed: int = FIRST_SEED) -> Reference:
     """Mean return of `action_space.sample` and of the expert, over episodes of the same seeds, run by the code that records episodes.
 
     Args:
         episodes_random, episodes_expert: how many of each, at least one.
+        pool: the processes to run them in; the means do not depend on how many there are.
         seed: of the first episode.
-        workers: processes, default one a core. The means do not depend on it.
-        pool: an executor to use instead of a new one, so that several tasks share its processes.
 
     Raises:
-        OpenGatoError: where the task has no expert, or its expert finishes no episode.
+        OpenGatoError: where the task has no expert, where its expert finishes no episode, or the random agent fails to finish one.
     """
     if task.make_expert is None:
         raise OpenGatoError(f"task {task.id!r} has no expert: there is nothing to measure a score against")
     if min(episodes_random, episodes_expert) < 1:
         raise OpenGatoError(f"episodes is {min(episodes_random, episodes_expert)} for {task.id!r}: measure 1 or more")
-    count = workers or os.cpu_count() or 1
-    if pool is None:
-        with single_threaded(), ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as own:
-            return measure(task, episodes_random, episodes_expert, seed, count, own)
-    waiting = []
-    for expert, n in ((False, episodes_random), (True, episodes_expert)):
-        waiting.append([pool.submit(_returns, task, expert, list(range(seed + i, seed + n, count))) for i in range(min(count, n))])
-    # fsum: the same mean in whichever order the episodes come.
-    random, best = ([r for future in futures for r in future.result()] for futures in waiting)
+    sizes = {False: episodes_random, True: episodes_expert}  # by whether it is the expert
+    parts = min(pool.count, max(sizes.values()))
+    chunks = ((expert, tuple(range(seed + i, seed + n, parts))) for i in range(parts) for expert, n in sizes.items())
+    jobs = iter([Job(expert, (task, expert), seeds) for expert, seeds in chunks if seeds])
+    returns: dict[Any, list[float]] = {False: [], True: []}
+    for result in pool.run(_returns, lambda: next(jobs, None)):
+        if result.failure is None:
+            returns[result.name].append(result.value)
+        elif not result.name:  # an episode that the expert fails to finish is left out
+            raise OpenGatoError(f"the random agent's episode {result.seed} of {task.id!r} failed: {result.failure}")
+    random, best = returns[False], returns[True]
     if not best:
         raise OpenGatoError(f"the expert of {task.id!r} finished no episode: it cannot be a reference")
+    # fsum: the same mean in whichever order the episodes come.
     command = f"opengato reference {task.id} --episodes {episodes_random} --expert-episodes {episodes_expert}"
     return Reference(math.fsum(random) / len(random), math.fsum(best) / len(best), len(random), len(best), command)
 
@@ -94,14 +87,14 @@ def update_references(
     """Measure the tasks' references and store them, after each task.
 
     Args:
-        tasks, random_episodes, expert_episodes, workers: as in `measure`.
+        tasks, random_episodes, expert_episodes: as in `measure`.
+        workers: processes; default: one a core.
         path: the table; default: domains/references.json of the package.
     """
     path = path or Path(str(resources.files("opengato.domains") / "references.json"))
-    count = workers or os.cpu_count() or 1
-    with single_threaded(), ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with Workers(workers) as pool:
         for task in tasks:
-            found = measure(task, random_episodes, expert_episodes, workers=count, pool=pool)
+            found = measure(task, random_episodes, expert_episodes, pool)
             table = json.loads(path.read_text()) if path.is_file() else {}
             table[task.id] = asdict(found)
             partial = path.with_name(f"{path.name}.{os.getpid()}.partial")

@@ -1,21 +1,101 @@
-"""Worker processes: one thread each, silent, and gone when their parent is."""
+"""A worker: one process that runs jobs, one thread, silent, gone when its parent is, and killed without harm to any other.
+
+What a worker says is a message: those that the work itself yields (`Begun`, `Done`, `Failed`, and None as a sign of life), and those
+that frame them.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing.connection import wait
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from opengato.errors import OpenGatoError
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The seed's episode begins now."""
+
+    seed: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """The seed's episode is over, and this is its result: anything that can be pickled."""
+
+    seed: int
+    value: Any
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The seed's episode failed, while the others of its job go on."""
+
+    seed: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker has started, or its job is over: it waits for the next."""
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The start or the job ended with an exception."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The process is no more."""
+
+    reason: str
+
+
+def describe(error: Exception) -> str:
+    """An exception as the reason of a failure."""
+    return str(error) if isinstance(error, OpenGatoError) else repr(error)
+
+
+def begin(start: bytes) -> Any:
+    """In the worker, once: call what was pickled; the message that says how it went."""
+    try:
+        pickle.loads(start)()
+    except Exception as error:
+        return Raised(describe(error))
+    return Ready()
+
+
+def perform(job: bytes) -> Iterator[Any]:
+    """In the worker: the messages of one job, a pickled (work, arguments, seeds)."""
+    try:
+        work, arguments, seeds = pickle.loads(job)
+        yield from work(*arguments, seeds)
+    except Exception as error:
+        yield Raised(describe(error))
+    yield Ready()
+
+
+# ---- processes of this machine --------------------------------------------------------------------------------------------------
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
-def single_threaded() -> Iterator[None]:
+def _single_threaded() -> Iterator[None]:
     """Processes that start in here use one thread each: simulators gain nothing from more, and would fight over the cores."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
@@ -29,15 +109,116 @@ def single_threaded() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def start_worker() -> None:
-    """Initialiser of a process pool's workers."""
+def _settle() -> None:
+    """Make this process a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
-    sys.stdout = open(os.devnull, "w")  # simulators chatter, which tears the progress bar apart
+    # Simulators chatter, in Python and in C, which tears the progress bar apart, or a result that is printed as JSON.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.stdout = open(os.devnull, "w")
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)  # what a simulator starts is killed with it
     parent = multiprocessing.parent_process()
     assert parent is not None
 
     def follow() -> None:
         wait([parent.sentinel])
-        os._exit(1)  # the parent was killed: nobody is left to work for
+        _kill_group(0)  # the parent was killed: nobody is left to work for
+        os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
+    if sys.platform == "linux":  # a simulator that hangs in C code may hold the interpreter, and then no thread of Python's runs
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _kill_group(process: int) -> None:
+    if hasattr(os, "killpg"):
+        try:
+            os.killpg(process, signal.SIGKILL)
+        except OSError:  # it has no group of its own yet, or no more
+            pass
+
+
+def _serve(connection: Connection, start: bytes) -> None:
+    _settle()
+    said = begin(start)
+    connection.send(said)
+    while isinstance(said, Ready):
+        try:
+            job = connection.recv_bytes()
+        except EOFError:  # there is no more
+            return
+        for said in perform(job):
+            connection.send(said)
+
+
+class LocalWorker:
+    """A process of this machine.
+
+    Args:
+        start: a pickled callable without arguments, called first.
+    """
+
+    def __init__(self, start: bytes):
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, start))
+        with _single_threaded():
+            self.process.start()
+        theirs.close()
+
+    def give(self, job: bytes) -> None:
+        """Send the next job."""
+        try:
+            self.connection.send_bytes(job)
+        except OSError:  # it has died since: `receive` will say so
+            pass
+
+    def receive(self) -> Any:
+        """The next message; `Lost` once the process is no more and all it said before was received."""
+        try:
+            if not self.connection.poll():
+                raise EOFError  # dead, though something holds the pipe open
+            return self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join(5)
+            code = self.process.exitcode
+            self.kill()
+        if code is None or code >= 0:
+            return Lost(f"its process ended with exit code {code}")
+        return Lost(f"its process was killed by {signal.Signals(-code).name}" + (" (out of memory?)" if code == -9 else ""))
+
+    def kill(self) -> None:
+        """End the process now, whatever it is at, and what it has started."""
+        _kill_group(self.process.pid or 0)
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+    def close(self) -> None:
+        """End the idle process."""
+        self.connection.close()
+        self.process.join(5)
+        self.kill()
+
+
+class ThisMachine:
+    """Where local workers run."""
+
+    start_s = 600.0  # what a process may take to start
+    workers = os.cpu_count() or 1  # by default
+
+    def __init__(self, start: bytes):
+        self._start = start
+
+    def make(self) -> LocalWorker:
+        return LocalWorker(self._start)
+
+    def wait(self, workers: Sequence[LocalWorker], seconds: float) -> list[LocalWorker]:
+        """Those with something to `receive`, as soon as there are any, or none after some seconds."""
+        by_connection = {worker.connection: worker for worker in workers}
+        ready = [by_connection[c] for c in wait(list(by_connection), seconds)]  # type: ignore[index]
+        # A child that the simulator forked may hold the pipe open when the worker itself is dead.
+        return ready or [worker for worker in workers if not worker.process.is_alive()]
+
+    def close(self) -> None:
+        """There is nothing to give back."""

@@ -1,9 +1,12 @@
 """Scores, their intervals, the report and the videos."""
 
+import json
+
 import numpy as np
 import pytest
 
 from opengato.errors import OpenGatoError
+from opengato.evaluation.evaluate import Evaluation, print_scores
 from opengato.evaluation.report import write_report
 from opengato.evaluation.score import TaskScore, score_percent, summarise, task_score
 
@@ -34,13 +37,32 @@ def test_summary():
     assert TaskScore.from_json("a/x", scores[0].to_json()) == scores[0]
 
 
+def test_failed_episodes_are_named_and_in_no_mean(capsys):
+    failed = {100_003: "it hung", 100_001: "it <died>", 100_004: "it hung"}
+    scores = [task_score("a/x", [5.0, 7.0], 0, 10, failed=failed), task_score("b/z", [10.0], 0, 10)]
+    summary = json.loads(json.dumps(summarise(scores, {"b/lost": {100_000: "gone"}})))
+    assert summary["tasks"]["a/x"]["n"] == 2 and summary["tasks"]["a/x"]["score"] == 60
+    assert summary["tasks"]["a/x"]["failed"] == [{"seed": seed, "reason": failed[seed]} for seed in sorted(failed)]
+    assert summary["tasks"]["b/z"]["failed"] == []
+    assert summary["tasks"]["b/lost"] == {"score": None, "n": 0, "failed": [{"seed": 100_000, "reason": "gone"}]}
+    assert summary["mean_score"] == 80 and summary["domains"] == {"a": 60, "b": 100}
+    assert TaskScore.from_json("a/x", summary["tasks"]["a/x"]) == scores[0]
+    print_scores(Evaluation(scores, {"b/lost": {100_000: "gone"}}))
+    said = capsys.readouterr().out
+    assert "a/x: 3 failed: seed 100001: it <died>; 100003, 100004: it hung\n" in said
+    assert "b/lost: 1 failed and none scored: seed 100000: gone\n" in said
+    with pytest.raises(OpenGatoError, match=r"no episode of any task finished.*b/lost: seed 100000: gone"):
+        summarise([], {"b/lost": {100_000: "gone"}})
+
+
 def test_report_holds_everything_and_escapes_hostile_text(tmp_path):
     hostile = "<script>alert('x')</script>\"&"
     path = tmp_path / "report.html"
     write_report(
         path,
         title=hostile,
-        scores=[task_score("a/<b>", [1.0, 3.0], 0, 4)],
+        scores=[task_score("a/<b>", [1.0, 3.0], 0, 4, failed={7: hostile})],
+        unscored={"a/lost": {100_009: "gone"}},
         losses=[{"step": s, "loss/a": 3 / s} for s in range(1, 9)],
         videos={hostile: b"mp4"},
         captions=[{"png": b"png", "said": hostile, "truth": hostile}],
@@ -49,6 +71,7 @@ def test_report_holds_everything_and_escapes_hostile_text(tmp_path):
     )
     page = path.read_text()
     assert "<script" not in page and "a/<b>" not in page
+    assert "a/lost" in page and "100009: gone" in page and "seed 7: &lt;script" in page
     assert "http://" not in page and "https://" not in page and 'src="data:video/mp4;base64,bXA0"' in page
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from opengato.checkpoint import Checkpoint
+from opengato.checkpoint import Checkpoint, checkpoint_files
 from opengato.domains import Task, match_tasks, tasks
 from opengato.errors import OpenGatoError
-from opengato.evaluation.rollout import BATCH, FIRST_SEED, Rollout, rollout
-from opengato.evaluation.score import TaskScore, task_score
-from opengato.workers import single_threaded, start_worker
+from opengato.evaluation.rollout import BATCH, FIRST_SEED, Rollout, rollouts
+from opengato.evaluation.score import TaskScore, describe_failures, task_score
+from opengato.jobs import TIMEOUT_S, Job, Workers
 
 
 def known_tasks(checkpoint: Checkpoint, patterns: list[str] | None) -> list[Task]:
@@ -35,13 +34,33 @@ _checkpoint: Checkpoint  # of a worker process
 
 def _start(folder: Path) -> None:
     global _checkpoint
-    start_worker()
     torch.set_num_threads(1)
     _checkpoint = Checkpoint.load(folder)
 
 
-def _run(task: str, seed: int, episodes: int, settings: dict[str, Any]) -> list[Rollout]:
-    return rollout(_checkpoint, tasks()[task], episodes, seed=seed, **settings)
+def _start_from(files: dict[str, bytes]) -> None:
+    """On another machine: the checkpoint has travelled, and is a folder for as long as it takes to load it."""
+    with tempfile.TemporaryDirectory(prefix="opengato-") as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        _start(Path(folder))
+
+
+def _work(task: Task, settings: dict[str, Any], seeds: tuple[int, ...]) -> Iterator[Any]:
+    return rollouts(_checkpoint, task, seeds, **settings)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        scores: of every task with a finished episode, in the order they were asked for.
+        unscored: task -> (seed -> reason) of those where every episode failed.
+    """
+
+    scores: list[TaskScore]
+    unscored: dict[str, dict[int, str]]
 
 
 def evaluate(
@@ -54,19 +73,32 @@ def evaluate(
     prompt: bool = True,
     record: int = 0,
     workers: int | None = None,
+    timeout_s: float = TIMEOUT_S,
+    ray: str | None = None,
     show: bool = True,
     finished: Callable[[TaskScore, list[Rollout]], None] | None = None,
-) -> list[TaskScore]:
-    """Score a checkpoint on each task over `episodes` episodes.
+) -> Evaluation:
+    """Score a checkpoint on each task over `episodes` episodes at fixed seeds.
+
+    An episode whose simulator raises, takes too long or takes its process down is tried once more, alone. Then its seed is reported as
+    failed, and the score is that of the others.
 
     Args:
         folder: of the checkpoint.
-        batch, temperature, prompt, record: see `rollout`.
-        workers: processes, default one a core. A job is a task and a batch of seeds; the scores do not depend on who runs it.
-        finished: called with each task's score and rollouts as soon as they are there.
+        batch: environments stepped together in a process. temperature, prompt: see `rollouts`.
+        record: keep frames of this many episodes of each task, from the first seed.
+        workers: processes; default: one a core, of this machine or the cluster.
+        timeout_s: what an episode may take; a process in which for as long no simulator finished a step is killed.
+        ray: the address of a Ray cluster to run on, to which the checkpoint is sent.
+        finished: called with each task's score and rollouts, by seed, as soon as they are there.
+
+    Raises:
+        OpenGatoError: before any work, where a task is unknown to the checkpoint, has no reference score or is not installed.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    if episodes < 1 or batch < 1:
+        raise OpenGatoError(f"episodes is {episodes} and batch {batch}: ask for 1 or more of each")
     references = {task.id: task.reference for task in chosen}  # a missing one stops here, before any work
     checkpoint = Checkpoint.load(folder)
     for task in chosen:
@@ -74,50 +106,44 @@ def evaluate(
             task.make()  # says what to install
         checkpoint.layout(task.id, task.observation_space, task.action_space)
     del checkpoint
-    settings: dict[str, Any] = {"batch": batch, "temperature": temperature, "prompt": prompt}
+    seeds = range(FIRST_SEED, FIRST_SEED + episodes)
+    settings = {"temperature": temperature, "prompt": prompt, "record": tuple(seeds[:record]), "timeout_s": timeout_s}
+    batches = [tuple(seeds[first : first + batch]) for first in range(0, episodes, batch)]
+    jobs = (Job(task.id, (task, settings), part) for task in chosen for part in batches)
+    start = partial(_start, folder) if ray is None else partial(_start_from, {p.name: p.read_bytes() for p in checkpoint_files(folder)})
     done: dict[str, list[Rollout]] = {task.id: [] for task in chosen}
+    failed: dict[str, dict[int, str]] = {task.id: {} for task in chosen}
     scores: dict[str, TaskScore] = {}
-    count = workers or os.cpu_count() or 1
     with (
         Progress(TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), disable=not show) as bar,
-        single_threaded(),
-        ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_start, initargs=(folder,)) as pool,
+        Workers(workers, start, timeout_s, ray) as pool,
     ):
         line = bar.add_task("evaluating", total=episodes * len(chosen))
-        jobs: dict[Future[list[Rollout]], Task] = {}
-        for task in chosen:
-            for first in range(0, episodes, batch):
-                recorded = max(0, min(record - first, batch))
-                job = pool.submit(_run, task.id, FIRST_SEED + first, min(batch, episodes - first), {**settings, "record": recorded})
-                jobs[job] = task
-        try:
-            for job in as_completed(jobs):
-                task = jobs[job]
-                rollouts = done[task.id]
-                try:
-                    rollouts += job.result()
-                except BrokenProcessPool:  # one was killed, and with it all
-                    raise OpenGatoError(
-                        f"a worker process was killed while it evaluated {task.id!r}: is there memory for {count} of them? Try --workers 1"
-                    ) from None
-                bar.update(line, description=task.id, advance=len(job.result()))
-                if len(rollouts) == episodes:
-                    rollouts.sort(key=lambda r: r.seed)
-                    returns, successes = [r.episode_return for r in rollouts], [r.success for r in rollouts]
-                    scores[task.id] = task_score(task.id, returns, references[task.id].random, references[task.id].expert, successes)
-                    if finished:
-                        finished(scores[task.id], rollouts)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # an error or Ctrl-C must not wait for what has not begun
-            raise
-    return [scores[task.id] for task in chosen]
+        for result in pool.run(_work, lambda: next(jobs, None)):
+            task_id = str(result.name)
+            if result.failure is None:
+                done[task_id].append(result.value)
+            else:
+                failed[task_id][result.seed] = result.failure
+            bar.update(line, description=task_id, advance=1)
+            rollouts_done = done[task_id]
+            if rollouts_done and len(rollouts_done) + len(failed[task_id]) == episodes:
+                rollouts_done.sort(key=lambda r: r.seed)
+                returns, successes = [r.episode_return for r in rollouts_done], [r.success for r in rollouts_done]
+                reference = references[task_id]
+                scores[task_id] = task_score(task_id, returns, reference.random, reference.expert, successes, failed[task_id])
+                if finished:
+                    finished(scores[task_id], rollouts_done)
+    unscored = {task.id: failed[task.id] for task in chosen if task.id not in scores}
+    return Evaluation([scores[task.id] for task in chosen if task.id in scores], unscored)
 
 
-def print_scores(scores: list[TaskScore]) -> None:
-    """A table on the terminal."""
+def print_scores(evaluation: Evaluation) -> None:
+    """A table on the terminal, and what failed."""
     from rich.console import Console
     from rich.table import Table
 
+    scores = evaluation.scores
     table = Table("task", "score %", "95% interval", "return", "random", "expert", "success", "n", box=None)
     for s in scores:
         table.add_row(
@@ -131,4 +157,6 @@ def print_scores(scores: list[TaskScore]) -> None:
             str(s.n),
         )
     Console().print(table)
+    for task, failed in {**{s.task: s.failed for s in scores if s.failed}, **evaluation.unscored}.items():
+        print(f"{task}: {len(failed)} failed{' and none scored' * (task in evaluation.unscored)}: seed {describe_failures(failed)}")
     print(f"mean score {sum(s.score for s in scores) / len(scores):.1f}% of the expert over {len(scores)} tasks")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from opengato.evaluation.figures import loss_chart, score_chart, threshold_chart
-from opengato.evaluation.score import TaskScore
+from opengato.evaluation.score import TaskScore, describe_failures
 
 # ruff: noqa: E501
 _STYLE = """
@@ -43,6 +43,14 @@ def _table(scores: Sequence[TaskScore]) -> str:
     )
 
 
+def _failures(failed: Mapping[str, Mapping[int, str]]) -> str:
+    """The episodes that did not finish, of which the scores know nothing."""
+    if not failed:
+        return ""
+    rows = "".join(f"<dt>{escape(task)}</dt><dd>seed {escape(describe_failures(seeds))}</dd>" for task, seeds in failed.items())
+    return f"<p>Episodes that failed twice and are in no score:</p><dl>{rows}</dl>"
+
+
 def _data(mime: str, content: bytes) -> str:
     return f"data:{mime};base64,{base64.b64encode(content).decode()}"
 
@@ -57,12 +65,14 @@ def write_report(
     captions: Sequence[Mapping[str, Any]],
     texts: Sequence[Mapping[str, str]],
     facts: Mapping[str, str],
+    unscored: Mapping[str, Mapping[int, str]] | None = None,
 ) -> None:
     """Write one self-contained HTML file.
 
     Args:
         losses: rows of the training log. videos: task -> MP4.
         captions: [{"png": bytes, "said": str, "truth": str}]. texts: [{"prompt": str, "said": str}]. facts: name -> value, shown last.
+        unscored: task -> (seed -> reason) of tasks of which no episode finished.
     """
     mean = sum(s.score for s in scores) / len(scores)
     names = sorted({key for row in losses for key in row if key.startswith("loss/")})
@@ -76,6 +86,7 @@ def write_report(
         "<h2>Scores</h2><p class=muted>0 is the random agent, 100 the expert that made the demonstrations; lines are 95% intervals over episodes.</p>",
         score_chart(scores),
         _table(scores),
+        _failures({**{s.task: s.failed for s in scores if s.failed}, **(unscored or {})}),
         "<h2>Tasks at or above each share of the expert</h2>",
         threshold_chart(scores),
     ]

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from opengato.checkpoint import Checkpoint
 from opengato.domains import Task
+from opengato.errors import OpenGatoError
+from opengato.jobs import Begun, Done, Failed, describe
 from opengato.policy.engine import Engine
 from opengato.policy.prompt import crop_prompt
 
 BATCH = 10  # environments stepped together
 MOST_FRAMES = 80
+# Products with fewer rows are computed by other kernels, which round differently; with more, a row is the same whatever the others are
+# (MKL on x86). An agent that has two actions equally likely to the last digit would choose by who runs beside it.
+LEAST_ROWS = 4
+_SILENCE_S = 1.0  # longest time without a sign of life, while steps are taken
 FIRST_SEED = 100_000  # evaluation's seeds; collection starts from 0, reference scores from 10,000
 
 
@@ -44,59 +53,146 @@ def rollout(
     prompt: bool = True,
     record: int = 0,
     seed: int = FIRST_SEED,
-    progress: Callable[[Rollout], None] | None = None,
 ) -> list[Rollout]:
-    """Run `episodes` episodes, seeds `seed` on, and return them by seed; each is the same whatever runs beside it.
+    """Run `episodes` episodes in this process, seeds `seed` on, and return them by seed; each is the same whatever runs beside it.
 
     Args:
-        batch: environments stepped together. prompt: start from the checkpoint's demonstration of the task.
-        record: keep frames of this many episodes, from the first: every frame, or of long episodes 40 to 80, equally far apart.
-        progress: called with each finished episode.
+        batch: environments stepped together.
+        temperature, prompt, record: as in `rollouts`.
+
+    Raises:
+        OpenGatoError: where an episode fails.
+    """
+    done: list[Rollout] = []
+    seeds = range(seed, seed + episodes)
+    for first in range(0, episodes, batch):
+        together = seeds[first : first + batch]
+        for message in rollouts(checkpoint, task, together, temperature=temperature, prompt=prompt, record=seeds[:record]):
+            if isinstance(message, Failed):
+                raise OpenGatoError(f"the episode of {task.id!r} with seed {message.seed} failed: {message.reason}")
+            if isinstance(message, Done):
+                done.append(message.value)
+    return sorted(done, key=lambda r: r.seed)
+
+
+def rollouts(
+    checkpoint: Checkpoint,
+    task: Task,
+    seeds: Sequence[int],
+    *,
+    temperature: float | None = None,
+    prompt: bool = True,
+    record: Collection[int] = (),
+    timeout_s: float = math.inf,
+) -> Iterator[Begun | Done | Failed | None]:
+    """Run the episodes of some seeds beside one another, and yield what becomes of each: `Done` with its `Rollout`, or `Failed`.
+
+    None is a sign of life. An environment that raises fails its own episode only.
+
+    Args:
+        temperature: of the actions, see `Engine`. prompt: start from the checkpoint's demonstration of the task.
+        record: keep frames of these seeds: every frame, or of long episodes 40 to 80, equally far apart.
+        timeout_s: an episode that takes longer fails: what its environment takes, and its part of what the engine takes.
     """
     layout = checkpoint.layout(task.id, task.observation_space, task.action_space)
     before = crop_prompt(checkpoint.prompts.get(task.id), checkpoint.model.config) if prompt else None
-    batch = min(batch, episodes)
-    engine = Engine(checkpoint.model, checkpoint.tokenizer, batch, temperature=temperature)
-    environments = [task.make() for _ in range(batch)]
-    waiting = list(range(seed, seed + episodes))
-    running: dict[int, Rollout] = {}
-    observations: dict[int, Any] = {}
-    done: list[Rollout] = []
-
-    def start(slot: int) -> None:
-        if waiting:
-            now = waiting.pop(0)
-            observations[slot], _ = environments[slot].reset(seed=now)
-            running[slot] = Rollout(now, 0.0, 0, False if task.has_success else None)
-            engine.reset(slot, layout, before, now)
-
+    slots = max(len(seeds), LEAST_ROWS)
+    engine = Engine(checkpoint.model, checkpoint.tokenizer, slots, temperature=temperature)
+    busy: dict[int, _Desk] = {}
+    spoken = time.monotonic()
     try:
-        for slot in range(batch):
-            start(slot)
-        while running:
-            actions = engine.act(observations)
-            for slot, action in actions.items():
-                current = running[slot]
-                if current.seed - seed < record and current.length % current.stride == 0:
-                    try:
-                        current.frames.append(np.asarray(environments[slot].render()))
-                    except Exception as error:  # a machine without OpenGL: scores matter more than pictures
-                        print(f"{task.id}: no video: {error}", file=sys.stderr)
-                        record = 0
-                    if len(current.frames) == MOST_FRAMES:
-                        current.frames, current.stride = current.frames[::2], 2 * current.stride
-                observations[slot], reward, terminated, truncated, info = environments[slot].step(action)
-                current.episode_return += float(reward)
-                current.length += 1
-                if task.has_success:
-                    current.success = bool(info.get("success", False))
-                if terminated or truncated:
-                    done.append(current)
-                    del running[slot], observations[slot]
-                    if progress:
-                        progress(current)
-                    start(slot)
+        for slot, seed in enumerate(seeds):
+            yield Begun(seed)
+            desk = _Desk(task, seed, seed in record)
+            reason = desk.start()
+            if reason is None:
+                busy[slot] = desk
+            else:
+                yield Failed(seed, reason)
+        for slot in range(slots):
+            engine.reset(slot, layout, before, seeds[slot] if slot < len(seeds) else 0)
+        observations = {slot: desk.observation for slot, desk in busy.items()}
+        # Slots without an episode go on with whatever there was to see, as many as it takes: nobody looks at what they do.
+        shadows = {slot: desk.observation for desk in list(busy.values())[:1] for slot in range(LEAST_ROWS)}
+        while busy:
+            began = time.monotonic()
+            actions = engine.act({**shadows, **observations})
+            share = (time.monotonic() - began) / len(busy)
+            for slot, desk in list(busy.items()):
+                desk.seconds += share
+                reason = desk.step(actions[slot])
+                if reason is None and not desk.over and desk.seconds > timeout_s:
+                    reason = f"it took longer than {timeout_s:g} s"
+                if reason is None and not desk.over:
+                    observations[slot] = desk.observation
+                    if time.monotonic() - spoken > _SILENCE_S:
+                        spoken = time.monotonic()
+                        yield None
+                    continue
+                desk.leave()
+                del busy[slot], observations[slot]
+                yield Done(desk.episode.seed, desk.episode) if reason is None else Failed(desk.episode.seed, reason)
     finally:
-        for environment in environments:
-            environment.close()
-    return sorted(done, key=lambda r: r.seed)
+        for desk in busy.values():
+            desk.leave()
+
+
+class _Desk:
+    """An episode and its environment. What the environment raises comes back as the reason of the failure."""
+
+    def __init__(self, task: Task, seed: int, filmed: bool):
+        self.task, self.filmed = task, filmed
+        self.episode = Rollout(seed, 0.0, 0, False if task.has_success else None)
+        self.environment: gym.Env | None = None
+        self.over, self.seconds = False, 0.0
+
+    def start(self) -> str | None:
+        return self._guard(self._start)
+
+    def step(self, action: Any) -> str | None:
+        return self._guard(self._step, action)
+
+    def leave(self) -> None:
+        """Let the environment go."""
+        if self.environment is not None:
+            try:
+                self.environment.close()
+            except Exception:  # the episode is over, or it is broken already
+                pass
+        self.environment = None
+
+    def _guard(self, function: Callable[..., None], *arguments: Any) -> str | None:
+        began = time.monotonic()
+        try:
+            function(*arguments)
+        except Exception as error:
+            self.leave()
+            return describe(error)
+        finally:
+            self.seconds += time.monotonic() - began
+        return None
+
+    def _start(self) -> None:
+        self.environment = self.task.make()
+        self.observation, _ = self.environment.reset(seed=self.episode.seed)
+
+    def _step(self, action: Any) -> None:
+        assert self.environment is not None
+        episode = self.episode
+        if self.filmed and episode.length % episode.stride == 0:
+            self._film(episode, self.environment)
+        self.observation, reward, terminated, truncated, info = self.environment.step(action)
+        episode.episode_return += float(reward)
+        episode.length += 1
+        if self.task.has_success:
+            episode.success = bool(info.get("success", False))
+        self.over = bool(terminated or truncated)
+
+    def _film(self, episode: Rollout, environment: gym.Env) -> None:
+        try:
+            episode.frames.append(np.asarray(environment.render()))
+        except Exception as error:  # a machine without OpenGL: scores matter more than pictures
+            print(f"{self.task.id}: no video: {error}", file=sys.stderr)
+            self.filmed = False
+        if len(episode.frames) == MOST_FRAMES:
+            episode.frames, episode.stride = episode.frames[::2], 2 * episode.stride

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,10 @@ def score_percent(episode_return: float, random: float, expert: float) -> float:
 
 @dataclass(frozen=True)
 class TaskScore:
-    """One task's score: percentages of the expert, returns, and a 95% bootstrap interval of the score over episodes."""
+    """One task's score: percentages of the expert, returns, and a 95% bootstrap interval of the score over episodes.
+
+    `failed`: seed -> reason of the episodes that did not finish, of which the score knows nothing; `n` counts those that did.
+    """
 
     task: str
     n: int
@@ -35,6 +38,7 @@ class TaskScore:
     ci_low: float
     ci_high: float
     success: float | None
+    failed: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def domain(self) -> str:
@@ -49,15 +53,37 @@ class TaskScore:
             "success": self.success,
             "n": self.n,
             "ci": [self.ci_low, self.ci_high],
+            "failed": failures_to_json(self.failed),
         }
 
     @classmethod
     def from_json(cls, task: str, data: dict[str, Any]) -> TaskScore:
         low, high = data["ci"]
-        return cls(task, data["n"], data["return"], data["random"], data["expert"], data["score"], low, high, data["success"])
+        failed = {f["seed"]: f["reason"] for f in data.get("failed", [])}
+        return cls(task, data["n"], data["return"], data["random"], data["expert"], data["score"], low, high, data["success"], failed)
 
 
-def task_score(task: str, returns: Sequence[float], random: float, expert: float, successes: Sequence[bool | None] = ()) -> TaskScore:
+def failures_to_json(failed: Mapping[int, str]) -> list[dict[str, Any]]:
+    """seed -> reason as JSON, by seed."""
+    return [{"seed": seed, "reason": failed[seed]} for seed in sorted(failed)]
+
+
+def describe_failures(failed: Mapping[int, str]) -> str:
+    """seed -> reason as words: "100003, 100007: the reason; 100009: another"."""
+    by_reason: dict[str, list[str]] = {}
+    for seed in sorted(failed):
+        by_reason.setdefault(failed[seed], []).append(str(seed))
+    return "; ".join(f"{', '.join(seeds)}: {reason}" for reason, seeds in by_reason.items())
+
+
+def task_score(
+    task: str,
+    returns: Sequence[float],
+    random: float,
+    expert: float,
+    successes: Sequence[bool | None] = (),
+    failed: Mapping[int, str] | None = None,
+) -> TaskScore:
     """Score a task's episodes; the interval is the percentile bootstrap of 10,000 resamples with a fixed seed."""
     if not returns:
         raise OpenGatoError(f"task {task!r} has no finished episode to score")
@@ -75,14 +101,23 @@ def task_score(task: str, returns: Sequence[float], random: float, expert: float
         float(low),
         float(high),
         float(np.mean(known)) if known else None,
+        dict(failed or {}),
     )
 
 
-def summarise(scores: Sequence[TaskScore]) -> dict[str, Any]:
-    """All scores as JSON: by task, mean, by domain and over domains (section 5.1), counts above thresholds (Figure 5)."""
+def summarise(scores: Sequence[TaskScore], unscored: Mapping[str, Mapping[int, str]] | None = None) -> dict[str, Any]:
+    """All scores as JSON: by task, mean, by domain and over domains (section 5.1), counts above thresholds (Figure 5).
+
+    `unscored`: task -> its failed seeds and their reasons, where no episode finished: listed without a score, and in no mean. Raises
+    OpenGatoError where there is no score at all.
+    """
+    if not scores:
+        task, failed = next(iter((unscored or {"none": {}}).items()))
+        raise OpenGatoError(f"no episode of any task finished, so there is no score; {task}: seed {describe_failures(failed)}")
     domains = {d: float(np.mean([s.score for s in scores if s.domain == d])) for d in sorted({s.domain for s in scores})}
     return {
-        "tasks": {s.task: s.to_json() for s in scores},
+        "tasks": {s.task: s.to_json() for s in scores}
+        | {t: {"score": None, "n": 0, "failed": failures_to_json(f)} for t, f in (unscored or {}).items()},
         "mean_score": float(np.mean([s.score for s in scores])),
         "domains": domains,
         "mean_over_domains": float(np.mean(list(domains.values()))),
