@@ -121,10 +121,10 @@ def acting(engine: Engine, layout: Layout, seconds: float, seen: int) -> np.ndar
             state.position = 2 * ring if full else seen
 
     times: list[float] = []
-    for warm in range(3):
+    for warm in range(2):
         remember()
         engine.act(observations[warm])
-    while sum(times) < seconds or len(times) < 5:
+    while sum(times) < seconds or len(times) < 3:
         remember()
         started = now(engine.device)
         engine.act(observations[len(times) % 8])
@@ -175,6 +175,7 @@ def main() -> None:
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 16, 64])
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--precisions", nargs="+", choices=get_args(Precision), default=["float32"])
+    parser.add_argument("--compile", action="store_true", help="run the blocks compiled by torch.compile")
     parser.add_argument("--seen", type=int, help="positions in memory; default: the context")
     parser.add_argument("--only-cached", action="store_true", help="leave out the column without memory")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -185,6 +186,8 @@ def main() -> None:
     for name, precision in itertools.product(a.presets, a.precisions):
         torch.manual_seed(0)
         model = convert(Gato(preset(name)).eval().to(device), precision)
+        if a.compile:
+            model.compile_step()
         seen = min(a.seen or model.config.context, model.config.context)
         for kind in a.layouts:
             layout, alone = LAYOUTS[kind], None

@@ -33,16 +33,24 @@ class Policy:
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, device: torch.device | str = "cpu", precision: Precision = "float32", **settings: Any
+        cls,
+        folder: str | Path,
+        device: torch.device | str = "cpu",
+        precision: Precision = "float32",
+        compiled: bool = False,
+        **settings: Any,
     ) -> Policy:
         """Load a checkpoint folder.
 
         Args:
             precision: of the weights: "bfloat16" and "int8" are quicker (docs/performance.md), "float32" acts exactly as it was trained.
+            compiled: run the network's blocks through torch.compile, which needs a C++ compiler and takes seconds at first.
             settings: those of the constructor.
         """
         checkpoint = Checkpoint.load(folder, device)
         convert(checkpoint.model, precision)
+        if compiled:
+            checkpoint.model.compile_step()
         return cls(checkpoint, **settings)
 
     def reset(

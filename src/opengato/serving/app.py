@@ -199,7 +199,12 @@ async def _serve(server: Server) -> None:
 
 
 def serve(
-    checkpoint: Path, token_file: Path | None = None, device: str = "auto", precision: Precision = "float32", **settings: Any
+    checkpoint: Path,
+    token_file: Path | None = None,
+    device: str = "auto",
+    precision: Precision = "float32",
+    compiled: bool = False,
+    **settings: Any,
 ) -> None:
     """Load a checkpoint folder and serve it until SIGTERM or SIGINT; `settings` are those of `Server`."""
     token = read_token(token_file) if token_file is not None else None
@@ -212,4 +217,6 @@ def serve(
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     loaded = Checkpoint.load(checkpoint, device)
     convert(loaded.model, precision)
+    if compiled:
+        loaded.model.compile_step()
     asyncio.run(_serve(Server(loaded, token=token, **settings)))
