@@ -166,6 +166,7 @@ def evaluate(
     workers: int | None = None,
     timeout: float = 900.0,
     ray: str | None = None,
+    precision: Precision = "float32",
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Run an agent in its environments and score it between the random agent and the expert.
@@ -180,6 +181,7 @@ def evaluate(
         workers: processes, default one a core; the scores are the same for any number.
         timeout: seconds an episode may take; the process of a simulator that hangs for as long is killed.
         ray: run on the Ray cluster at this address; "auto" is the one of this machine.
+        precision: of the weights; bfloat16 and int8 are quicker on a CPU.
         as_json: print an object instead of a table.
     """
     from opengato.checkpoint import Checkpoint
@@ -188,7 +190,7 @@ def evaluate(
     from opengato.evaluation.score import summarise
 
     chosen = known_tasks(Checkpoint.load(checkpoint), tasks)
-    sampling: Any = {"temperature": temperature, "prompt": prompt}
+    sampling: Any = {"temperature": temperature, "prompt": prompt, "precision": precision}
     found = run(checkpoint, chosen, episodes, batch=batch, workers=workers, timeout_s=timeout, ray=ray, show=not as_json, **sampling)
     summary = summarise(found.scores, found.unscored)  # stops where there is nothing to print
     if as_json:
@@ -374,6 +376,8 @@ def robot(
     token_file: Path | None = None,
     temperature: float | None = None,
     seed: int = 100_000,
+    precision: Precision = "float32",
+    compiled: bool = False,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Let an agent move a simulated robot in real time, and print how well the rate was held; Ctrl-C ends it.
@@ -389,6 +393,8 @@ def robot(
         token_file: a file with the server's token.
         temperature: of a checkpoint's actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
         seed: of the first episode; the others follow.
+        precision: of a checkpoint's weights; bfloat16 and int8 are quicker on a CPU.
+        compiled: run a checkpoint's blocks through torch.compile, which needs a C++ compiler and takes seconds at first.
         as_json: print an object instead of tables.
     """
     from contextlib import ExitStack
@@ -410,7 +416,7 @@ def robot(
         else:
             from opengato.policy.policy import Policy
 
-            actor = Policy.from_pretrained(agent, temperature=temperature)
+            actor = Policy.from_pretrained(agent, precision=precision, compiled=compiled, temperature=temperature)
         recorder = Recorder(record) if record else None
         try:
             for report in episodes(body, actor, task, seconds, late=late, patience=patience, record=recorder):

@@ -17,6 +17,7 @@ from opengato.errors import OpenGatoError
 from opengato.evaluation.rollout import BATCH, FIRST_SEED, Rollout, rollouts
 from opengato.evaluation.score import TaskScore, describe_failures, task_score
 from opengato.jobs import TIMEOUT_S, Job, Workers
+from opengato.model.precision import Precision, convert
 
 
 def known_tasks(checkpoint: Checkpoint, patterns: list[str] | None) -> list[Task]:
@@ -32,18 +33,19 @@ def known_tasks(checkpoint: Checkpoint, patterns: list[str] | None) -> list[Task
 _checkpoint: Checkpoint  # of a worker process
 
 
-def _start(folder: Path) -> None:
+def _start(folder: Path, precision: Precision) -> None:
     global _checkpoint
     torch.set_num_threads(1)
     _checkpoint = Checkpoint.load(folder)
+    convert(_checkpoint.model, precision)
 
 
-def _start_from(files: dict[str, bytes]) -> None:
+def _start_from(files: dict[str, bytes], precision: Precision) -> None:
     """On another machine: the checkpoint has travelled, and is a folder for as long as it takes to load it."""
     with tempfile.TemporaryDirectory(prefix="opengato-") as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
-        _start(Path(folder))
+        _start(Path(folder), precision)
 
 
 def _work(task: Task, settings: dict[str, Any], seeds: tuple[int, ...]) -> Iterator[Any]:
@@ -75,6 +77,7 @@ def evaluate(
     workers: int | None = None,
     timeout_s: float = TIMEOUT_S,
     ray: str | None = None,
+    precision: Precision = "float32",
     show: bool = True,
     finished: Callable[[TaskScore, list[Rollout]], None] | None = None,
 ) -> Evaluation:
@@ -90,6 +93,7 @@ def evaluate(
         workers: processes; default: one a core, of this machine or the cluster.
         timeout_s: what an episode may take; a process in which for as long no simulator finished a step is killed.
         ray: the address of a Ray cluster to run on, to which the checkpoint is sent.
+        precision: of the weights; with fewer bits than they were trained with, results may depend on the batch.
         finished: called with each task's score and rollouts, by seed, as soon as they are there.
 
     Raises:
@@ -110,7 +114,9 @@ def evaluate(
     settings = {"temperature": temperature, "prompt": prompt, "record": tuple(seeds[:record]), "timeout_s": timeout_s}
     batches = [tuple(seeds[first : first + batch]) for first in range(0, episodes, batch)]
     jobs = (Job(task.id, (task, settings), part) for task in chosen for part in batches)
-    start = partial(_start, folder) if ray is None else partial(_start_from, {p.name: p.read_bytes() for p in checkpoint_files(folder)})
+    start = partial(_start, folder, precision)
+    if ray is not None:
+        start = partial(_start_from, {path.name: path.read_bytes() for path in checkpoint_files(folder)}, precision)
     done: dict[str, list[Rollout]] = {task.id: [] for task in chosen}
     failed: dict[str, dict[int, str]] = {task.id: {} for task in chosen}
     scores: dict[str, TaskScore] = {}
