@@ -158,7 +158,7 @@ def without_memory(model: Gato, layout: Layout, engine: Engine, seconds: float) 
         1,
     )
     times = []
-    with torch.inference_mode():
+    with torch.inference_mode(), model.autocast():
         while sum(times) < seconds or len(times) < 2:
             started = now(engine.device)
             for _ in range(passes(model, layout)):
@@ -208,7 +208,7 @@ def main() -> None:
                 }
                 if batch == a.batches[0]:
                     alone = row
-                    if not a.only_cached:
+                    if not a.only_cached and precision == a.precisions[0]:
                         row["without_ms"] = 1000 * without_memory(model, layout, engine, min(a.seconds, 2.0))
                 assert alone is not None
                 row["to_first_batch"] = row["actions_per_s"] / alone["actions_per_s"]

@@ -317,7 +317,6 @@ def serve(
     max_text: int = 64,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     precision: Precision = "float32",
-    compiled: bool = False,
 ) -> None:
     """Let clients act with an agent over a network: openpi's websocket protocol and OpenAI's chat endpoint; Ctrl-C or SIGTERM ends it.
 
@@ -337,7 +336,6 @@ def serve(
         max_text: tokens of an answer in words, at most.
         device: where the network runs; auto: on a GPU where there is one.
         precision: of the weights; bfloat16 and int8 are quicker on a CPU.
-        compiled: run the network's blocks through torch.compile, which needs a C++ compiler and takes seconds at first.
     """
     from opengato.errors import OpenGatoError
 
@@ -353,7 +351,6 @@ def serve(
         token_file,
         device,
         precision,
-        compiled,
         host=host,
         port=port,
         task=task,

@@ -203,7 +203,6 @@ def serve(
     token_file: Path | None = None,
     device: str = "auto",
     precision: Precision = "float32",
-    compiled: bool = False,
     **settings: Any,
 ) -> None:
     """Load a checkpoint folder and serve it until SIGTERM or SIGINT; `settings` are those of `Server`."""
@@ -217,6 +216,4 @@ def serve(
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     loaded = Checkpoint.load(checkpoint, device)
     convert(loaded.model, precision)
-    if compiled:
-        loaded.model.compile_step()
     asyncio.run(_serve(Server(loaded, token=token, **settings)))
