@@ -227,16 +227,16 @@ def test_distance_keys_follow_the_weights_after_a_reset():
     memory = Memory(1, 1, HEADS, 4, KEY, dtype=torch.float64)
     with torch.inference_mode():
         module.forward_cached(x, memory.advance(torch.tensor([[0]])), 0)
-        kept = memory.distance_keys[0]
+        kept = memory.far_first[0]
         module.forward_cached(x, memory.advance(torch.tensor([[1]])), 0)
-        assert memory.distance_keys[0] is kept
+        assert memory.far_first[0] is kept
     with torch.no_grad():
         module.relative.weight.mul_(2.0)
     memory.reset(0)
     with torch.inference_mode():
         module.forward_cached(x, memory.advance(torch.tensor([[0]])), 0)
-    torch.testing.assert_close(memory.distance_keys[0], 2 * kept)
+    torch.testing.assert_close(memory.far_first[0], 2 * kept)
     # With gradients nothing is kept: a backward pass may follow.
     memory.reset(0)
     module.forward_cached(x, memory.advance(torch.tensor([[0]])), 0).sum().backward()
-    assert memory.distance_keys[0] is None
+    assert memory.far_first[0] is None

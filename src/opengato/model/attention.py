@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from opengato.model.memory import Step
-from opengato.model.positions import rotate, sin_cos, sinusoids
+from opengato.model.positions import relative_shift, rotate, sin_cos, sinusoids
 
 # Named, since PyTorch's default depends on the dtype of the input.
 NORM_EPSILON = 1e-6
@@ -85,7 +85,7 @@ def _attend_fused(
     """As _attend, by PyTorch's kernels."""
     bias = mask
     if q_distance is not None and far_first is not None:
-        bias = _relative_shift((q_distance * q.shape[-1] ** -0.5) @ far_first.transpose(-1, -2)).masked_fill(~mask, -torch.inf).to(q.dtype)
+        bias = relative_shift((q_distance * q.shape[-1] ** -0.5) @ far_first.transpose(-1, -2)).masked_fill(~mask, -torch.inf).to(q.dtype)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 
@@ -155,7 +155,7 @@ class _ChunkedAttention(torch.autograd.Function):
             stop = min(start + CPU_CHUNK, length)
             scores = q[:, :, start:stop] @ k[:, :, :stop].transpose(-1, -2)
             if q_distance is not None and far_first is not None:
-                scores += _relative_shift(q_distance[:, :, start:stop] @ far_first[:, length - stop :].transpose(-1, -2))
+                scores += relative_shift(q_distance[:, :, start:stop] @ far_first[:, length - stop :].transpose(-1, -2))
             scores += hidden[:, :, start:stop, :stop]
             weights.append(scores.softmax(-1))
             mixed.append(weights[-1] @ v[:, :, :stop])
@@ -193,18 +193,8 @@ def _attend_new(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.T
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 
-def _relative_shift(scores: torch.Tensor) -> torch.Tensor:
-    """(…, T, S) by distance S - 1 … 0 to (…, T, S) by key, for the last T of S positions: row i moves left by T - 1 - i.
-
-    Transformer-XL's trick (Dai et al. 2019, appendix B): one padding column and a view of other shape, no gather. What lies
-    above the diagonal is rubbish, to be masked.
-    """
-    rows, columns = scores.shape[-2:]
-    return F.pad(scores, (1, 0)).flatten(-2).unflatten(-1, (columns + 1, rows))[..., 1:, :].flatten(-2).unflatten(-1, (rows, columns))
-
-
 def _relative_unshift(scores: torch.Tensor) -> torch.Tensor:
-    """The gradient of `_relative_shift`: (…, T, S) by key to (…, T, S) by distance."""
+    """The gradient of `relative_shift`: (…, T, S) by key to (…, T, S) by distance."""
     rows, columns = scores.shape[-2:]
     return F.pad(scores.flatten(-2).unflatten(-1, (columns, rows)), (0, 0, 1, 0)).flatten(-2).unflatten(-1, (rows, columns + 1))[..., 1:]
 
@@ -235,14 +225,14 @@ class RelativeAttention(nn.Module):
             .transpose(0, 1)
         )
 
-    def _cached_distance_keys(self, step: Step, block: int, q: torch.Tensor) -> torch.Tensor:
-        """R for the distances of a step; projected anew each time they would cost more than all else."""
+    def _cached_far_first(self, step: Step, block: int, q: torch.Tensor) -> torch.Tensor:
+        """R for the distances of a step, the farthest first; projected anew each time they would cost more than all else."""
         memory = step.memory
-        known = memory.distance_keys[block]
+        known = memory.far_first[block]
         if torch.is_grad_enabled() or known is None or known.dtype != q.dtype:
-            known = self._distance_keys(memory.context, q.device).to(q.dtype).contiguous()
-            memory.distance_keys[block] = None if torch.is_grad_enabled() else known
-        return known[:, : step.reach]
+            known = self._distance_keys(memory.context, q.device).to(q.dtype).flip(1)
+            memory.far_first[block] = None if torch.is_grad_enabled() else known
+        return known[:, memory.context - step.reach :]
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | BlockMask, position: torch.Tensor | None = None) -> torch.Tensor:
         """(B, L, width), mask of `segment_mask` or `segment_blocks`, to (B, L, width). Distances are counted along the row."""
@@ -258,8 +248,8 @@ class RelativeAttention(nn.Module):
         keys, values = step.extend(block, k, v)
         # All slots in one product a head: the keys of the distances are the same for them.
         from_v = ((q + self.v) * self.key_size**-0.5).to(q.dtype).transpose(0, 1)
-        by_distance = (from_v.flatten(1, 2) @ self._cached_distance_keys(step, block, q).transpose(-1, -2)).view(*from_v.shape[:3], -1)
-        bias = by_distance.transpose(0, 1).gather(-1, step.distance.expand(-1, self.heads, -1, -1)) + step.hidden.to(q.dtype)
+        by_distance = from_v.flatten(1, 2) @ self._cached_far_first(step, block, q).transpose(-1, -2)
+        bias = step.by_entry(by_distance.view(*from_v.shape[:3], -1).transpose(0, 1)) + step.hidden.to(q.dtype)
         mixed = _attend_new((q + self.u).to(q.dtype), keys.to(q.dtype), values.to(q.dtype), bias)
         return self.out(mixed.transpose(1, 2).flatten(2))
 

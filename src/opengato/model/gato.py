@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from opengato.errors import OpenGatoError
 from opengato.model.attention import RelativeAttention, RotaryAttention, segment_blocks, segment_mask
 from opengato.model.batch import Batch
 from opengato.model.blocks import GEGLU, Block
@@ -156,7 +157,12 @@ class Gato(nn.Module):
         return self.norm(torch.cat(parts, 1) if len(parts) > 1 else parts[0])
 
     def compile_step(self) -> None:
-        """Let `step` run its blocks compiled by torch.compile, which takes seconds at the first call of every new number of slots."""
+        """Let `step` run its blocks compiled by torch.compile, which takes seconds at the first call of every new number of slots.
+
+        Raises OpenGatoError for the family gato, whose relative distances turn with the ring.
+        """
+        if self.config.family == "gato":
+            raise OpenGatoError("compiled is for models of the family swift, this one is gato: leave it out")
         self._through_blocks = torch.compile(self._through_blocks)  # type: ignore[method-assign]
 
     def _through_blocks(self, x: torch.Tensor, step: Step) -> torch.Tensor:

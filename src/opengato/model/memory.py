@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
-from opengato.model.positions import sin_cos
+from opengato.model.positions import relative_shift, sin_cos
 
 # Slots of a memory: all that lie between two, or the rows that a tensor names.
 Rows = slice | torch.Tensor
@@ -24,7 +25,7 @@ class Memory:
     Attributes:
         keys, values: by block, (slots, heads, ring, key_size); position p is stored at p % ring.
         positions: int64 (slots, ring), the absolute position of each entry, -1 where there is none.
-        distance_keys: what RelativeAttention projected for the distances 0 … context - 1, by block, (heads, context, key_size), kept from
+        far_first: what RelativeAttention projected for the distances context - 1 … 0, by block, (heads, context, key_size), kept from
             the first step on; like the entries, it belongs to the weights that made it, and a reset forgets it.
     """
 
@@ -44,19 +45,20 @@ class Memory:
         self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(blocks)]
         self.values = [torch.zeros_like(keys) for keys in self.keys]
         self.positions = torch.full((slots, self.ring), -1, device=device)
-        self.distance_keys: list[torch.Tensor | None] = [None] * blocks
+        self.far_first: list[torch.Tensor | None] = [None] * blocks
 
     def reset(self, slot: int) -> None:
         """Forget everything in one slot."""
         self.positions[slot] = -1
-        self.distance_keys = [None] * len(self.distance_keys)
+        self.far_first = [None] * len(self.far_first)
 
     def advance(self, positions: torch.Tensor, rows: Rows = slice(None), end: int | None = None) -> Step:
         """Make room for T new positions a slot, int64 (slots, T), -1 for padding, T up to `chunk`, and say who sees what.
 
         Args:
             rows: the slots, ascending, that `positions` and all that follows are of.
-            end: no slot of these has a position from here on; None: it is not known, and all of the ring is read.
+            end: no slot of these has a position from here on, even if it had T new ones; None: it is not known, and all of the ring is
+                read.
         """
         assert positions.shape[1] <= self.chunk, f"{positions.shape[1]} new positions do not fit a chunk of {self.chunk}"
         row, step = torch.nonzero(positions >= 0, as_tuple=True)
@@ -77,7 +79,7 @@ class Memory:
             step,
             at,
             torch.zeros(visible.shape, dtype=dtype, device=where.device).masked_fill_(~visible, -torch.inf)[:, None],
-            distance.clamp_(0, min(filled, self.context) - 1)[:, None],
+            positions[:, 0],
             tuple(part.to(torch.promote_types(dtype, torch.float32))[:, None] for part in sin_cos(positions, self.keys[0].shape[-1] // 2)),
         )
 
@@ -90,7 +92,7 @@ class Step:
         rows: as in `Memory.advance`: "slots" is their number here.
         row, slot, step, at: int64 (N,): entry `step` of a row's new ones is stored at `at` of its slot.
         hidden: (slots, 1, T, S): 0 for entries not after the query and less than `context` before it, -inf for the rest.
-        distance: int64 (slots, 1, T, S), from 0 to reach - 1.
+        first: int64 (slots,), the first new position.
         angles: sine and cosine of the rotary angles, both (slots, 1, T, key_size / 2).
     """
 
@@ -101,7 +103,7 @@ class Step:
     step: torch.Tensor
     at: torch.Tensor
     hidden: torch.Tensor
-    distance: torch.Tensor
+    first: torch.Tensor
     angles: tuple[torch.Tensor, ...]
 
     def extend(self, block: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -116,3 +118,18 @@ class Step:
     def reach(self) -> int:
         """No distance of a visible entry is as large."""
         return min(self.hidden.shape[-1], self.memory.context)
+
+    def by_entry(self, by_distance: torch.Tensor) -> torch.Tensor:
+        """(slots, heads, T, reach) by distance, the farthest first, to (slots, heads, T, S) by entry; what is hidden is rubbish.
+
+        Without a gather, which on a CPU would take as long as the attention itself: shifted, every row is the same turn of the ring.
+        """
+        count, entries = by_distance.shape[2], self.hidden.shape[-1]
+        if entries > self.reach:
+            by_distance = F.pad(by_distance, (entries - self.reach, 0))
+        if count > 1:
+            by_distance = relative_shift(by_distance)
+        turns = ((self.first + count) % entries).tolist()
+        if len(set(turns)) == 1:
+            return by_distance.roll(turns[0], -1)
+        return torch.stack([slot.roll(turn, -1) for slot, turn in zip(by_distance, turns)])

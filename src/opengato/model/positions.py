@@ -1,10 +1,11 @@
-"""Sines and cosines of positions, for relative and for rotary attention."""
+"""Positions and distances, for relative and for rotary attention."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+import torch.nn.functional as F
 
 
 def sin_cos(positions: torch.Tensor, pairs: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,3 +28,13 @@ def rotate(x: torch.Tensor, sin: torch.Tensor, cos: torch.Tensor) -> torch.Tenso
     """Turn entry n of the first half with entry n of the second by the n-th angle: (B, heads, L, key) and two of (B, 1, L, key / 2)."""
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
+
+
+def relative_shift(scores: torch.Tensor) -> torch.Tensor:
+    """(…, T, S) by distance S - 1 … 0 to (…, T, S) by key, for the last T of S positions: row i moves left by T - 1 - i.
+
+    Transformer-XL's trick (Dai et al. 2019, appendix B): one padding column and a view of other shape, no gather. What lies
+    above the diagonal is rubbish, to be masked.
+    """
+    rows, columns = scores.shape[-2:]
+    return F.pad(scores, (1, 0)).flatten(-2).unflatten(-1, (columns + 1, rows))[..., 1:, :].flatten(-2).unflatten(-1, (rows, columns))

@@ -282,7 +282,7 @@ class Engine:
     def _forward(self, new: NewTokens) -> torch.Tensor:
         """The hidden state of every slot's last new position, (slots, width); rows of slots without any are meaningless."""
         busy, rows = np.flatnonzero(new.lengths), self._rows(new)
-        end = int((new.begins + new.lengths)[busy].max())
+        end = int(new.begins[busy].max() + new.lengths.max())
         if isinstance(rows, slice):
             new = new.of(np.arange(rows.start, rows.stop))
         else:
