@@ -8,7 +8,9 @@ unless --seen says otherwise. Weights are random: they cost the same.
 
 `floor` is what reading the bytes that one action needs would take: for every pass through the network, its weights (of the table, the rows
 that are scored) and the memory's keys and values of all slots, over the bandwidth that this machine reached in the same run when it
-summed a tensor of 1 GiB. `without` is the same action when the network recomputes its whole context for every token it chooses.
+summed a tensor of 1 GiB. `with arithmetic` is the same where a pass of many new positions takes longer to multiply, at the rate of a
+product of 2,048³ of the weights' dtype (int8: bfloat16), than to read. `without` is the same action when the network recomputes its whole
+context for every token it chooses.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from gymnasium import spaces
 
 from opengato.episode import Episode, map_leaves, stack
 from opengato.mixture import Sequence
-from opengato.model.batch import collate
+from opengato.model.batch import NewTokens, collate
 from opengato.model.config import preset
 from opengato.model.gato import Gato
 from opengato.model.precision import Precision, convert
@@ -81,9 +83,40 @@ def bandwidth(device: torch.device) -> float:
     return 2**30 / best
 
 
-def passes(model: Gato, layout: Layout) -> int:
-    """How often the network runs for one action."""
-    return sum(field.count for field in layout.action) if model.config.reads_actions else 1
+def arithmetic(device: torch.device, dtype: torch.dtype) -> float:
+    """Multiplications and additions a second, the best of five products of 2,048³."""
+    a, b = torch.randn(2, 2048, 2048, device=device, dtype=dtype)
+    best = np.inf
+    for _ in range(6):
+        started = now(device)
+        a @ b
+        best = min(best, now(device) - started)
+    return 2 * 2048**3 / best
+
+
+def work_of_position(model: Gato, seen: int) -> float:
+    """Multiplications and additions of the blocks for one new position that attends to `seen` others."""
+    config = model.config
+    matrices = 3 * config.width * config.feed_forward // 2 + 4 * config.width * config.heads * config.key_size
+    return 2.0 * config.blocks * (matrices + (3 if config.family == "gato" else 2) * seen * config.heads * config.key_size)
+
+
+def positions_of_passes(engine: Engine, layout: Layout) -> list[int]:
+    """How many new positions each pass of one action has, of all slots together."""
+    counts: list[int] = []
+    forward = engine._forward
+
+    def counted(new: NewTokens) -> torch.Tensor:
+        counts.append(int(new.lengths.sum()))
+        return forward(new)
+
+    engine._forward = counted  # type: ignore[method-assign]
+    rng = np.random.default_rng(0)
+    for _ in range(2):  # the first action has none before it
+        counts.clear()
+        engine.act({slot: observe(layout, rng) for slot in range(len(engine.slots))})
+    engine._forward = forward  # type: ignore[method-assign]
+    return counts
 
 
 def bytes_of_pass(model: Gato, layout: Layout, engine: Engine, seen: int) -> int:
@@ -132,7 +165,7 @@ def acting(engine: Engine, layout: Layout, seconds: float, seen: int) -> np.ndar
     return np.array(times)
 
 
-def without_memory(model: Gato, layout: Layout, engine: Engine, seconds: float) -> float:
+def without_memory(model: Gato, layout: Layout, engine: Engine, passes: int, seconds: float) -> float:
     """Seconds an action of one slot that recomputes `context` positions for every token."""
     config, rng = model.config, np.random.default_rng(0)
     count = config.context
@@ -161,7 +194,7 @@ def without_memory(model: Gato, layout: Layout, engine: Engine, seconds: float) 
     with torch.inference_mode(), model.autocast():
         while sum(times) < seconds or len(times) < 2:
             started = now(engine.device)
-            for _ in range(passes(model, layout)):
+            for _ in range(passes):
                 hidden = model.hidden(collate([window], config.reads_actions).to(engine.device))
                 model.logits(hidden[:, -1], 0, 1024)
             times.append(now(engine.device) - started)
@@ -183,18 +216,23 @@ def main() -> None:
     a = parser.parse_args()
     device, tokenizer, rows = torch.device(a.device), TextTokenizer.load(), []
     speed = bandwidth(device)
+    rates: dict[bool, float] = {}
     for name, precision in itertools.product(a.presets, a.precisions):
         torch.manual_seed(0)
         model = convert(Gato(preset(name)).eval().to(device), precision)
         if a.compile:
             model.compile_step()
+        rate = rates.setdefault(precision == "float32", arithmetic(device, torch.float32 if precision == "float32" else torch.bfloat16))
         seen = min(a.seen or model.config.context, model.config.context)
         for kind in a.layouts:
             layout, alone = LAYOUTS[kind], None
             for batch in a.batches:
                 engine = Engine(model, tokenizer, batch)
                 times = acting(engine, layout, a.seconds, seen)
-                floor = passes(model, layout) * bytes_of_pass(model, layout, engine, seen) / speed
+                news = positions_of_passes(engine, layout)
+                reading = bytes_of_pass(model, layout, engine, seen) / speed
+                floor = len(news) * reading
+                least = sum(max(reading, count * work_of_position(model, seen) / rate) for count in news)
                 row = {
                     "preset": name,
                     "precision": precision,
@@ -205,11 +243,13 @@ def main() -> None:
                     "p99_ms": 1000 * float(np.quantile(times, 0.99)),
                     "floor_ms": 1000 * floor,
                     "share_of_floor": floor / times.mean(),
+                    "arithmetic_floor_ms": 1000 * least,
+                    "share_of_arithmetic_floor": least / times.mean(),
                 }
                 if batch == a.batches[0]:
                     alone = row
                     if not a.only_cached and precision == a.precisions[0]:
-                        row["without_ms"] = 1000 * without_memory(model, layout, engine, min(a.seconds, 2.0))
+                        row["without_ms"] = 1000 * without_memory(model, layout, engine, len(news), min(a.seconds, 2.0))
                 assert alone is not None
                 row["to_first_batch"] = row["actions_per_s"] / alone["actions_per_s"]
                 # What the floor itself allows: a larger batch reads the weights once, but every slot's own memory.
@@ -222,15 +262,15 @@ def main() -> None:
     print(f"{where}, {speed / 2**30:.1f} GiB/s")
     print(
         "| preset | weights | layout | batch | actions/s | p50 ms | p99 ms | floor ms | share of floor | × first batch | "
-        "floor's | without memory, ms |"
+        "floor's | with arithmetic, ms | share | without memory, ms |"
     )
-    print("|---" * 12 + "|")
+    print("|---" * 14 + "|")
     for r in rows:
         without = f"{r['without_ms']:.0f}" if "without_ms" in r else ""
         print(
             f"| {r['preset']} | {r['precision']} | {r['layout']} | {r['batch']} | {r['actions_per_s']:,.1f} | {r['p50_ms']:.1f} | "
             f"{r['p99_ms']:.1f} | {r['floor_ms']:.1f} | {r['share_of_floor']:.0%} | {r['to_first_batch']:.1f} | "
-            f"{r['floor_to_first_batch']:.1f} | {without} |"
+            f"{r['floor_to_first_batch']:.1f} | {r['arithmetic_floor_ms']:.1f} | {r['share_of_arithmetic_floor']:.0%} | {without} |"
         )
 
 
