@@ -19,9 +19,9 @@ NORM_EPSILON = 1e-6
 # Queries that the CPU multiplies at a time: keys after the chunk's last query are never touched, which saves almost half of the work.
 CPU_CHUNK = 128
 
-# Measured on a CPU: up to so many scores, which fit its cache, two products take less time than PyTorch's fused kernel: for one query and
-# a memory of 1,024 two thirds in float32, a third in bfloat16.
-FEW_SCORES = 2**21
+# Measured on a CPU: two products and a softmax whose scores stay in its cache take less time than PyTorch's fused kernel, for one query
+# and a memory of 1,024 two thirds of it in float32 and a third in bfloat16.
+CACHED_SCORES = 2**21
 
 
 def segment_mask(segments: torch.Tensor, window: int | None = None) -> torch.Tensor:
@@ -186,11 +186,16 @@ class _ChunkedAttention(torch.autograd.Function):
 
 def _attend_new(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """softmax(q·k / √key_size + bias) v of a few new queries (slots, heads, T, key_size) over a memory; bias (slots, 1 or heads, T, S)."""
-    if q.device.type == "cpu" and q.shape[:3].numel() * k.shape[2] <= FEW_SCORES:
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-        scores += bias
-        return scores.softmax(-1) @ v
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    q = q * q.shape[-1] ** -0.5
+    slots = max(1, CACHED_SCORES // (q.shape[1:3].numel() * k.shape[2]))  # at a time
+    mixed = []
+    for part in zip(q.split(slots), k.split(slots), v.split(slots), bias.split(slots)):
+        scores = part[0] @ part[1].transpose(-1, -2)
+        scores += part[3]
+        mixed.append(scores.softmax(-1) @ part[2])
+    return torch.cat(mixed) if len(mixed) > 1 else mixed[0]
 
 
 def _relative_unshift(scores: torch.Tensor) -> torch.Tensor:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
-from opengato.model.positions import relative_shift, sin_cos
+from opengato.model.positions import shift_padded, sin_cos
 
 # Slots of a memory: all that lie between two, or the rows that a tensor names.
 Rows = slice | torch.Tensor
@@ -125,10 +124,9 @@ class Step:
         Without a gather, which on a CPU would take as long as the attention itself: shifted, every row is the same turn of the ring.
         """
         count, entries = by_distance.shape[2], self.hidden.shape[-1]
-        if entries > self.reach:
-            by_distance = F.pad(by_distance, (entries - self.reach, 0))
-        if count > 1:
-            by_distance = relative_shift(by_distance)
+        # One column more than there are entries is what the shift needs.
+        columns = by_distance.new_zeros(*by_distance.shape[:3], entries - self.reach + 1)
+        by_distance = shift_padded(torch.cat([columns, by_distance], -1))
         turns = ((self.first + count) % entries).tolist()
         if len(set(turns)) == 1:
             return by_distance.roll(turns[0], -1)

@@ -33,8 +33,15 @@ def rotate(x: torch.Tensor, sin: torch.Tensor, cos: torch.Tensor) -> torch.Tenso
 def relative_shift(scores: torch.Tensor) -> torch.Tensor:
     """(…, T, S) by distance S - 1 … 0 to (…, T, S) by key, for the last T of S positions: row i moves left by T - 1 - i.
 
-    Transformer-XL's trick (Dai et al. 2019, appendix B): one padding column and a view of other shape, no gather. What lies
-    above the diagonal is rubbish, to be masked.
+    What lies above the diagonal is rubbish, to be masked.
     """
-    rows, columns = scores.shape[-2:]
-    return F.pad(scores, (1, 0)).flatten(-2).unflatten(-1, (columns + 1, rows))[..., 1:, :].flatten(-2).unflatten(-1, (rows, columns))
+    return shift_padded(F.pad(scores, (1, 0)))
+
+
+def shift_padded(scores: torch.Tensor) -> torch.Tensor:
+    """`relative_shift` of scores (…, T, 1 + S) whose first column is padding.
+
+    Transformer-XL's trick (Dai et al. 2019, appendix B): that column and a view of other shape, no gather.
+    """
+    rows, columns = scores.shape[-2], scores.shape[-1] - 1
+    return scores.flatten(-2).unflatten(-1, (columns + 1, rows))[..., 1:, :].flatten(-2).unflatten(-1, (rows, columns))
