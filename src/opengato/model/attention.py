@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -184,17 +185,21 @@ class _ChunkedAttention(torch.autograd.Function):
         return to_q, to_k, to_v, None, to_q_distance, to_far_first
 
 
-def _attend_new(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """softmax(q·k / √key_size + bias) v of a few new queries (slots, heads, T, key_size) over a memory; bias (slots, 1 or heads, T, S)."""
+def _attend_new(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: Callable[[slice], torch.Tensor]) -> torch.Tensor:
+    """softmax(q·k / √key_size + bias) v of a few new queries (slots, heads, T, key_size) over a memory.
+
+    `bias` gives that of some slots, (slots, 1 or heads, T, S).
+    """
     if q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias(slice(None)))
     q = q * q.shape[-1] ** -0.5
-    slots = max(1, CACHED_SCORES // (q.shape[1:3].numel() * k.shape[2]))  # at a time
+    together = max(1, CACHED_SCORES // (q.shape[1:3].numel() * k.shape[2]))
     mixed = []
-    for part in zip(q.split(slots), k.split(slots), v.split(slots), bias.split(slots)):
-        scores = part[0] @ part[1].transpose(-1, -2)
-        scores += part[3]
-        mixed.append(scores.softmax(-1) @ part[2])
+    for first in range(0, len(q), together):
+        slots = slice(first, first + together)
+        scores = q[slots] @ k[slots].transpose(-1, -2)
+        scores += bias(slots)
+        mixed.append(scores.softmax(-1) @ v[slots])
     return torch.cat(mixed) if len(mixed) > 1 else mixed[0]
 
 
@@ -235,7 +240,7 @@ class RelativeAttention(nn.Module):
         memory = step.memory
         known = memory.far_first[block]
         if torch.is_grad_enabled() or known is None or known.dtype != q.dtype:
-            known = self._distance_keys(memory.context, q.device).to(q.dtype).flip(1)
+            known = self._distance_keys(memory.context, q.device).to(q.dtype).flip(1).contiguous()
             memory.far_first[block] = None if torch.is_grad_enabled() else known
         return known[:, memory.context - step.reach :]
 
@@ -251,10 +256,18 @@ class RelativeAttention(nn.Module):
         """The new positions of a step, (slots, T, width), in a block."""
         q, k, v = (_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
         keys, values = step.extend(block, k, v)
-        # All slots in one product a head: the keys of the distances are the same for them.
-        from_v = ((q + self.v) * self.key_size**-0.5).to(q.dtype).transpose(0, 1)
-        by_distance = from_v.flatten(1, 2) @ self._cached_far_first(step, block, q).transpose(-1, -2)
-        bias = step.by_entry(by_distance.view(*from_v.shape[:3], -1).transpose(0, 1)) + step.hidden.to(q.dtype)
+        from_v = ((q + self.v) * self.key_size**-0.5).to(q.dtype)
+        far_first = self._cached_far_first(step, block, q).transpose(-1, -2)
+        hidden = step.hidden.to(q.dtype)
+
+        def bias(slots: slice) -> torch.Tensor:
+            # All slots in one product a head: the keys of the distances are the same for them.
+            queries = from_v[slots].transpose(0, 1)
+            by_distance = (queries.flatten(1, 2) @ far_first).view(*queries.shape[:3], -1).transpose(0, 1)
+            by_entry = step.by_entry(by_distance, slots)
+            by_entry += hidden[slots]
+            return by_entry
+
         mixed = _attend_new((q + self.u).to(q.dtype), keys.to(q.dtype), values.to(q.dtype), bias)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
@@ -290,5 +303,6 @@ class RotaryAttention(nn.Module):
         """The new positions of a step, (slots, T, width), in a block; keys are stored rotated."""
         q, k, v = self._project(x, *step.angles)
         keys, values = step.extend(block, k, v)
-        mixed = _attend_new(q, keys.to(q.dtype), values.to(q.dtype), step.hidden.to(q.dtype))
+        hidden = step.hidden.to(q.dtype)
+        mixed = _attend_new(q, keys.to(q.dtype), values.to(q.dtype), lambda slots: hidden[slots])
         return self.out(mixed.transpose(1, 2).flatten(2))

@@ -118,8 +118,10 @@ class Step:
         """No distance of a visible entry is as large."""
         return min(self.hidden.shape[-1], self.memory.context)
 
-    def by_entry(self, by_distance: torch.Tensor) -> torch.Tensor:
-        """(slots, heads, T, reach) by distance, the farthest first, to (slots, heads, T, S) by entry; what is hidden is rubbish.
+    def by_entry(self, by_distance: torch.Tensor, slots: slice) -> torch.Tensor:
+        """Of some slots, (slots, heads, T, reach) by distance, the farthest first, to (slots, heads, T, S) by entry, a new tensor.
+
+        What is hidden is rubbish.
 
         Without a gather, which on a CPU would take as long as the attention itself: shifted, every row is the same turn of the ring.
         """
@@ -127,7 +129,7 @@ class Step:
         # One column more than there are entries is what the shift needs.
         columns = by_distance.new_zeros(*by_distance.shape[:3], entries - self.reach + 1)
         by_distance = shift_padded(torch.cat([columns, by_distance], -1))
-        turns = ((self.first + count) % entries).tolist()
+        turns = ((self.first[slots] + count) % entries).tolist()
         if len(set(turns)) == 1:
             return by_distance.roll(turns[0], -1)
         return torch.stack([slot.roll(turn, -1) for slot, turn in zip(by_distance, turns)])
