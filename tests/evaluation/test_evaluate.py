@@ -49,7 +49,17 @@ def test_scores_are_the_same_for_any_batch_and_any_number_of_workers(folder):
     assert all([r.seed for r in rollouts] == list(range(100_000, 100_005)) for _, rollouts in heard)
 
 
+@pytest.fixture
+def one_thread():
+    """As in the processes of an evaluation: several would split a product where its size, and so the batch, tells them to."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", ["babyai/open-red-door", "metaworld/reach", "dm-control/cartpole-balance"])
 def test_batch_changes_nothing(name, monkeypatch):
     """Sampled and continuous actions, 64 to 1000 steps long; the states that they are chosen from agree to the last bit."""
