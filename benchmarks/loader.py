@@ -1,6 +1,6 @@
 """How fast the mixture makes training sequences, how full they are, and that its memory stays flat.
 
-    python benchmarks/loader.py [--sequences 100000] [--datasets 100] [--seconds 60] [--json]
+    python benchmarks/loader.py [--presets gato-79m] [--sequences 100000] [--datasets 100] [--seconds 60] [--json]
 
 Datasets of four kinds take turns: vectors (39 numbers, 4 actions), grids (147 symbols and an instruction), pictures (80×64) and text,
 of generated content: only sizes matter here. One thread makes sequences and collates them in batches of 16, for the paper's form
@@ -117,6 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sequences", type=int, default=100_000)
     parser.add_argument("--datasets", type=int, default=100)
+    parser.add_argument("--presets", nargs="+", default=["gato-79m", "swift-tiny"])
     parser.add_argument("--seconds", type=float, default=60.0, help="of training, to see how long it waits")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -124,19 +125,21 @@ def main() -> None:
         tokenizer = TextTokenizer.load()
         datasets = [dataset(n, tokenizer, Path(folder)) for n in range(arguments.datasets)]
         few = datasets[: len(KINDS)]
-        presets = ("gato-79m", "swift-tiny")
-        rows = [measure(name, some, arguments.sequences) for name in presets for some in (few, datasets)]
-        waits = {name: waiting(name, datasets, arguments.seconds, Path(folder) / name) for name in presets}
+        rows, waits = [], {}
+        for name in arguments.presets:
+            for some in (few, datasets):
+                rows.append(r := measure(name, some, arguments.sequences))
+                if not arguments.json:
+                    print(
+                        f"{name:12}{r['datasets']:5} datasets {r['tokens_per_s']:12,.0f} tokens/s {r['positions_per_s']:12,.0f} positions/s "
+                        f"padding {r['padding']:.2%}  own memory {' '.join(map(str, r['memory_mib']))} MiB",
+                        flush=True,
+                    )
+            waits[name] = waiting(name, datasets, arguments.seconds, Path(folder) / name)
+            if not arguments.json:
+                print(f"{name:12} waits for data {waits[name]:.2%} of training", flush=True)
     if arguments.json:
         print(json.dumps({"rows": rows, "waiting": waits}, indent=1))
-        return
-    for r in rows:
-        print(
-            f"{r['preset']:12}{r['datasets']:5} datasets {r['tokens_per_s']:12,.0f} tokens/s {r['positions_per_s']:12,.0f} positions/s "
-            f"padding {r['padding']:.2%}  own memory {' '.join(map(str, r['memory_mib']))} MiB"
-        )
-    for name, share in waits.items():
-        print(f"{name:12} waits for data {share:.2%} of training")
 
 
 if __name__ == "__main__":
