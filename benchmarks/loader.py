@@ -130,9 +130,10 @@ def main() -> None:
             for some in (few, datasets):
                 rows.append(r := measure(name, some, arguments.sequences))
                 if not arguments.json:
+                    memory = " ".join(map(str, r["memory_mib"]))
                     print(
-                        f"{name:12}{r['datasets']:5} datasets {r['tokens_per_s']:12,.0f} tokens/s {r['positions_per_s']:12,.0f} positions/s "
-                        f"padding {r['padding']:.2%}  own memory {' '.join(map(str, r['memory_mib']))} MiB",
+                        f"{name:12}{len(some):5} datasets {r['tokens_per_s']:12,.0f} tokens/s {r['positions_per_s']:12,.0f} positions/s "
+                        f"padding {r['padding']:.2%}  own memory {memory} MiB",
                         flush=True,
                     )
             waits[name] = waiting(name, datasets, arguments.seconds, Path(folder) / name)
