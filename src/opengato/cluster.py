@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from opengato.errors import OpenGatoError
-from opengato.workers import Lost, Ready, begin, perform
+from opengato.workers import Lost, Ready, Work, begin, perform
 
 _LOST = "its process on the cluster died (Ray's logs have more)"
 
@@ -16,11 +16,11 @@ _LOST = "its process on the cluster died (Ray's logs have more)"
 class _Host:
     """What runs on the cluster: Ray makes an actor of it."""
 
-    def begin(self, start: bytes) -> Any:
+    def begin(self, start: Callable[[], Any]) -> Any:
         return begin(start)
 
-    def perform(self, job: bytes) -> Iterator[Any]:
-        yield from perform(job)
+    def perform(self, work: Work, arguments: tuple[Any, ...], seeds: tuple[int, ...]) -> Iterator[Any]:
+        yield from perform(work, arguments, seeds)
 
 
 class RayWorker:
@@ -30,9 +30,9 @@ class RayWorker:
         self._ray, self._actor = ray, actor
         self.coming: Any = actor.begin.remote(start)  # a reference, later a stream of references
 
-    def give(self, job: bytes) -> None:
+    def give(self, work: Work, arguments: tuple[Any, ...], seeds: tuple[int, ...]) -> None:
         """Send the next job."""
-        self.coming = self._actor.perform.options(num_returns="streaming").remote(job)
+        self.coming = self._actor.perform.options(num_returns="streaming").remote(work, arguments, seeds)
 
     def receive(self) -> Any:
         """The next message, or `Lost`."""
@@ -65,7 +65,7 @@ class RayCluster:
     Args:
         address: of a cluster that this machine is part of: "auto", or host:port of its head. A session with Ray that the program
             has opened already is used as it is.
-        start: a pickled callable without arguments; it travels to each node once.
+        start: a callable without arguments; it travels to each node once.
 
     Raises:
         OpenGatoError: where Ray is not installed, or no cluster answers.
@@ -73,7 +73,7 @@ class RayCluster:
 
     start_s = float("inf")  # they may wait until the cluster has room
 
-    def __init__(self, address: str, start: bytes):
+    def __init__(self, address: str, start: Callable[[], Any]):
         try:
             import ray
         except ImportError:

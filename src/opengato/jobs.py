@@ -14,7 +14,6 @@ tried once more, alone; as its episode depends on nothing but the seed, nobody c
 from __future__ import annotations
 
 import math
-import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
@@ -22,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from opengato.errors import OpenGatoError
-from opengato.workers import Begun, Done, Failed, Lost, Raised, Ready, ThisMachine, describe
+from opengato.workers import Begun, Done, Failed, Lost, Raised, Ready, ThisMachine, Work, describe
 
 __all__ = ["TIMEOUT_S", "Begun", "Done", "Failed", "Job", "Result", "Workers", "describe"]
 
@@ -53,7 +52,7 @@ class Result:
 
 
 class _Worker(Protocol):
-    def give(self, job: bytes) -> None: ...
+    def give(self, work: Work, arguments: tuple[Any, ...], seeds: tuple[int, ...]) -> None: ...
     def receive(self) -> Any: ...
     def kill(self) -> None: ...
     def close(self) -> None: ...
@@ -91,13 +90,12 @@ class Workers:
             raise OpenGatoError(f"workers is {count}: ask for 1 or more")
         if not timeout_s > 0:
             raise OpenGatoError(f"timeout is {timeout_s:g} s: give an episode some time, for example 900")
-        pickled = pickle.dumps(start or _nothing)
         if ray is None:
-            self._place: Any = ThisMachine(pickled)
+            self._place: Any = ThisMachine(start or _nothing)
         else:
             from opengato.cluster import RayCluster
 
-            self._place = RayCluster(ray, pickled)
+            self._place = RayCluster(ray, start or _nothing)
         self.count = count or self._place.workers
         self.timeout_s = timeout_s
         self._posts: list[_Post] = []
@@ -115,7 +113,7 @@ class Workers:
         self._posts.clear()
         self._place.close()
 
-    def run(self, work: Callable[..., Iterator[Any]], take: Callable[[], Job | None]) -> Iterator[Result]:
+    def run(self, work: Work, take: Callable[[], Job | None]) -> Iterator[Result]:
         """Run `work` on the jobs that `take` gives, and yield the result of every seed as it comes.
 
         `take` is called whenever a worker has nothing to do; it returns None where there is nothing for now, and is asked again after
@@ -129,7 +127,7 @@ def _nothing() -> None:
 
 
 class _Run:
-    def __init__(self, workers: Workers, work: Callable[..., Iterator[Any]], take: Callable[[], Job | None]):
+    def __init__(self, workers: Workers, work: Work, take: Callable[[], Job | None]):
         self.workers, self.work, self.take = workers, work, take
         self.posts, self.place = workers._posts, workers._place
         self.waiting: deque[Job] = deque()  # taken, but with no worker
@@ -165,7 +163,7 @@ class _Run:
             if post.ready and post.job is None and (job := self._next()):
                 post.job, post.left, post.begun = job, list(job.seeds), {}
                 post.deadline = time.monotonic() + self.workers.timeout_s
-                post.worker.give(pickle.dumps((self.work, job.arguments, job.seeds)))
+                post.worker.give(self.work, job.arguments, job.seeds)
         while len(self.posts) < self.workers.count:
             if len(self.waiting) <= sum(not post.ready for post in self.posts):
                 if (job := self.take()) is None:

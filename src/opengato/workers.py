@@ -1,7 +1,8 @@
 """A worker: one process that runs jobs, one thread, silent, gone when its parent is, and killed without harm to any other.
 
 What a worker says is a message: those that the work itself yields (`Begun`, `Done`, `Failed`, and None as a sign of life), and those
-that frame them.
+that frame them. Work and messages travel as multiprocessing, or Ray, has objects travel between a program and the processes it started
+itself; nothing that came from a file or a stranger is unpickled.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from opengato.errors import OpenGatoError
+
+Work = Callable[..., Iterator[Any]]
 
 
 @dataclass(frozen=True)
@@ -69,19 +71,18 @@ def describe(error: Exception) -> str:
     return str(error) if isinstance(error, OpenGatoError) else repr(error)
 
 
-def begin(start: bytes) -> Any:
-    """In the worker, once: call what was pickled; the message that says how it went."""
+def begin(start: Callable[[], Any]) -> Any:
+    """In the worker, once: call `start`; the message that says how it went."""
     try:
-        pickle.loads(start)()
+        start()
     except Exception as error:
         return Raised(describe(error))
     return Ready()
 
 
-def perform(job: bytes) -> Iterator[Any]:
-    """In the worker: the messages of one job, a pickled (work, arguments, seeds)."""
+def perform(work: Work, arguments: tuple[Any, ...], seeds: tuple[int, ...]) -> Iterator[Any]:
+    """In the worker: the messages of one job."""
     try:
-        work, arguments, seeds = pickle.loads(job)
         yield from work(*arguments, seeds)
     except Exception as error:
         yield Raised(describe(error))
@@ -138,16 +139,23 @@ def _kill_group(process: int) -> None:
             pass
 
 
-def _serve(connection: Connection, start: bytes) -> None:
+def _serve(connection: Connection) -> None:
     _settle()
-    said = begin(start)
+    try:
+        said = begin(connection.recv())
+    except Exception as error:  # of a module that cannot be imported here
+        said = Raised(describe(error))
     connection.send(said)
     while isinstance(said, Ready):
         try:
-            job = connection.recv_bytes()
+            job = connection.recv()
         except EOFError:  # there is no more
             return
-        for said in perform(job):
+        except Exception as error:
+            connection.send(Raised(describe(error)))
+            connection.send(said)
+            continue
+        for said in perform(*job):
             connection.send(said)
 
 
@@ -155,21 +163,25 @@ class LocalWorker:
     """A process of this machine.
 
     Args:
-        start: a pickled callable without arguments, called first.
+        start: called first.
     """
 
-    def __init__(self, start: bytes):
+    def __init__(self, start: Callable[[], Any]):
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, start))
+        self.process = context.Process(target=_serve, args=(theirs,))
         with _single_threaded():
             self.process.start()
         theirs.close()
+        self._send(start)
 
-    def give(self, job: bytes) -> None:
+    def give(self, work: Work, arguments: tuple[Any, ...], seeds: tuple[int, ...]) -> None:
         """Send the next job."""
+        self._send((work, arguments, seeds))
+
+    def _send(self, value: Any) -> None:
         try:
-            self.connection.send_bytes(job)
+            self.connection.send(value)
         except OSError:  # it has died since: `receive` will say so
             pass
 
@@ -207,7 +219,7 @@ class ThisMachine:
     start_s = 600.0  # what a process may take to start
     workers = os.cpu_count() or 1  # by default
 
-    def __init__(self, start: bytes):
+    def __init__(self, start: Callable[[], Any]):
         self._start = start
 
     def make(self) -> LocalWorker:
