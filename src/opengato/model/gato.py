@@ -135,8 +135,12 @@ class Gato(nn.Module):
         """
         if self.actions is not None and index is not None:
             hidden = self.actions(hidden, torch.arange(len(hidden), device=hidden.device), index)
+        return self.score_rows(hidden * self.score_scale, start, stop).float()
+
+    def score_rows(self, state: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        """Products (N, stop - start) of states (N, width) with the rows [start, stop) of the table."""
         table = self.embedding.tokens.weight[start:stop]
-        return F.linear((hidden * self.score_scale).to(table.dtype), table).float()
+        return F.linear(state.to(table.dtype), table)
 
     def make_memory(self, slots: int) -> Memory:
         """An empty memory of `context` positions a slot, on the weights' device and of their dtype."""

@@ -1,4 +1,4 @@
-"""Weights of fewer bits for acting: one action reads every weight once, so its time is that of the bytes."""
+"""Weights laid out for acting: packed for few rows, and of fewer bits, since one action reads every weight once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,48 @@ from opengato.model.gato import Gato
 
 Precision = Literal["float32", "bfloat16", "int8"]
 
-# Up to so many rows PyTorch's kernel for int8 weights is the faster one; measured on AVX-512 at widths 192 to 768.
+# Up to so many rows PyTorch's kernel for int8 weights is the faster one; measured on AVX-512 at widths 192 to 2,048.
 _FEW_ROWS = 8
 _KERNEL_MULTIPLE = 32  # of both sides of a matrix; for others PyTorch's kernel reads beyond its end
+_PACKED_FOR = 16  # rows: the layout that was the fastest, or near it, for every number of them from 1 to 160
+
+
+def can_pack(table: torch.Tensor) -> bool:
+    """Whether oneDNN has products of packed weights for this device and dtype."""
+    return table.device.type == "cpu" and table.dtype in (torch.float32, torch.bfloat16) and torch.backends.mkldnn.is_available()
+
+
+class PackedLinear(nn.Module):
+    """A linear layer whose weight, float32 or bfloat16, lies as oneDNN reads it; gives that dtype.
+
+    Measured on two cores of AMD's Zen 4 against the default product of float32, which is MKL's: 768 to 3,072 features take 0.27 of the time
+    for one row, 0.20 for 4, 0.35 for 16, 0.48 for 41. And a row's result is the same whatever rows stand beside it (from two rows on).
+    """
+
+    weight: torch.Tensor
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None):
+        super().__init__()
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), _PACKED_FOR)
+        self.register_buffer("weight", packed, persistent=False)
+        self.register_buffer("bias", None if bias is None else bias.detach().to(weight.dtype), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # The product that PyTorch's own compiler chooses when weights are constants; there is no public name for it.
+        return torch.ops.mkldnn._linear_pointwise(x.to(self.weight.dtype), self.weight, self.bias, "none", [], "")
+
+
+class PackedRows:
+    """`Gato.score_rows` with packed products: every range of rows that is asked for is packed once."""
+
+    def __init__(self, table: torch.Tensor):
+        self.table = table
+        self.packed: dict[tuple[int, int], PackedLinear] = {}
+
+    def __call__(self, state: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        if (start, stop) not in self.packed:
+            self.packed[start, stop] = PackedLinear(self.table[start:stop])
+        return self.packed[start, stop](state)
 
 
 class Int8Linear(nn.Module):
@@ -44,24 +83,30 @@ class Int8Linear(nn.Module):
 
 
 def convert(model: Gato, precision: Precision) -> Gato:
-    """The model, changed in place, with weights of this precision; it can act, but no longer be trained or saved.
+    """The model, changed in place, with weights of this precision laid out for acting: it can no longer be trained or saved.
 
     bfloat16: all matrices and tables; norms and the residual stream stay in float32. int8: on a CPU those of the blocks
-    and the action head in a byte each.
+    and the action head in a byte each, the rest in bfloat16. On a CPU whatever is float32 or bfloat16 is packed for oneDNN.
     """
     if precision not in get_args(Precision):
         raise unknown("precision", precision, get_args(Precision))
-    if precision == "float32":
-        return model
-    if precision == "int8" and model.embedding.tokens.weight.device.type == "cpu":
+    table = model.embedding.tokens.weight
+    if precision == "int8" and table.device.type == "cpu":
         for layer in (*(part for block in model.blocks for part in (block.attention, block.mlp)), model.actions):
             for name, linear in list(layer.named_children()) if isinstance(layer, nn.Module) else ():
                 # What `relative` projects is kept between steps: nothing to gain.
                 if isinstance(linear, nn.Linear) and name != "relative" and not any(n % _KERNEL_MULTIPLE for n in linear.weight.shape):
                     setattr(layer, name, Int8Linear(linear))
-    norms = [module for module in model.modules() if isinstance(module, nn.LayerNorm | nn.RMSNorm | nn.GroupNorm)]
-    kept = {id(parameter) for module in norms for parameter in module.parameters()}
-    for parameter in model.parameters():
-        if id(parameter) not in kept:
-            parameter.data = parameter.data.to(torch.bfloat16)
+    if precision != "float32":
+        norms = [module for module in model.modules() if isinstance(module, nn.LayerNorm | nn.RMSNorm | nn.GroupNorm)]
+        kept = {id(parameter) for module in norms for parameter in module.parameters()}
+        for parameter in model.parameters():
+            if id(parameter) not in kept:
+                parameter.data = parameter.data.to(torch.bfloat16)
+    if can_pack(table):
+        for module in list(model.modules()):
+            for name, linear in list(module.named_children()):
+                if isinstance(linear, nn.Linear) and name != "relative":
+                    setattr(module, name, PackedLinear(linear.weight, linear.bias))
+        model.score_rows = PackedRows(table.detach())  # type: ignore[method-assign]
     return model
