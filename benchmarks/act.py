@@ -148,7 +148,7 @@ def acting(engine: Engine, layout: Layout, seconds: float, seen: int) -> np.ndar
         """A memory that holds the last `seen` positions, far from its beginning where it is full."""
         ring, full = engine.memory.ring, seen >= engine.memory.context
         positions = torch.arange(ring) + (ring if full else 0)
-        engine.memory.positions[:] = positions if full else torch.where(positions < seen, positions, -1)
+        engine.memory.positions[:, :ring] = positions if full else torch.where(positions < seen, positions, -1)
         for state in engine.slots:
             assert state is not None
             state.position = 2 * ring if full else seen

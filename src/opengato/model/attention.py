@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
-from opengato.model.memory import Step
+from opengato.model.memory import Memory, Step
 from opengato.model.positions import relative_shift, rotate, sin_cos, sinusoids
 
 # Named, since PyTorch's default depends on the dtype of the input.
@@ -185,20 +185,28 @@ class _ChunkedAttention(torch.autograd.Function):
         return to_q, to_k, to_v, None, to_q_distance, to_far_first
 
 
-def _attend_new(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: Callable[[slice], torch.Tensor]) -> torch.Tensor:
-    """softmax(q·k / √key_size + bias) v of a few new queries (slots, heads, T, key_size) over a memory.
+def _attend_new(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, hidden: torch.Tensor, add: Callable[[torch.Tensor, slice], None] | None = None
+) -> torch.Tensor:
+    """softmax(q·k / √key_size + hidden + what `add` adds) v of a few new queries (slots, heads, T, key_size) over a memory.
 
-    `bias` gives that of some slots, (slots, 1 or heads, T, S).
+    `hidden` is (slots, 1, T, S); `add` adds in place to the scores of some slots, (slots, heads, T, S).
     """
     if q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias(slice(None)))
+        bias = hidden
+        if add is not None:
+            bias = hidden.repeat(1, q.shape[1], 1, 1)
+            add(bias, slice(0, len(q)))
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     q = q * q.shape[-1] ** -0.5
     together = max(1, CACHED_SCORES // (q.shape[1:3].numel() * k.shape[2]))
     mixed = []
     for first in range(0, len(q), together):
         slots = slice(first, first + together)
         scores = q[slots] @ k[slots].transpose(-1, -2)
-        scores += bias(slots)
+        scores += hidden[slots]
+        if add is not None:
+            add(scores, slots)
         mixed.append(scores.softmax(-1) @ v[slots])
     return torch.cat(mixed) if len(mixed) > 1 else mixed[0]
 
@@ -235,14 +243,11 @@ class RelativeAttention(nn.Module):
             .transpose(0, 1)
         )
 
-    def _cached_far_first(self, step: Step, block: int, q: torch.Tensor) -> torch.Tensor:
-        """R for the distances of a step, the farthest first; projected anew each time they would cost more than all else."""
-        memory = step.memory
-        known = memory.far_first[block]
-        if torch.is_grad_enabled() or known is None or known.dtype != q.dtype:
-            known = self._distance_keys(memory.context, q.device).to(q.dtype).flip(1).contiguous()
-            memory.far_first[block] = None if torch.is_grad_enabled() else known
-        return known[:, memory.context - step.reach :]
+    @torch.no_grad()
+    def far_first(self, memory: Memory) -> torch.Tensor:
+        """What a memory keeps of the distances, see `Memory`: to project them anew in each step would cost more than all else."""
+        keys = self._distance_keys(memory.context, self.u.device).flip(1).to(memory.keys[0].dtype)
+        return F.pad(keys, (0, 0, memory.ring + 1 - memory.context, 0)).contiguous()
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | BlockMask, position: torch.Tensor | None = None) -> torch.Tensor:
         """(B, L, width), mask of `segment_mask` or `segment_blocks`, to (B, L, width). Distances are counted along the row."""
@@ -257,18 +262,15 @@ class RelativeAttention(nn.Module):
         q, k, v = (_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
         keys, values = step.extend(block, k, v)
         from_v = ((q + self.v) * self.key_size**-0.5).to(q.dtype)
-        far_first = self._cached_far_first(step, block, q).transpose(-1, -2)
-        hidden = step.hidden.to(q.dtype)
+        far_first = step.far_first(block, self.far_first).to(q.dtype).transpose(-1, -2)
 
-        def bias(slots: slice) -> torch.Tensor:
+        def add_relative(scores: torch.Tensor, slots: slice) -> None:
             # All slots in one product a head: the keys of the distances are the same for them.
             queries = from_v[slots].transpose(0, 1)
             by_distance = (queries.flatten(1, 2) @ far_first).view(*queries.shape[:3], -1).transpose(0, 1)
-            by_entry = step.by_entry(by_distance, slots)
-            by_entry += hidden[slots]
-            return by_entry
+            step.add_by_distance(scores, by_distance, slots)
 
-        mixed = _attend_new((q + self.u).to(q.dtype), keys.to(q.dtype), values.to(q.dtype), bias)
+        mixed = _attend_new((q + self.u).to(q.dtype), keys.to(q.dtype), values.to(q.dtype), step.hidden.to(q.dtype), add_relative)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
@@ -303,6 +305,5 @@ class RotaryAttention(nn.Module):
         """The new positions of a step, (slots, T, width), in a block; keys are stored rotated."""
         q, k, v = self._project(x, *step.angles)
         keys, values = step.extend(block, k, v)
-        hidden = step.hidden.to(q.dtype)
-        mixed = _attend_new(q, keys.to(q.dtype), values.to(q.dtype), lambda slots: hidden[slots])
+        mixed = _attend_new(q, keys.to(q.dtype), values.to(q.dtype), step.hidden.to(q.dtype))
         return self.out(mixed.transpose(1, 2).flatten(2))
