@@ -245,9 +245,8 @@ class RelativeAttention(nn.Module):
 
     @torch.no_grad()
     def far_first(self, memory: Memory) -> torch.Tensor:
-        """What a memory keeps of the distances, see `Memory`: to project them anew in each step would cost more than all else."""
-        keys = self._distance_keys(memory.context, self.u.device).flip(1).to(memory.keys[0].dtype)
-        return F.pad(keys, (0, 0, memory.ring + 1 - memory.context, 0)).contiguous()
+        """R of all distances below the context, the farthest first, for a memory to keep: made in each step they would cost the most."""
+        return self._distance_keys(memory.context, self.u.device).flip(1).to(memory.keys[0].dtype)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | BlockMask, position: torch.Tensor | None = None) -> torch.Tensor:
         """(B, L, width), mask of `segment_mask` or `segment_blocks`, to (B, L, width). Distances are counted along the row."""

@@ -89,15 +89,26 @@ class SetEmbedding(nn.Module):
         for table in (self.local, self.rows, self.columns):
             nn.init.normal_(table.weight, std=0.5)
         nn.init.normal_(self.member.weight, std=config.width**-0.5)
+        self.known: torch.Tensor | None = None
+
+    def members(self, tokens: torch.Tensor) -> torch.Tensor:
+        """What each token brings, whatever its index: int64 (N,) to (N, set_width)."""
+        if self.known is not None:
+            return F.embedding(tokens, self.known)
+        # The table's rows have standard deviation 0.02: divided by it, members start with unit variance.
+        token = self.tokens(tokens) / TABLE_STD
+        is_bin = (tokens >= BIN_START) & (tokens < BIN_START + BINS)
+        seen = bin_features(tokens, token.shape[-1]).to(token.dtype)
+        return self.member(torch.where(is_bin[:, None], seen, token)).to(self.local.weight.dtype)
+
+    @torch.no_grad()
+    def remember_members(self) -> None:
+        """Look up `members` from now on, for weights that change no more: they depend on nothing but the token."""
+        self.known = torch.cat([self.members(part) for part in torch.arange(VOCABULARY_SIZE, device=self.tokens.weight.device).split(4096)])
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """(B, L, width)."""
-        # The table's rows have standard deviation 0.02: divided by it, members start with unit variance.
-        token = self.tokens(batch.pair_tokens) / TABLE_STD
-        is_bin = (batch.pair_tokens >= BIN_START) & (batch.pair_tokens < BIN_START + BINS)
-        seen = bin_features(batch.pair_tokens, token.shape[-1]).to(token.dtype)
-        token = torch.where(is_bin[:, None], seen, token)
-        pair = F.gelu(self.member(token).to(self.local.weight.dtype) + self.local(batch.pair_local), approximate="tanh")
+        pair = F.gelu(self.members(batch.pair_tokens) + self.local(batch.pair_local), approximate="tanh")
         x = F.embedding_bag(batch.members, pair, batch.starts, mode="sum")
         if len(batch.patches):
             patches = self.patches(batch.patches) + self.rows(batch.patch_rows) + self.columns(batch.patch_columns)

@@ -7,27 +7,28 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 
 from opengato.model.positions import shift_padded, sin_cos
 
 # Slots of a memory: all that lie between two, or the rows that a tensor names.
 Rows = slice | torch.Tensor
 
-# Entries are read in steps of this many, so that a young memory is not read to its end.
+# Entries are read in steps of this many, so that a young memory is not read to its end; and products of such sizes are the quick ones.
 _GRAIN = 64
 
 
 class Memory:
     """The last `context` positions of every slot, for all blocks.
 
-    The ring has `chunk - 1` entries more than the context: of up to `chunk` new positions that are written together, the first still
-    sees all that it should. One entry after the ring takes what padding writes, so that all shapes are known beforehand.
+    The ring has at least `chunk - 1` entries more than the context: of up to `chunk` new positions that are written together, the first
+    still sees all that it should. One entry after the ring takes what padding writes, so that all shapes are known beforehand.
 
     Attributes:
         keys, values: by block, (slots, heads, ring + 1, key_size); position p is stored at p % ring.
         positions: int64 (slots, ring + 1), the absolute position of each entry, -1 where there is none.
-        far_first: what RelativeAttention projects for the distances ring … 0 (those not below the context are zeros), by block,
-            (heads, ring + 1, key_size): made in the first step, of the weights as they are then: other weights want a new memory.
+        far_first: what RelativeAttention projects for the distances ring + 63 … 0 (those not below the context are zeros), by block,
+            (heads, ring + 64, key_size): made in the first step, of the weights as they are then: other weights want a new memory.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Memory:
         dtype: torch.dtype = torch.float32,
         chunk: int = 64,
     ):
-        self.context, self.chunk, self.ring = context, chunk, context + chunk - 1
+        self.context, self.chunk, self.ring = context, chunk, _round_up(context + chunk - 1)
         shape = (slots, heads, self.ring + 1, key_size)
         self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(blocks)]
         self.values = [torch.zeros_like(keys) for keys in self.keys]
@@ -65,7 +66,7 @@ class Memory:
         slot = torch.arange(len(self.positions), device=positions.device)[rows][:, None]
         at = torch.where(positions >= 0, positions % self.ring, self.ring)
         self.positions[slot, at] = positions
-        filled = self.ring if end is None else min(-(-end // _GRAIN) * _GRAIN, self.ring)
+        filled = self.ring if end is None else min(_round_up(end), self.ring)
         where = self.positions[rows, :filled]
         distance = positions[:, :, None] - where[:, None, :]
         visible = (distance >= 0) & (distance < self.context) & (where >= 0)[:, None, :]
@@ -80,6 +81,10 @@ class Memory:
             positions,
             tuple(part.to(torch.promote_types(dtype, torch.float32))[:, None] for part in sin_cos(positions, self.keys[0].shape[-1] // 2)),
         )
+
+
+def _round_up(entries: int) -> int:
+    return -(-entries // _GRAIN) * _GRAIN
 
 
 @dataclass
@@ -111,11 +116,13 @@ class Step:
         return all_keys[self.rows, :, :filled], all_values[self.rows, :, :filled]
 
     def far_first(self, block: int, project: Callable[[Memory], torch.Tensor]) -> torch.Tensor:
-        """`Memory.far_first` of the distances S … 0; `project` makes it where there is none yet."""
+        """`Memory.far_first` of the distances S + 63 … 0; `project` makes it where there is none yet."""
         known = self.memory.far_first[block]
         if known is None:
-            known = self.memory.far_first[block] = project(self.memory)
-        return known[:, -(self.hidden.shape[-1] + 1) :]
+            known = project(self.memory)
+            known = F.pad(known, (0, 0, self.memory.ring + _GRAIN - known.shape[1], 0)).contiguous()
+            self.memory.far_first[block] = known
+        return known[:, -(self.hidden.shape[-1] + _GRAIN) :]
 
     @cached_property
     def _turns(self) -> list[int]:
@@ -123,18 +130,20 @@ class Step:
         return ((self.positions[:, 0] + self.positions.shape[1]) % self.hidden.shape[-1]).tolist()
 
     def add_by_distance(self, scores: torch.Tensor, by_distance: torch.Tensor, slots: slice) -> None:
-        """Add to the scores of some slots, (slots, heads, T, S) by entry, those by distance, (slots, heads, T, 1 + S), S … 0.
+        """Add to the scores of some slots, (slots, heads, T, S) by entry, those by distance, (slots, heads, T, 64 + S),
+        S + 63 … 0.
 
         What is hidden gets rubbish.
         """
         size = scores.shape[-1]
         if scores.device.type != "cpu" or torch.compiler.is_compiling():
             where = self.memory.positions[self.rows, :size][slots]
-            column = (size - self.positions[slots, :, None] + where[:, None]).clamp(0, size)
+            last = by_distance.shape[-1] - 1
+            column = (last - self.positions[slots, :, None] + where[:, None]).clamp(0, last)
             scores += by_distance.gather(-1, column[:, None].expand_as(scores))
             return
         # Without a gather, which on a CPU takes as long as the attention itself: shifted, every row is the same turn of the ring.
-        shifted = shift_padded(by_distance)
+        shifted = shift_padded(by_distance, _GRAIN)
         for slot, turn in enumerate(self._turns[slots]):
             scores[slot, ..., turn:] += shifted[slot, ..., : size - turn]
             scores[slot, ..., :turn] += shifted[slot, ..., size - turn :]

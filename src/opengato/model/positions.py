@@ -35,13 +35,13 @@ def relative_shift(scores: torch.Tensor) -> torch.Tensor:
 
     What lies above the diagonal is rubbish, to be masked.
     """
-    return shift_padded(F.pad(scores, (1, 0)))
+    return shift_padded(F.pad(scores, (1, 0)), 1)
 
 
-def shift_padded(scores: torch.Tensor) -> torch.Tensor:
-    """`relative_shift` of scores (…, T, 1 + S) whose first column is padding.
+def shift_padded(scores: torch.Tensor, padding: int) -> torch.Tensor:
+    """`relative_shift` of scores (…, T, padding + S), a view; the columns of padding, at least one, stand first.
 
-    Transformer-XL's trick (Dai et al. 2019, appendix B): that column and a view of other shape, no gather.
+    Transformer-XL's trick (Dai et al. 2019, appendix B): rows that are read one entry shorter than they are move left by one each.
     """
-    rows, columns = scores.shape[-2], scores.shape[-1] - 1
-    return scores.flatten(-2).unflatten(-1, (columns + 1, rows))[..., 1:, :].flatten(-2).unflatten(-1, (rows, columns))
+    rows, columns = scores.shape[-2:]
+    return scores.flatten(-2)[..., rows + padding - 1 :].unfold(-1, columns - padding, columns - 1)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from opengato.errors import unknown
+from opengato.model.embedding import SetEmbedding
 from opengato.model.gato import Gato
 
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -103,6 +104,8 @@ def convert(model: Gato, precision: Precision) -> Gato:
         for parameter in model.parameters():
             if id(parameter) not in kept:
                 parameter.data = parameter.data.to(torch.bfloat16)
+    if isinstance(model.embedding, SetEmbedding):
+        model.embedding.remember_members()
     if can_pack(table):
         for module in list(model.modules()):
             for name, linear in list(module.named_children()):
