@@ -154,7 +154,7 @@ def acting(engine: Engine, layout: Layout, seconds: float, seen: int) -> np.ndar
             state.position = 2 * ring if full else seen
 
     times: list[float] = []
-    for warm in range(2):
+    for warm in range(4):  # compiled forms are made in the second
         remember()
         engine.act(observations[warm])
     while sum(times) < seconds or len(times) < 3:
@@ -221,7 +221,7 @@ def main() -> None:
         torch.manual_seed(0)
         model = convert(Gato(preset(name)).eval().to(device), precision)
         if a.compile:
-            model.compile_step()
+            model.compile_acting()
         rate = rates.setdefault(precision == "float32", arithmetic(device, torch.float32 if precision == "float32" else torch.bfloat16))
         seen = min(a.seen or model.config.context, model.config.context)
         for kind in a.layouts:

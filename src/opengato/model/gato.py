@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from opengato.errors import OpenGatoError
 from opengato.model.attention import RelativeAttention, RotaryAttention, segment_blocks, segment_mask
 from opengato.model.batch import Batch
 from opengato.model.blocks import GEGLU, Block
+from opengato.model.compiled import Compiled, check_compiler
 from opengato.model.config import BASE_WIDTH, ModelConfig
 from opengato.model.embedding import PaperEmbedding, SetEmbedding
 from opengato.model.losses import cross_entropy, linear_cross_entropy, soft_cross_entropy
-from opengato.model.memory import Memory, Rows, Step
+from opengato.model.memory import Memory, Rows
 from opengato.tokens.vocabulary import ACTION_DISCRETE, ACTION_TEXT, BINS, DISCRETE_SIZE, TARGET_RANGES, TEXT_SIZE
 
 
@@ -49,11 +51,12 @@ class Gato(nn.Module):
     Attributes:
         recompute: keep no activations inside the blocks for the backward pass, but compute them again: less memory, a third more time.
         flex: attend with FlexAttention in training, which needs a GPU to train.
+        compiled: whether `compile_acting` was called.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.config, self.recompute, self.flex = config, False, False
+        self.config, self.recompute, self.flex, self.compiled = config, False, False, False
         self.embedding = PaperEmbedding(config) if config.family == "gato" else SetEmbedding(config)
         attention = RelativeAttention if config.family == "gato" else RotaryAttention
         norm = nn.LayerNorm if config.family == "gato" else nn.RMSNorm
@@ -83,9 +86,13 @@ class Gato(nn.Module):
         tables = {id(p) for m in self.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
         return sum(p.numel() for p in self.parameters() if embeddings or id(p) not in tables)
 
+    def embed(self, batch: Batch) -> torch.Tensor:
+        """Positions (B, L, width) as the first block gets them: the residual stream stays in float32 under autocast."""
+        return self.embedding(batch).to(self.norm.weight.dtype)
+
     def hidden(self, batch: Batch) -> torch.Tensor:
         """Hidden states (B, L, width) after the last norm."""
-        x = self.embedding(batch).to(self.norm.weight.dtype)  # the residual stream stays in float32 under autocast
+        x = self.embed(batch)
         mask = (segment_blocks if self.flex else segment_mask)(batch.segments)
         for number, block in enumerate(self.blocks):
             chance = None if batch.chance is None else batch.chance[:, number]
@@ -152,25 +159,45 @@ class Gato(nn.Module):
 
         `rows`, `end`: of the slots, see `Memory.advance`.
         """
-        x = self.embedding(batch).to(self.norm.weight.dtype)
+        x = self.embed(batch)
         positions = torch.where(batch.segments >= 0, batch.index, -1)
+        if self.compiled:
+            end = None  # one shape, however much of the memory is filled
         parts = [
-            self._through_blocks(new, memory.advance(where, rows, end))
+            self.through_blocks(new, where, memory, rows, end)
             for new, where in zip(x.split(memory.chunk, 1), positions.split(memory.chunk, 1))
         ]
-        return self.norm(torch.cat(parts, 1) if len(parts) > 1 else parts[0])
+        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
-    def compile_step(self) -> None:
-        """Let `step` run its blocks compiled by torch.compile, which takes seconds at the first call of every new number of slots.
-
-        Raises OpenGatoError for the family gato, whose relative distances turn with the ring.
-        """
-        if self.config.family == "gato":
-            raise OpenGatoError("compiled is for models of the family swift, this one is gato: leave it out")
-        self._through_blocks = torch.compile(self._through_blocks)  # type: ignore[method-assign]
-
-    def _through_blocks(self, x: torch.Tensor, step: Step) -> torch.Tensor:
+    def through_blocks(self, x: torch.Tensor, positions: torch.Tensor, memory: Memory, rows: Rows, end: int | None) -> torch.Tensor:
+        """Embedded new positions (B, T, width), numbered by int64 (B, T), to their hidden states; T as many as a memory takes at once."""
+        step = memory.advance(positions, rows, end)
         for number, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             x = block.forward_cached(x, step, number)
-        return x
+        return self.norm(x)
+
+    def compile_acting(self) -> None:
+        """Let `step` and `logits` run compiled by torch.compile, from the second call of a shape on; the weights must change no more.
+
+        Raises OpenGatoError where there is no C++ compiler for a CPU.
+        """
+        check_compiler(self.embedding.tokens.weight.device)
+        self.compiled = True
+        self.embed = Compiled(self.embed, _shape_of_tokens)  # type: ignore[assignment, method-assign]
+        self.through_blocks = Compiled(self.through_blocks, self._shape_of_blocks)  # type: ignore[assignment, method-assign]
+        self.logits = Compiled(self.logits, _shape_of_logits)  # type: ignore[assignment, method-assign]
+
+    def _shape_of_blocks(self, x: torch.Tensor, positions: torch.Tensor, memory: Memory, rows: Rows, end: int | None) -> Hashable | None:
+        # A chunk of the paper's form is mostly large products, for which there is nothing to gain.
+        if isinstance(rows, torch.Tensor) or (self.config.family == "gato" and positions.shape[1] > 1):
+            return None
+        return x.shape, memory.positions.shape, rows.start, rows.stop
+
+
+def _shape_of_tokens(batch: Batch) -> Hashable:
+    return batch.segments.shape, len(batch.pair_tokens), len(batch.members), len(batch.patches)
+
+
+def _shape_of_logits(hidden: torch.Tensor, start: int, stop: int, index: torch.Tensor | None = None) -> Hashable:
+    return hidden.shape, start, stop, index is None

@@ -99,6 +99,13 @@ class Engine:
             top_p=self.top_p if top_p is None else top_p,
         )
 
+    def warm_up(self, layout: Layout) -> None:
+        """Act a few times for nobody, in slot 0, so that whatever is compiled is compiled now. Reset the slot after it."""
+        self.reset(0, layout)
+        observation = layout.observation_space.sample()
+        for _ in range(3):
+            self.act({0: observation})
+
     def act(self, observations: dict[int, Any], on_token: Callable[[int, int], None] | None = None) -> dict[int, Any]:
         """Observations by slot to actions by slot. `on_token(slot, id)` hears every action token as it is chosen."""
         actions, unfinished = self.begin(observations, on_token)

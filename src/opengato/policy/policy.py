@@ -29,6 +29,7 @@ class Policy:
 
     def __init__(self, checkpoint: Checkpoint, temperature: float | None = None, top_p: float = 1.0, seed: int = 0, max_text: int = 64):
         self.checkpoint, self._chance = checkpoint, np.random.default_rng(seed)
+        self._warm: set[int] = set()
         self.engine = Engine(checkpoint.model, checkpoint.tokenizer, slots=1, temperature=temperature, top_p=top_p, max_text=max_text)
 
     @classmethod
@@ -44,13 +45,13 @@ class Policy:
 
         Args:
             precision: of the weights: "bfloat16" and "int8" are quicker (docs/performance.md), "float32" acts exactly as it was trained.
-            compiled: run the network's blocks through torch.compile, which needs a C++ compiler and takes seconds at first.
+            compiled: run the network through torch.compile, which needs a C++ compiler, and half a minute at a task's first `reset`.
             settings: those of the constructor.
         """
         checkpoint = Checkpoint.load(folder, device)
         convert(checkpoint.model, precision)
         if compiled:
-            checkpoint.model.compile_step()
+            checkpoint.model.compile_acting()
         return cls(checkpoint, **settings)
 
     def reset(
@@ -68,6 +69,9 @@ class Policy:
         """
         layout = self.checkpoint.layout(task, observation_space, action_space)
         encoded = encode(layout, prompt, self.checkpoint.tokenizer) if prompt is not None else self.checkpoint.prompts.get(task)
+        if self.checkpoint.model.compiled and id(layout) not in self._warm:
+            self.engine.warm_up(layout)
+            self._warm.add(id(layout))
         self.engine.reset(0, layout, crop_prompt(encoded, self.checkpoint.model.config), int(self._chance.integers(2**63)))
 
     def act(self, observation: Any, on_token: Callable[[int], None] | None = None) -> Any:
