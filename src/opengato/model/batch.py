@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from opengato.tokens.vocabulary import ACTION_TEXT, IMAGE, LOCAL_POSITIONS
+
+_GRAIN = 64
+_FEW = 512  # tokens, of which to find the distinct ones takes longer than to embed them all
 
 if TYPE_CHECKING:
     from opengato.mixture import Sequence
@@ -22,7 +26,8 @@ class Batch:
     Attributes:
         segments, index: int64 (B, L): window of each position (-1 padding) and position inside it.
         pair_tokens, pair_local: int64 (U,): the distinct (token, local position) pairs of the batch.
-        members: int64 (M,): the pair of every token, ordered by flat position. starts: int64 (B·L,): where each position's tokens begin.
+        members: int64 (M,): the pair of every token, ordered by flat position. starts: int64 (B·L,): where each position's tokens begin;
+            one entry more where tokens of padding stand after those of the last position.
         patches: uint8 (P, 16, 16, 3); patch_rows, patch_columns, patch_local, patch_positions: int64 (P,), the last flat.
         target_positions: int64 (N,): the flat position that predicts the target. targets, target_kinds: int64 (N,).
         target_index: int64 (N,): the target's rank among those that the same position predicts.
@@ -134,7 +139,7 @@ class NewTokens:
         return Batch(
             _tensor(np.where(steps < self.lengths[:, None], 0, -1)),
             _tensor(self.begins[:, None] + steps),
-            *_members(self.tokens, self.kinds, self.local, flat, read, len(self.lengths) * length, reads_actions),
+            *_pad(*_members(self.tokens, self.kinds, self.local, flat, read, len(self.lengths) * length, reads_actions)),
             torch.from_numpy(self.patches),
             _tensor(self.places[:, 0]),
             _tensor(self.places[:, 1]),
@@ -164,7 +169,18 @@ def _members(
     if len(order) and (np.diff(order) < 0).any():
         permutation = np.argsort(order, kind="stable")
         scalar, order = scalar[permutation], order[permutation]
+    starts = np.searchsorted(order, np.arange(size))
+    if len(scalar) <= _FEW:
+        return _tensor(tokens[scalar]), _tensor(local[scalar]), torch.arange(len(scalar)), _tensor(starts)
     codes = tokens[scalar].astype(np.int64) * (LOCAL_POSITIONS + 1) + local[scalar]
     pairs, members = np.unique(codes, return_inverse=True)
-    starts = np.searchsorted(order, np.arange(size))
     return _tensor(pairs // (LOCAL_POSITIONS + 1)), _tensor(pairs % (LOCAL_POSITIONS + 1)), _tensor(members), _tensor(starts)
+
+
+def _pad(
+    pair_tokens: torch.Tensor, pair_local: torch.Tensor, members: torch.Tensor, starts: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The four with tokens of padding up to a multiple of 64, so that instructions of different lengths make few different shapes."""
+    pairs, count = -len(pair_tokens) % _GRAIN, -len(members) % _GRAIN
+    end = starts.new_full((1,), len(members))
+    return F.pad(pair_tokens, (0, pairs)), F.pad(pair_local, (0, pairs)), F.pad(members, (0, count)), torch.cat([starts, end])

@@ -63,7 +63,7 @@ def _compile(method: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]
     copy = types.FunctionType(
         function.__code__.replace(), function.__globals__, function.__name__, function.__defaults__, function.__closure__
     )
-    options = {
+    options: dict[str, str | int | bool | Callable[..., Any]] = {
         "cpp_wrapper": True,
         "max_autotune_gemm": True,
         "max_autotune_gemm_backends": "CPP,ATEN,TRITON",

@@ -57,7 +57,7 @@ class PaperEmbedding(nn.Module):
         """(B, L, width); zeros at padding."""
         pair = self.tokens(batch.pair_tokens) + self.local(batch.pair_local)
         positions = torch.searchsorted(batch.starts, torch.arange(len(batch.members), device=pair.device), right=True) - 1
-        x = pair.new_zeros(batch.segments.numel(), pair.shape[-1]).index_copy(0, positions, pair[batch.members])
+        x = pair.new_zeros(len(batch.starts), pair.shape[-1]).index_copy(0, positions, pair[batch.members])[: batch.segments.numel()]
         if len(batch.patches):
             patches = self.patches(batch.patches).to(x.dtype)
             patches = patches + self.rows(batch.patch_rows) + self.columns(batch.patch_columns) + self.local(batch.patch_local)
@@ -109,7 +109,7 @@ class SetEmbedding(nn.Module):
     def forward(self, batch: Batch) -> torch.Tensor:
         """(B, L, width)."""
         pair = F.gelu(self.members(batch.pair_tokens) + self.local(batch.pair_local), approximate="tanh")
-        x = F.embedding_bag(batch.members, pair, batch.starts, mode="sum")
+        x = F.embedding_bag(batch.members, pair, batch.starts, mode="sum")[: batch.segments.numel()]
         if len(batch.patches):
             patches = self.patches(batch.patches) + self.rows(batch.patch_rows) + self.columns(batch.patch_columns)
             x = x.index_add(0, batch.patch_positions, F.gelu(patches.to(x.dtype), approximate="tanh"))

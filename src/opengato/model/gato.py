@@ -86,13 +86,9 @@ class Gato(nn.Module):
         tables = {id(p) for m in self.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
         return sum(p.numel() for p in self.parameters() if embeddings or id(p) not in tables)
 
-    def embed(self, batch: Batch) -> torch.Tensor:
-        """Positions (B, L, width) as the first block gets them: the residual stream stays in float32 under autocast."""
-        return self.embedding(batch).to(self.norm.weight.dtype)
-
     def hidden(self, batch: Batch) -> torch.Tensor:
         """Hidden states (B, L, width) after the last norm."""
-        x = self.embed(batch)
+        x = self.embedding(batch).to(self.norm.weight.dtype)  # the residual stream stays in float32 under autocast
         mask = (segment_blocks if self.flex else segment_mask)(batch.segments)
         for number, block in enumerate(self.blocks):
             chance = None if batch.chance is None else batch.chance[:, number]
@@ -159,23 +155,18 @@ class Gato(nn.Module):
 
         `rows`, `end`: of the slots, see `Memory.advance`.
         """
-        x = self.embed(batch)
+        x = self.embedding(batch).to(self.norm.weight.dtype)
         positions = torch.where(batch.segments >= 0, batch.index, -1)
         if self.compiled:
             end = None  # one shape, however much of the memory is filled
-        parts = [
-            self.through_blocks(new, where, memory, rows, end)
-            for new, where in zip(x.split(memory.chunk, 1), positions.split(memory.chunk, 1))
-        ]
-        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
-
-    def through_blocks(self, x: torch.Tensor, positions: torch.Tensor, memory: Memory, rows: Rows, end: int | None) -> torch.Tensor:
-        """Embedded new positions (B, T, width), numbered by int64 (B, T), to their hidden states; T as many as a memory takes at once."""
-        step = memory.advance(positions, rows, end)
-        for number, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
-            x = block.forward_cached(x, step, number)
-        return self.norm(x)
+        parts = []
+        for new, where in zip(x.split(memory.chunk, 1), positions.split(memory.chunk, 1)):
+            step = memory.advance(where, rows, end)
+            for number, block in enumerate(self.blocks):
+                assert isinstance(block, Block)
+                new = block.forward_cached(new, step, number)
+            parts.append(new)
+        return self.norm(torch.cat(parts, 1) if len(parts) > 1 else parts[0])
 
     def compile_acting(self) -> None:
         """Let `step` and `logits` run compiled by torch.compile, from the second call of a shape on; the weights must change no more.
@@ -184,19 +175,16 @@ class Gato(nn.Module):
         """
         check_compiler(self.embedding.tokens.weight.device)
         self.compiled = True
-        self.embed = Compiled(self.embed, _shape_of_tokens)  # type: ignore[assignment, method-assign]
-        self.through_blocks = Compiled(self.through_blocks, self._shape_of_blocks)  # type: ignore[assignment, method-assign]
+        self.step = Compiled(self.step, self._shape_of_step)  # type: ignore[assignment, method-assign]
         self.logits = Compiled(self.logits, _shape_of_logits)  # type: ignore[assignment, method-assign]
 
-    def _shape_of_blocks(self, x: torch.Tensor, positions: torch.Tensor, memory: Memory, rows: Rows, end: int | None) -> Hashable | None:
+    def _shape_of_step(self, batch: Batch, memory: Memory, rows: Rows = slice(None), end: int | None = None) -> Hashable | None:
+        length = batch.segments.shape[1]
         # A chunk of the paper's form is mostly large products, for which there is nothing to gain.
-        if isinstance(rows, torch.Tensor) or (self.config.family == "gato" and positions.shape[1] > 1):
+        if isinstance(rows, torch.Tensor) or length > (1 if self.config.family == "gato" else memory.chunk):
             return None
-        return x.shape, memory.positions.shape, rows.start, rows.stop
-
-
-def _shape_of_tokens(batch: Batch) -> Hashable:
-    return batch.segments.shape, len(batch.pair_tokens), len(batch.members), len(batch.patches)
+        tokens = len(batch.pair_tokens), len(batch.members), len(batch.patches)
+        return batch.segments.shape, tokens, memory.positions.shape, rows.start, rows.stop
 
 
 def _shape_of_logits(hidden: torch.Tensor, start: int, stop: int, index: torch.Tensor | None = None) -> Hashable:

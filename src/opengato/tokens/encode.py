@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,6 +53,7 @@ class Encoded:
 
 _NO_PATCHES = np.zeros((0, PATCH_SIZE, PATCH_SIZE, 3), np.uint8)
 _NO_BOXES = np.zeros((0, 4), np.uint8)
+_FEW_TIMESTEPS = 64
 
 
 def encode_timesteps(layout: Layout, tokenizer: TextTokenizer, observations: Any, actions: Any | None, length: int) -> Encoded:
@@ -87,25 +90,46 @@ def encode_timesteps(layout: Layout, tokenizer: TextTokenizer, observations: Any
                 parts.append((np.full(length * field.count, PATCH, np.int32), np.full(length, field.count), IMAGE))
             else:
                 parts.append((encode_leaf(field, values).ravel(), np.full(length, field.count), field.kind))
-    counts = np.stack([c for _, c, _ in parts])  # (fields, T)
-    offsets = np.concatenate([[0], np.cumsum(counts.sum(0))]).astype(np.int64)
-    starts = offsets[:-1] + np.concatenate([np.zeros((1, length), np.int64), np.cumsum(counts, 0)[:-1]])
-    total = int(offsets[-1])
-    tokens, kinds = np.empty(total, np.int32), np.empty(total, np.uint8)
-    for (flat, count, kind), start in zip(parts, starts):
-        if len(flat) == 0:
-            continue
-        before = np.cumsum(count) - count
-        where = np.repeat(start - before, count) + np.arange(len(flat))
-        tokens[where], kinds[where] = flat, kind
-    local = np.arange(total) - np.repeat(offsets[:-1], np.diff(offsets))
-    local = np.where(kinds >= ACTION_TEXT, LOCAL_ACTION, np.minimum(local, LOCAL_POSITIONS - 1)).astype(np.int16)
+    fields = (*layout.observation, *(() if actions is None else layout.action))
+    if length <= _FEW_TIMESTEPS and all(field.count is not None for field in fields):
+        offsets, kinds, local, places = _fixed_places(tuple(kind for _, _, kind in parts), tuple(int(c[0]) for _, c, _ in parts), length)
+    else:
+        offsets, kinds, local, places = _places([kind for _, _, kind in parts], np.stack([c for _, c, _ in parts]))
+    tokens = np.empty(len(kinds), np.int32)
+    for (flat, _, _), where in zip(parts, places):
+        tokens[where] = flat
     if patches:  # several image fields interleave by timestep: (T, patches of all fields)
         all_patches = np.concatenate(patches, 1).reshape(-1, PATCH_SIZE, PATCH_SIZE, 3)
         all_boxes = np.concatenate(boxes, 1).reshape(-1, 4)
     else:
         all_patches, all_boxes = _NO_PATCHES, _NO_BOXES
     return Encoded(tokens, kinds, local, offsets, all_patches, all_boxes)
+
+
+def _places(kinds_of: Sequence[int], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Of parts with these kinds and counts (parts, T): offsets, kinds and local of `Encoded`, and where each part's tokens stand."""
+    length = counts.shape[1]
+    offsets = np.concatenate([[0], np.cumsum(counts.sum(0))]).astype(np.int64)
+    starts = offsets[:-1] + np.concatenate([np.zeros((1, length), np.int64), np.cumsum(counts, 0)[:-1]])
+    total = int(offsets[-1])
+    kinds, places = np.empty(total, np.uint8), []
+    for kind, count, start in zip(kinds_of, counts, starts):
+        places.append(np.repeat(start - (np.cumsum(count) - count), count) + np.arange(count.sum()))
+        kinds[places[-1]] = kind
+    local = np.arange(total) - np.repeat(offsets[:-1], np.diff(offsets))
+    local = np.where(kinds >= ACTION_TEXT, LOCAL_ACTION, np.minimum(local, LOCAL_POSITIONS - 1)).astype(np.int16)
+    return offsets, kinds, local, places
+
+
+@lru_cache(maxsize=256)
+def _fixed_places(
+    kinds_of: tuple[int, ...], counts: tuple[int, ...], length: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
+    """`_places` of timesteps that are all alike, kept: an acting agent asks for the same ones in each step. Not to be written to."""
+    known = _places(kinds_of, np.repeat(np.array(counts)[:, None], length, 1))
+    for array in (*known[:3], *known[3]):
+        array.flags.writeable = False
+    return known
 
 
 def encode(layout: Layout, episode: Episode, tokenizer: TextTokenizer) -> Encoded:

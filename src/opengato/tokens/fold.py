@@ -10,10 +10,14 @@ from the position before its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from opengato.tokens.vocabulary import ACTION_TEXT, IMAGE, IS_TARGET, WORD
+
+
+_FEW = 512
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,10 @@ class Fold:
         n = len(kinds)
         if not self.patches_per_position:
             return np.arange(n), offsets
+        return _few_positions(self, kinds.tobytes(), offsets.tobytes()) if n <= _FEW else self._positions(kinds, offsets)
+
+    def _positions(self, kinds: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        n = len(kinds)
         counts = np.diff(offsets)
         timestep = np.repeat(np.arange(len(counts)), counts)
 
@@ -61,6 +69,15 @@ class Fold:
         inside = np.where(word, groups[timestep] + word_rank, inside)
         inside = np.where(is_action, observation[timestep] + 1 + answer_rank, inside)
         return starts[:-1][timestep] + inside, starts
+
+
+@lru_cache(maxsize=1024)
+def _few_positions(fold: Fold, kinds: bytes, offsets: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """`Fold.positions` of few tokens, kept: an acting agent asks for the same ones in each step. Not to be written to."""
+    known = fold._positions(np.frombuffer(kinds, np.uint8), np.frombuffer(offsets, np.int64))
+    for array in known:
+        array.flags.writeable = False
+    return known
 
 
 PAPER = Fold(0)
