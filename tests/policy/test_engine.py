@@ -16,6 +16,7 @@ from opengato.mixture import Sequence
 from opengato.model import gato
 from opengato.model.attention import segment_mask
 from opengato.model.batch import NewTokens, collate
+from opengato.model.compiled import check_compiler
 from opengato.model.config import ModelConfig
 from opengato.model.gato import Gato
 from opengato.model.precision import Int8Linear, convert
@@ -36,6 +37,14 @@ ARM = Layout(spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.flo
 GRID = Layout(
     spaces.Dict(image=spaces.Box(0, 255, (32, 48, 3), np.uint8), mission=text_space(), pose=spaces.Discrete(4)), spaces.Discrete(7)
 )
+
+
+def can_compile():
+    try:
+        check_compiler(torch.device("cpu"))
+    except OpenGatoError:
+        return False
+    return True
 
 
 def observe(layout, rng):
@@ -154,6 +163,49 @@ def test_fewer_bits_act_nearly_the_same(family, precision, most):
         hidden.append(torch.stack(states).float())
     assert engine.memory.keys[0].dtype == torch.bfloat16
     assert 0 < (hidden[1] - hidden[0]).norm() < most * hidden[0].norm()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+def test_packed_and_remembered_weights_compute_what_the_plain_ones_do(precision):
+    """Against the products of float32 weights that are rounded in the same way."""
+    torch.manual_seed(0)
+    model = Gato(CONFIGS["swift"]).eval()
+    tokens = torch.tensor([3, 1500, 32_000, 32_512, 33_023, 33_024])
+    want = model.embedding.members(tokens)
+    x, layer = torch.randn(5, 32), model.blocks[1].mlp.into
+    product = x @ layer.weight.T
+    convert(model, precision)
+    close = {"rtol": 1e-5, "atol": 1e-5} if precision == "float32" else {"rtol": 0.05, "atol": 0.05}
+    torch.testing.assert_close(model.embedding.members(tokens).float(), want, **close)
+    torch.testing.assert_close(model.blocks[1].mlp.into(x).float(), product, **close)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_compile(), reason="no C++ compiler")
+@pytest.mark.parametrize(("family", "precision"), [("gato", "float32"), ("swift", "float32"), ("swift", "int8")])
+def test_compiled_models_act_the_same(family, precision):
+    """Step after step, before and after the window slides, and each of two models with its own weights."""
+    context = {"gato": 60, "swift": 6}[family]
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        plain = Gato(replace(CONFIGS[family], context=context)).eval()
+        fast = deepcopy(plain)
+        fast.compile_acting()
+        states = []
+        for model in (plain, fast):
+            convert(model, precision)
+            engine, rng, seen = Engine(model, TOKENIZER, 2, temperature=0.0), np.random.default_rng(0), []
+            forward = engine._forward
+            engine._forward = lambda new, forward=forward, seen=seen: seen.append(forward(new)) or seen[-1]
+            engine.reset(0, ARM)
+            engine.reset(1, ARM)
+            for _ in range(9):
+                engine.act({slot: observe(ARM, rng) for slot in (0, 1)})
+            states.append(torch.stack(seen).float())
+        assert fast.step._fast
+        assert fast.logits._fast
+        close = 1e-4 if precision == "float32" else 0.05
+        assert (states[1] - states[0]).norm() < close * states[0].norm()
 
 
 def test_an_unknown_precision_is_refused():

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from opengato.tokens.vocabulary import ACTION_TEXT, IMAGE, LOCAL_POSITIONS
 
@@ -55,6 +54,8 @@ class Batch:
     chance: torch.Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
+        if self.segments.device == torch.device(device):
+            return self
         tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), torch.Tensor)}
         moved: dict[str, Any] = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
         return replace(self, **moved)
@@ -181,6 +182,6 @@ def _pad(
     pair_tokens: torch.Tensor, pair_local: torch.Tensor, members: torch.Tensor, starts: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """The four with tokens of padding up to a multiple of 64, so that instructions of different lengths make few different shapes."""
-    pairs, count = -len(pair_tokens) % _GRAIN, -len(members) % _GRAIN
-    end = starts.new_full((1,), len(members))
-    return F.pad(pair_tokens, (0, pairs)), F.pad(pair_local, (0, pairs)), F.pad(members, (0, count)), torch.cat([starts, end])
+    pairs, count = (torch.zeros(-len(part) % _GRAIN, dtype=torch.int64) for part in (pair_tokens, members))
+    end = torch.tensor([len(members)])
+    return torch.cat([pair_tokens, pairs]), torch.cat([pair_local, pairs]), torch.cat([members, count]), torch.cat([starts, end])

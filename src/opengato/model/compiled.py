@@ -38,6 +38,9 @@ class Compiled:
             self._seen.add(key)
             return self.method(*arguments)
         self._fast[key] = _compile(self.method)
+        from torch._inductor import select_algorithm
+
+        select_algorithm.PRINT_AUTOTUNE = False  # a table for every product
         # Looked up while it compiles, in the first call; as an option of torch.compile it comes too late.
         with torch._inductor.config.patch(freezing=True):
             return self._fast[key](*arguments)
@@ -67,6 +70,7 @@ def _compile(method: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]
         "cpp_wrapper": True,
         "max_autotune_gemm": True,
         "max_autotune_gemm_backends": "CPP,ATEN,TRITON",
+        "max_autotune_report_choices_stats": False,
         "guard_filter_fn": torch.compiler.skip_all_guards_unsafe,
     }
     bound = types.MethodType(copy, method.__self__)  # type: ignore[attr-defined]

@@ -171,7 +171,8 @@ class Engine:
                 chance = state.chance.random() if temperature > 0 else 0.0
                 ranges.setdefault((start, stop, temperature, state.top_p), []).append((slot, rank, chance))
         for (start, stop, temperature, top_p), wanted in ranges.items():
-            slots, ranks = torch.tensor([(slot, rank) for slot, rank, _ in wanted], device=self.device).T
+            slots = torch.tensor([slot for slot, _, _ in wanted], device=self.device)
+            ranks = torch.tensor([rank for _, rank, _ in wanted], device=self.device)
             with self.model.autocast():
                 scores = self.model.logits(hidden[slots], start, stop, None if stop == TEXT_SIZE else ranks)
             uniform = torch.tensor([chance for _, _, chance in wanted], device=self.device) if temperature > 0 else None
@@ -291,7 +292,8 @@ class Engine:
         busy, rows = np.flatnonzero(new.lengths), self._rows(new)
         end = int(new.begins[busy].max() + new.lengths.max())
         if isinstance(rows, slice):
-            new = new.of(np.arange(rows.start, rows.stop))
+            if rows.stop - rows.start < len(self.slots):
+                new = new.of(np.arange(rows.start, rows.stop))
         else:
             new, rows = new.of(busy), rows.to(self.device)
         batch = new.batch(self.model.config.reads_actions).to(self.device)

@@ -16,7 +16,6 @@ import numpy as np
 
 from opengato.tokens.vocabulary import ACTION_TEXT, IMAGE, IS_TARGET, WORD
 
-
 _FEW = 512
 
 
@@ -42,7 +41,6 @@ class Fold:
         return _few_positions(self, kinds.tobytes(), offsets.tobytes()) if n <= _FEW else self._positions(kinds, offsets)
 
     def _positions(self, kinds: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        n = len(kinds)
         counts = np.diff(offsets)
         timestep = np.repeat(np.arange(len(counts)), counts)
 
