@@ -8,8 +8,8 @@ unless --seen says otherwise. Weights are random: they cost the same.
 
 `floor` is what reading the bytes that one action needs would take: for every pass through the network, its weights (of the table, the rows
 that are scored) and the memory's keys and values of all slots, over the bandwidth that this machine reached in the same run when it
-summed a tensor of 1 GiB. `with arithmetic` is the same where a pass of many new positions takes longer to multiply, at the rate of a
-product of 2,048³ of the weights' dtype (int8: bfloat16), than to read. `without` is the same action when the network recomputes its whole
+summed a tensor of 1 GiB. `with arithmetic` is the same where a pass of many new positions and patches takes longer to multiply, at the rate
+of a product of 2,048³ of the weights' dtype (int8: bfloat16), than to read. `without` is the same action when the network recomputes its whole
 context for every token it chooses.
 """
 
@@ -19,18 +19,20 @@ import argparse
 import itertools
 import json
 import time
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from torch.utils.flop_counter import FlopCounterMode
 
 from opengato.episode import Episode, map_leaves, stack
 from opengato.mixture import Sequence
 from opengato.model.batch import NewTokens, collate
 from opengato.model.config import preset
 from opengato.model.gato import Gato
-from opengato.model.precision import Precision, convert
+from opengato.model.precision import PackedLinear, Precision, can_pack, convert
 from opengato.policy.engine import Engine
 from opengato.tokens.encode import encode
 from opengato.tokens.image import mean_positions
@@ -84,14 +86,23 @@ def bandwidth(device: torch.device) -> float:
 
 
 def arithmetic(device: torch.device, dtype: torch.dtype) -> float:
-    """Multiplications and additions a second, the best of five products of 2,048³."""
+    """Multiplications and additions a second, the best of some products of 2,048³, by PyTorch's own choice and with packed weights."""
     a, b = torch.randn(2, 2048, 2048, device=device, dtype=dtype)
+    products = [lambda: a @ b, *([partial(PackedLinear(b), a)] if can_pack(b) else [])]
     best = np.inf
-    for _ in range(6):
-        started = now(device)
-        a @ b
-        best = min(best, now(device) - started)
+    with torch.inference_mode():
+        for product in products * 6:
+            started = now(device)
+            product()
+            best = min(best, now(device) - started)
     return 2 * 2048**3 / best
+
+
+def work_of_patch(model: Gato) -> int:
+    """Multiplications and additions for one image patch."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model.embedding.patches(torch.zeros(1, 16, 16, 3, dtype=torch.uint8, device=next(model.parameters()).device))
+    return counter.get_total_flops()
 
 
 def work_of_position(model: Gato, seen: int) -> float:
@@ -101,13 +112,13 @@ def work_of_position(model: Gato, seen: int) -> float:
     return 2.0 * config.blocks * (matrices + (3 if config.family == "gato" else 2) * seen * config.heads * config.key_size)
 
 
-def positions_of_passes(engine: Engine, layout: Layout) -> list[int]:
-    """How many new positions each pass of one action has, of all slots together."""
-    counts: list[int] = []
+def passes_of_action(engine: Engine, layout: Layout) -> list[tuple[int, int]]:
+    """How many new positions and patches each pass of one action has, of all slots together."""
+    counts: list[tuple[int, int]] = []
     forward = engine._forward
 
     def counted(new: NewTokens) -> torch.Tensor:
-        counts.append(int(new.lengths.sum()))
+        counts.append((int(new.lengths.sum()), len(new.patches)))
         return forward(new)
 
     engine._forward = counted  # type: ignore[method-assign]
@@ -208,7 +219,7 @@ def main() -> None:
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 16, 64])
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--precisions", nargs="+", choices=get_args(Precision), default=["float32"])
-    parser.add_argument("--compile", action="store_true", help="run the blocks compiled by torch.compile")
+    parser.add_argument("--compile", action="store_true", help="run the network compiled by torch.compile")
     parser.add_argument("--seen", type=int, help="positions in memory; default: the context")
     parser.add_argument("--only-cached", action="store_true", help="leave out the column without memory")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -219,7 +230,9 @@ def main() -> None:
     rates: dict[bool, float] = {}
     for name, precision in itertools.product(a.presets, a.precisions):
         torch.manual_seed(0)
-        model = convert(Gato(preset(name)).eval().to(device), precision)
+        model = Gato(preset(name)).eval().to(device)
+        patch = work_of_patch(model)
+        model = convert(model, precision)
         if a.compile:
             model.compile_acting()
         rate = rates.setdefault(precision == "float32", arithmetic(device, torch.float32 if precision == "float32" else torch.bfloat16))
@@ -229,10 +242,10 @@ def main() -> None:
             for batch in a.batches:
                 engine = Engine(model, tokenizer, batch)
                 times = acting(engine, layout, a.seconds, seen)
-                news = positions_of_passes(engine, layout)
+                passes = passes_of_action(engine, layout)
                 reading = bytes_of_pass(model, layout, engine, seen) / speed
-                floor = len(news) * reading
-                least = sum(max(reading, count * work_of_position(model, seen) / rate) for count in news)
+                floor = len(passes) * reading
+                least = sum(max(reading, (new * work_of_position(model, seen) + patches * patch) / rate) for new, patches in passes)
                 row = {
                     "preset": name,
                     "precision": precision,
@@ -249,7 +262,7 @@ def main() -> None:
                 if batch == a.batches[0]:
                     alone = row
                     if not a.only_cached and precision == a.precisions[0]:
-                        row["without_ms"] = 1000 * without_memory(model, layout, engine, len(news), min(a.seconds, 2.0))
+                        row["without_ms"] = 1000 * without_memory(model, layout, engine, len(passes), min(a.seconds, 2.0))
                 assert alone is not None
                 row["to_first_batch"] = row["actions_per_s"] / alone["actions_per_s"]
                 # What the floor itself allows: a larger batch reads the weights once, but every slot's own memory.
