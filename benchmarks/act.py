@@ -9,8 +9,8 @@ unless --seen says otherwise. Weights are random: they cost the same.
 `floor` is what reading the bytes that one action needs would take: for every pass through the network, its weights (of the table, the rows
 that are scored) and the memory's keys and values of all slots, over the bandwidth that this machine reached in the same run when it
 summed a tensor of 1 GiB. `with arithmetic` is the same where a pass of many new positions and patches takes longer to multiply, at the rate
-of a product of 2,048³ of the weights' dtype (int8: bfloat16), than to read. `without` is the same action when the network recomputes its whole
-context for every token it chooses.
+of a product of 2,048³ of the weights' dtype (int8: bfloat16), than to read. `without` is the same action when the network recomputes its
+whole context for every token it chooses.
 """
 
 from __future__ import annotations
@@ -137,10 +137,11 @@ def bytes_of_pass(model: Gato, layout: Layout, engine: Engine, seen: int) -> int
     """
     images = any(field.kind == IMAGE for field in layout.observation)
     tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
+    unread = [".relative.", "embedding.member."] + ([] if images else [".patches."])  # both are looked up once they were computed
     read = [
         tensor
         for name, tensor in (*model.named_parameters(), *model.named_buffers())
-        if id(tensor) not in tables and ".relative." not in name and (images or ".patches." not in name)
+        if id(tensor) not in tables and not any(part in name for part in unread)
     ]
     rows = 1024 * model.config.width * model.embedding.tokens.weight.element_size()
     memory = [entries[:, :, :seen] for entries in (*engine.memory.keys, *engine.memory.values)]

@@ -62,16 +62,15 @@ def _compile(method: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]
 
     It checks nothing before it runs, since the key has told shapes apart: to check took a tenth of a small model's action.
     """
-    function = method.__func__  # type: ignore[attr-defined]
+    function, model = method.__func__, method.__self__  # type: ignore[attr-defined]
     copy = types.FunctionType(
         function.__code__.replace(), function.__globals__, function.__name__, function.__defaults__, function.__closure__
     )
     options: dict[str, str | int | bool | Callable[..., Any]] = {
-        "cpp_wrapper": True,
+        "cpp_wrapper": next(model.parameters()).device.type == "cpu",
         "max_autotune_gemm": True,
         "max_autotune_gemm_backends": "CPP,ATEN,TRITON",
         "max_autotune_report_choices_stats": False,
         "guard_filter_fn": torch.compiler.skip_all_guards_unsafe,
     }
-    bound = types.MethodType(copy, method.__self__)  # type: ignore[attr-defined]
-    return torch.compile(bound, fullgraph=True, dynamic=False, options=options)
+    return torch.compile(types.MethodType(copy, model), fullgraph=True, dynamic=False, options=options)
