@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from opengato.model import attention
+from opengato.model import memory as memory_module
 from opengato.model.attention import RelativeAttention, RotaryAttention, segment_blocks, segment_mask
 from opengato.model.memory import Memory
 
@@ -152,6 +153,13 @@ def test_bfloat16_autocast_is_near(kind):
     assert (got.float() - want).norm() < 0.03 * want.norm()
 
 
+@pytest.fixture(params=[1, 64])
+def grain(request, monkeypatch):
+    """A ring of as few entries as there can be, which wraps soon, and one of the usual sizes."""
+    monkeypatch.setattr(memory_module, "_GRAIN", request.param)
+
+
+@pytest.mark.usefixtures("grain")
 @pytest.mark.parametrize("kind", ["relative", "rotary"])
 @pytest.mark.parametrize("chunks", [[1] * 14, [5, 1, 1, 3, 4], [3, 7, 4], [14]])
 def test_cached_equals_banded_recomputation_before_and_after_the_ring_wraps(kind, chunks):
@@ -169,6 +177,7 @@ def test_cached_equals_banded_recomputation_before_and_after_the_ring_wraps(kind
         torch.testing.assert_close(torch.cat(got, 1)[slot], want, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.usefixtures("grain")
 @pytest.mark.parametrize("kind", ["relative", "rotary"])
 def test_padding_and_reset_leave_other_slots_alone(kind):
     module = make(kind, seed=2)
@@ -184,15 +193,16 @@ def test_padding_and_reset_leave_other_slots_alone(kind):
     assert memory.positions[1][:8].tolist() == [0, 1, -1, -1, -1, -1, -1, -1]
 
 
+@pytest.mark.usefixtures("grain")
 @pytest.mark.parametrize("kind", ["relative", "rotary"])
 def test_slots_advance_by_different_amounts(kind):
     """A chunk longer than the ring in one slot, while another slot has one new position and a third none."""
     context = 5
     module = make(kind, seed=3)
     memory = Memory(1, 3, HEADS, context, KEY, dtype=torch.float64, chunk=7)
-    x = torch.randn(3, 20, WIDTH, dtype=torch.float64)
+    x = torch.randn(3, 40, WIDTH, dtype=torch.float64)
     counts, got = [0, 0, 0], [[], [], []]
-    for sizes in ([7, 1, 0], [1, 1, 1], [2, 6, 0], [0, 1, 3]):
+    for sizes in ([7, 1, 0], [1, 1, 1], [2, 6, 0], [0, 1, 3], [0, 7, 1], [1, 0, 7], [6, 1, 5]):
         rows, positions = torch.randn(3, max(sizes), WIDTH, dtype=torch.float64), torch.full((3, max(sizes)), -1)
         for slot, size in enumerate(sizes):
             rows[slot, :size] = x[slot, counts[slot] : counts[slot] + size]
@@ -207,6 +217,7 @@ def test_slots_advance_by_different_amounts(kind):
         torch.testing.assert_close(torch.cat(got[slot]), want, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.usefixtures("grain")
 @pytest.mark.parametrize("kind", ["relative", "rotary"])
 def test_acting_equals_training(kind):
     """The packed and the cached form of one segment agree, where the ring holds all of it; and far from position 0 too."""

@@ -111,7 +111,8 @@ class SetEmbedding(nn.Module):
         pair = F.gelu(self.members(batch.pair_tokens) + self.local(batch.pair_local), approximate="tanh")
         x = F.embedding_bag(batch.members, pair, batch.starts, mode="sum")[: batch.segments.numel()]
         if len(batch.patches):
-            patches = self.patches(batch.patches) + self.rows(batch.patch_rows) + self.columns(batch.patch_columns)
+            # The product comes last: torch.compile takes packed weights that something is added to for a pattern of its own, and fails.
+            patches = self.rows(batch.patch_rows) + self.columns(batch.patch_columns) + self.patches(batch.patches)
             x = x.index_add(0, batch.patch_positions, F.gelu(patches.to(x.dtype), approximate="tanh"))
         elif self.training:
             x = x + unused(self.patches, self.rows, self.columns)

@@ -22,11 +22,12 @@ class Memory:
     """The last `context` positions of every slot, for all blocks.
 
     The ring has at least `chunk - 1` entries more than the context: of up to `chunk` new positions that are written together, the first
-    still sees all that it should. One entry after the ring takes what padding writes, so that all shapes are known beforehand.
+    still sees all that it should. Padding writes where the next positions will, over what no position to come can see, so that all
+    shapes are known beforehand.
 
     Attributes:
-        keys, values: by block, (slots, heads, ring + 1, key_size); position p is stored at p % ring.
-        positions: int64 (slots, ring + 1), the absolute position of each entry, -1 where there is none.
+        keys, values: by block, (slots, heads, ring, key_size); position p is stored at p % ring.
+        positions: int64 (slots, ring), the absolute position of each entry, -1 where there is none.
         far_first: what RelativeAttention projects for the distances ring + 63 … 0 (those not below the context are zeros), by block,
             (heads, ring + 64, key_size): made in the first step, of the weights as they are then: other weights want a new memory.
     """
@@ -43,10 +44,10 @@ class Memory:
         chunk: int = 64,
     ):
         self.context, self.chunk, self.ring = context, chunk, _round_up(context + chunk - 1)
-        shape = (slots, heads, self.ring + 1, key_size)
+        shape = (slots, heads, self.ring, key_size)
         self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(blocks)]
         self.values = [torch.zeros_like(keys) for keys in self.keys]
-        self.positions = torch.full((slots, self.ring + 1), -1, device=device)
+        self.positions = torch.full((slots, self.ring), -1, device=device)
         self.far_first: list[torch.Tensor | None] = [None] * blocks
 
     def reset(self, slot: int) -> None:
@@ -64,7 +65,9 @@ class Memory:
         count = positions.shape[1]
         assert count <= self.chunk, f"{count} new positions do not fit a chunk of {self.chunk}"
         slot = torch.arange(len(self.positions), device=positions.device)[rows][:, None]
-        at = torch.where(positions >= 0, positions % self.ring, self.ring)
+        newest = torch.maximum(self.positions[rows].amax(1), positions.amax(1))[:, None]
+        beyond = torch.arange(count, device=positions.device) - (positions >= 0).sum(1, keepdim=True)
+        at = torch.where(positions >= 0, positions, newest + 1 + beyond) % self.ring
         self.positions[slot, at] = positions
         filled = self.ring if end is None else min(_round_up(end), self.ring)
         where = self.positions[rows, :filled]
