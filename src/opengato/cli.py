@@ -391,7 +391,7 @@ def robot(
         temperature: of a checkpoint's actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
         seed: of the first episode; the others follow.
         precision: of a checkpoint's weights; bfloat16 and int8 are quicker on a CPU.
-        compiled: run a checkpoint's blocks through torch.compile, which needs a C++ compiler and takes seconds at first.
+        compiled: run a checkpoint through torch.compile, which needs a C++ compiler, and half a minute before the robot moves.
         as_json: print an object instead of tables.
     """
     from contextlib import ExitStack
