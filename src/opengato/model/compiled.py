@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+import warnings
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -42,7 +43,8 @@ class Compiled:
 
         select_algorithm.PRINT_AUTOTUNE = False  # a table for every product
         # Looked up while it compiles, in the first call; as an option of torch.compile it comes too late.
-        with torch._inductor.config.patch(freezing=True):
+        with torch._inductor.config.patch(freezing=True), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "TypedStorage is deprecated")  # by PyTorch's own compiler
             return self._fast[key](*arguments)
 
 
