@@ -180,8 +180,10 @@ class Gato(nn.Module):
 
     def _shape_of_step(self, batch: Batch, memory: Memory, rows: Rows = slice(None), end: int | None = None) -> Hashable | None:
         length = batch.segments.shape[1]
-        # A chunk of the paper's form is mostly large products, for which there is nothing to gain.
-        if isinstance(rows, torch.Tensor) or length > (1 if self.config.family == "gato" else memory.chunk):
+        if isinstance(rows, torch.Tensor) or length > memory.chunk:
+            return None
+        # A chunk of the paper's form is mostly large products, for which there is nothing to gain; and the first one fills `far_first`.
+        if self.config.family == "gato" and (length > 1 or memory.far_first[0] is None):
             return None
         tokens = len(batch.pair_tokens), len(batch.members), len(batch.patches)
         return batch.segments.shape, tokens, memory.positions.shape, rows.start, rows.stop
