@@ -245,5 +245,11 @@ def test_distance_keys_are_projected_once_a_memory():
     with torch.no_grad():
         module.relative.weight.mul_(2.0)
     other = Memory(1, 1, HEADS, 4, KEY, dtype=torch.float64)
-    module.forward_cached(x, other.advance(torch.tensor([[0]])), 0)
+    with torch.inference_mode():
+        module.forward_cached(x, other.advance(torch.tensor([[0]])), 0)
     torch.testing.assert_close(other.far_first[0], 2 * kept)
+    # With gradients nothing is kept: a backward pass may follow.
+    differing = Memory(1, 1, HEADS, 4, KEY, dtype=torch.float64)
+    module.forward_cached(torch.randn(1, 3, WIDTH, dtype=torch.float64), differing.advance(torch.arange(3)[None]), 0).sum().backward()
+    assert differing.far_first[0] is None
+    assert module.relative.weight.grad.abs().sum() > 0

@@ -243,7 +243,6 @@ class RelativeAttention(nn.Module):
             .transpose(0, 1)
         )
 
-    @torch.no_grad()
     def far_first(self, memory: Memory) -> torch.Tensor:
         """R of all distances below the context, the farthest first, for a memory to keep: made in each step they would cost the most."""
         return self._distance_keys(memory.context, self.u.device).flip(1).to(memory.keys[0].dtype)

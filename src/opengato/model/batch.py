@@ -11,7 +11,7 @@ import torch
 
 from opengato.tokens.vocabulary import ACTION_TEXT, IMAGE, LOCAL_POSITIONS
 
-_GRAIN = 64
+_GRAIN = 64  # an acting agent's tokens are padded to a multiple of it
 _FEW = 512  # tokens, of which to find the distinct ones takes longer than to embed them all
 
 if TYPE_CHECKING:

@@ -121,10 +121,10 @@ class Step:
     def far_first(self, block: int, project: Callable[[Memory], torch.Tensor]) -> torch.Tensor:
         """`Memory.far_first` of the distances S + 63 … 0; `project` makes it where there is none yet."""
         known = self.memory.far_first[block]
-        if known is None:
+        if known is None or torch.is_grad_enabled():  # a backward pass may follow: nothing is kept
             known = project(self.memory)
             known = F.pad(known, (0, 0, self.memory.ring + _GRAIN - known.shape[1], 0)).contiguous()
-            self.memory.far_first[block] = known
+            self.memory.far_first[block] = None if torch.is_grad_enabled() else known
         return known[:, -(self.hidden.shape[-1] + _GRAIN) :]
 
     @cached_property

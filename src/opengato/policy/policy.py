@@ -29,7 +29,7 @@ class Policy:
 
     def __init__(self, checkpoint: Checkpoint, temperature: float | None = None, top_p: float = 1.0, seed: int = 0, max_text: int = 64):
         self.checkpoint, self._chance = checkpoint, np.random.default_rng(seed)
-        self._warm: set[int] = set()
+        self._warm: set[str] = set()
         self.engine = Engine(checkpoint.model, checkpoint.tokenizer, slots=1, temperature=temperature, top_p=top_p, max_text=max_text)
 
     @classmethod
@@ -69,9 +69,9 @@ class Policy:
         """
         layout = self.checkpoint.layout(task, observation_space, action_space)
         encoded = encode(layout, prompt, self.checkpoint.tokenizer) if prompt is not None else self.checkpoint.prompts.get(task)
-        if self.checkpoint.model.compiled and id(layout) not in self._warm:
+        if self.checkpoint.model.compiled and task not in self._warm:
             self.engine.warm_up(layout)
-            self._warm.add(id(layout))
+            self._warm.add(task)
         self.engine.reset(0, layout, crop_prompt(encoded, self.checkpoint.model.config), int(self._chance.integers(2**63)))
 
     def act(self, observation: Any, on_token: Callable[[int], None] | None = None) -> Any:

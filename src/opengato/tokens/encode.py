@@ -53,7 +53,7 @@ class Encoded:
 
 _NO_PATCHES = np.zeros((0, PATCH_SIZE, PATCH_SIZE, 3), np.uint8)
 _NO_BOXES = np.zeros((0, 4), np.uint8)
-_FEW_TIMESTEPS = 64
+_FEW_TIMESTEPS = 64  # up to so many, as an acting agent's, where their tokens stand is kept
 
 
 def encode_timesteps(layout: Layout, tokenizer: TextTokenizer, observations: Any, actions: Any | None, length: int) -> Encoded:
@@ -91,7 +91,7 @@ def encode_timesteps(layout: Layout, tokenizer: TextTokenizer, observations: Any
             else:
                 parts.append((encode_leaf(field, values).ravel(), np.full(length, field.count), field.kind))
     fields = (*layout.observation, *(() if actions is None else layout.action))
-    if length <= _FEW_TIMESTEPS and all(field.count is not None for field in fields):
+    if 0 < length <= _FEW_TIMESTEPS and all(field.count is not None for field in fields):
         offsets, kinds, local, places = _fixed_places(tuple(kind for _, _, kind in parts), tuple(int(c[0]) for _, c, _ in parts), length)
     else:
         offsets, kinds, local, places = _places([kind for _, _, kind in parts], np.stack([c for _, c, _ in parts]))

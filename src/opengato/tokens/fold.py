@@ -16,7 +16,7 @@ import numpy as np
 
 from opengato.tokens.vocabulary import ACTION_TEXT, IMAGE, IS_TARGET, WORD
 
-_FEW = 512
+_FEW = 512  # tokens whose positions are kept
 
 
 @dataclass(frozen=True)
