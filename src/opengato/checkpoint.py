@@ -20,7 +20,7 @@ from opengato.model.config import ModelConfig
 from opengato.model.gato import Gato
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
-from opengato.tokens.spaces import differences, from_json, to_json
+from opengato.tokens.spaces import differences, to_json
 from opengato.tokens.text import TextTokenizer
 
 _FILES = ("config.json", "model.safetensors", "tokenizer.model", "prompts.safetensors")
@@ -91,7 +91,7 @@ class Checkpoint:
             )
         for parameter in model.parameters():
             parameter.requires_grad_(True)
-        layouts = {task: Layout(from_json(s["observation_space"]), from_json(s["action_space"])) for task, s in config["tasks"].items()}
+        layouts = {task: Layout.from_json(described) for task, described in config["tasks"].items()}
         arrays = load_arrays(folder / "prompts.safetensors") if (folder / "prompts.safetensors").is_file() else {}
         names = {key.split("|")[0] for key in arrays}
         prompts = {task: Encoded(**{name: arrays[f"{task}|{name}"] for name in _PROMPT_ARRAYS}) for task in names}

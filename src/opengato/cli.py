@@ -441,6 +441,8 @@ class TrainSettings(TypedDict, total=False):
 
     steps: int
     """optimiser steps"""
+    seconds: float
+    """train for so long instead"""
     batch: int
     """sequences a step, over all ranks"""
     accumulate: int
@@ -494,11 +496,22 @@ class ModelSettings(TypedDict, total=False):
     blocks: int
 
 
-def _resolved(chosen: Any, settings: TrainSettings, optimiser: OptimiserSettings, **fields: Any) -> Any:
+class SamplingSettings(TypedDict, total=False):
+    """Any of these in place of the recipe's."""
+
+    prompt_share: float
+    """share of windows that begin with a prompt"""
+    short_share: float
+    """share of the positions of acting that is in windows of 1 to 16 timesteps from all over the data"""
+    return_threshold: float
+    """keep episodes with at least this share of the expert's return"""
+
+
+def _resolved(chosen: Any, settings: TrainSettings, optimiser: OptimiserSettings, sampling: SamplingSettings) -> Any:
     from dataclasses import replace
 
     config = replace(chosen.train, **settings, optimiser=replace(chosen.train.optimiser, **optimiser))
-    return replace(chosen, train=config, **{k: v for k, v in fields.items() if v is not None})
+    return replace(chosen, train=config, sampling=replace(chosen.sampling, **sampling))
 
 
 @app.command
@@ -507,9 +520,8 @@ def train(
     data: tuple[str, ...] = (),
     out: Path = Path("runs/train"),
     weights: dict[str, float] | None = None,
-    prompt_share: float | None = None,
-    return_threshold: float | None = None,
     settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
+    sampling: Annotated[SamplingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     optimiser: OptimiserSettings = {},  # noqa: B006
     model: ModelSettings = {},  # noqa: B006
     show_list: Annotated[bool, tyro.conf.arg(name="list")] = False,
@@ -521,8 +533,6 @@ def train(
         data: Minari dataset ids or folders, text/plain, dialogue/chitchat, captions/emoji, questions/emoji.
         out: the run's folder; the checkpoint is in its subfolder `checkpoint`.
         weights: sample weight of every domain, in place of the recipe's: --weights babyai 2 metaworld 1.
-        prompt_share: share of windows that begin with a prompt.
-        return_threshold: keep episodes with at least this share of the expert's return.
         show_list: print the recipes, and what each needs, takes and reaches.
     """
     from opengato.errors import OpenGatoError
@@ -540,7 +550,7 @@ def train(
         return
     if not recipe:
         raise OpenGatoError(f"recipe is missing: name one of {', '.join(RECIPES)}")
-    chosen = _resolved(find(recipe), settings, optimiser, prompt_share=prompt_share, return_threshold=return_threshold)
+    chosen = _resolved(find(recipe), settings, optimiser, sampling)
     if not data:
         raise OpenGatoError("data is empty: name at least one dataset, for example --data captions/emoji")
     from opengato.training.train import train as run
@@ -557,6 +567,7 @@ def finetune(
     freeze: tuple[str, ...] = (),
     dropout: float = 0.1,
     settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
+    sampling: Annotated[SamplingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     optimiser: OptimiserSettings = {},  # noqa: B006
 ) -> None:
     """Go on from a checkpoint with other data, by default as the paper does: Adam, 1e-5, dropout 0.1, batch 64, 10,000 steps.
@@ -572,7 +583,7 @@ def finetune(
     from opengato.recipes import FINETUNE
     from opengato.training.train import finetune as run
 
-    run(checkpoint, _resolved(FINETUNE, settings, optimiser), list(data), out, lora=lora, freeze=freeze, dropout=dropout)
+    run(checkpoint, _resolved(FINETUNE, settings, optimiser, sampling), list(data), out, lora=lora, freeze=freeze, dropout=dropout)
 
 
 @app.command

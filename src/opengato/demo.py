@@ -6,6 +6,7 @@ import io
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from opengato.collect import collect, dataset_id
 from opengato.datasets.captions import load_emoji
-from opengato.demo_mixture import DEMO_DATA, DEMO_EVALUATION_EPISODES, DEMO_MODEL, DEMO_RETURN_THRESHOLD, DEMO_TASKS, DEMO_WEIGHTS
+from opengato.demo_mixture import DEMO_BATCH, DEMO_DATA, DEMO_EVALUATION_EPISODES, DEMO_MODEL, DEMO_TASKS, DEMO_WEIGHTS
 from opengato.domains import get_task
 from opengato.errors import OpenGatoError
 
@@ -102,6 +103,7 @@ def _train(out: Path, seconds: float, seed: int) -> None:
     from opengato.datasets.open import open_dataset
     from opengato.mixture import Mixture
     from opengato.model.config import preset
+    from opengato.recipes import SWIFT_SAMPLING
     from opengato.tokens.text import TextTokenizer
     from opengato.training.loop import TrainConfig, Trainer
     from opengato.training.optimiser import SWIFT
@@ -118,14 +120,14 @@ def _train(out: Path, seconds: float, seed: int) -> None:
         config.context,
         config.fold,
         seed,
-        return_threshold=DEMO_RETURN_THRESHOLD,
-        expert_returns=expert_returns(datasets),
+        replace(SWIFT_SAMPLING, moments=config.moments),
+        expert_returns(datasets),
     )
     plan = out / "train" / "seconds.json"
     if not plan.is_file():  # fixed once, so that an interrupted run ends where it would have
         plan.parent.mkdir(exist_ok=True)
         _write(plan, json.dumps(max(seconds - (time.monotonic() - started), 20.0)))
-    training = TrainConfig(batch=16, seed=seed, seconds=json.loads(plan.read_text()), optimiser=SWIFT)
+    training = TrainConfig(batch=DEMO_BATCH, seed=seed, seconds=json.loads(plan.read_text()), optimiser=SWIFT)
     trainer = Trainer(make_model(config, seed), mixture, training, out / "train")
     if not trainer.finished:
         trainer.run()

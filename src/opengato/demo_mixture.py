@@ -52,5 +52,4 @@ DEMO_WEIGHTS = {
 DEMO_DATA = ("text/plain", "dialogue/chitchat", "captions/emoji", "questions/emoji")
 DEMO_MODEL = "swift-nano"
 DEMO_EVALUATION_EPISODES = 10
-# Lower than the paper's 0.8: an episode that noise drove off course shows the way back, at a lower return.
-DEMO_RETURN_THRESHOLD = 0.5
+DEMO_BATCH = 8  # sequences a step

@@ -17,13 +17,13 @@ from gymnasium import spaces
 from opengato.checksum import checksum
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
-from opengato.tokens.encode import Encoded, encode
+from opengato.tokens.encode import Encoded, encode, ranges
 from opengato.tokens.layout import Layout
-from opengato.tokens.spaces import from_json
+from opengato.tokens.statistics import Statistics
 from opengato.tokens.text import TextTokenizer
-from opengato.tokens.vocabulary import IMAGE
+from opengato.tokens.vocabulary import CONTINUOUS, IMAGE
 
-VERSION = 2
+VERSION = 3
 _ARRAYS = ("tokens", "kinds", "local", "offsets", "patches", "boxes", "patch_offsets", "episodes", "returns", "sources")
 
 
@@ -38,7 +38,7 @@ class TokenDataset:
 
     Attributes:
         task: the task's id. domain: its first part.
-        layout: the task's layout.
+        layout: the task's layout, with the statistics of this data.
         tokens uint16 (N,), kinds uint8 (N,), local int16 (N,), offsets int64 (T + 1,): as in `Encoded`, episodes end to end.
         patches uint8 (P, 16, 16, 3), boxes uint8 (P, 4), patch_offsets int64 (T + 1,): the patches of every timestep.
         episodes int64 (E + 1,): the first timestep of every episode. returns float64 (E,). sources int64 (E,): index of the agent.
@@ -59,7 +59,7 @@ class TokenDataset:
         meta = json.loads((path / "meta.json").read_text())
         self.path, self.task, self.source_names = path, meta["task"], meta["sources"]
         self.fingerprint = meta["fingerprint"]
-        self.layout = Layout(from_json(meta["observation_space"]), from_json(meta["action_space"]))
+        self.layout = Layout.from_json(meta)
         for name in _ARRAYS:
             setattr(self, name, np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False))
         # The small index arrays are read for every sequence: plain memory is quicker than a map.
@@ -80,6 +80,16 @@ class TokenDataset:
         return Encoded(
             self.tokens[a:b], self.kinds[a:b], self.local[a:b], self.offsets[start : stop + 1], self.patches[p:q], self.boxes[p:q]
         )
+
+    def gather(self, timesteps: np.ndarray) -> Encoded:
+        """Any timesteps, int64 (T,), in this order; offsets count from 0."""
+        if len(timesteps) and (np.diff(timesteps) == 1).all():
+            window = self.timesteps(int(timesteps[0]), int(timesteps[-1]) + 1)
+            window.offsets = window.offsets - window.offsets[0]
+            return window
+        at, offsets = ranges(self.offsets, timesteps)
+        patches, _ = ranges(self.patch_offsets, timesteps)
+        return Encoded(self.tokens[at], self.kinds[at], self.local[at], offsets, self.patches[patches], self.boxes[patches])
 
 
 def build_cache(
@@ -134,6 +144,8 @@ def build_cache(
     for name, array in arrays.items():
         np.save(partial / f"{name}.npy", array, allow_pickle=False)
     checksums = {name: checksum(partial / f"{name}.npy") for name in arrays}
+    numbers = Statistics.of(arrays["tokens"][arrays["kinds"] == CONTINUOUS], layout.numbers)
+    layout = layout.with_statistics(numbers)
     meta: dict[str, Any] = {"task": task, "sources": sources, "fingerprint": fingerprint, "checksums": checksums, **layout.to_json()}
     (partial / "meta.json").write_text(json.dumps(meta))
     try:

@@ -134,6 +134,17 @@ def _attend_chunked(
     return _ChunkedAttention.apply(q * scale, k, v, hidden, q_distance, far_first)
 
 
+def _chunks(hidden: torch.Tensor) -> list[tuple[int, int, int]]:
+    """Queries [start, stop) and the first key that any of them may see, of every chunk of a mask (B, 1, L, L), 0 or -inf.
+
+    Segments lie one after the other, so that nobody in a chunk sees further back than its first query.
+    """
+    length = hidden.shape[-1]
+    starts = range(0, length, CPU_CHUNK)
+    seen = (hidden[:, 0, ::CPU_CHUNK] == 0).any(0)
+    return [(first, start, min(start + CPU_CHUNK, length)) for first, start in zip(seen.int().argmax(-1).tolist(), starts)]
+
+
 class _ChunkedAttention(torch.autograd.Function):
     """softmax(q·k + shift(q_distance·far_first) + hidden) v, chunk by chunk.
 
@@ -151,15 +162,15 @@ class _ChunkedAttention(torch.autograd.Function):
         far_first: torch.Tensor | None,
     ) -> torch.Tensor:
         length = q.shape[2]
+        ctx.chunks = _chunks(hidden)
         weights, mixed = [], []
-        for start in range(0, length, CPU_CHUNK):
-            stop = min(start + CPU_CHUNK, length)
-            scores = q[:, :, start:stop] @ k[:, :, :stop].transpose(-1, -2)
+        for first, start, stop in ctx.chunks:
+            scores = q[:, :, start:stop] @ k[:, :, first:stop].transpose(-1, -2)
             if q_distance is not None and far_first is not None:
-                scores += relative_shift(q_distance[:, :, start:stop] @ far_first[:, length - stop :].transpose(-1, -2))
-            scores += hidden[:, :, start:stop, :stop]
+                scores += relative_shift(q_distance[:, :, start:stop] @ far_first[:, length - (stop - first) :].transpose(-1, -2))
+            scores += hidden[:, :, start:stop, first:stop]
             weights.append(scores.softmax(-1))
-            mixed.append(weights[-1] @ v[:, :, :stop])
+            mixed.append(weights[-1] @ v[:, :, first:stop])
         ctx.save_for_backward(q, k, v, q_distance, far_first, *weights)
         return torch.cat(mixed, 2)
 
@@ -171,17 +182,16 @@ class _ChunkedAttention(torch.autograd.Function):
         to_q, to_k, to_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
         to_q_distance = None if q_distance is None else torch.empty_like(q_distance)
         to_far_first = None if far_first is None else torch.zeros_like(far_first)
-        for number, weight in enumerate(weights):
-            start, stop = number * CPU_CHUNK, min((number + 1) * CPU_CHUNK, length)
+        for (first, start, stop), weight in zip(ctx.chunks, weights):
             part = gradient[:, :, start:stop]
-            to_v[:, :, :stop] += weight.transpose(-1, -2) @ part
-            scores = torch._softmax_backward_data(part @ v[:, :, :stop].transpose(-1, -2), weight, -1, weight.dtype)
-            to_q[:, :, start:stop] = scores @ k[:, :, :stop]
-            to_k[:, :, :stop] += scores.transpose(-1, -2) @ q[:, :, start:stop]
+            to_v[:, :, first:stop] += weight.transpose(-1, -2) @ part
+            scores = torch._softmax_backward_data(part @ v[:, :, first:stop].transpose(-1, -2), weight, -1, weight.dtype)
+            to_q[:, :, start:stop] = scores @ k[:, :, first:stop]
+            to_k[:, :, first:stop] += scores.transpose(-1, -2) @ q[:, :, start:stop]
             if to_q_distance is not None and to_far_first is not None:
                 by_distance = _relative_unshift(scores)
-                to_q_distance[:, :, start:stop] = by_distance @ far_first[:, length - stop :]
-                to_far_first[:, length - stop :] += (by_distance.transpose(-1, -2) @ q_distance[:, :, start:stop]).sum(0)
+                to_q_distance[:, :, start:stop] = by_distance @ far_first[:, length - (stop - first) :]
+                to_far_first[:, length - (stop - first) :] += (by_distance.transpose(-1, -2) @ q_distance[:, :, start:stop]).sum(0)
         return to_q, to_k, to_v, None, to_q_distance, to_far_first
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from opengato.tokens.vocabulary import ACTION_TEXT, IMAGE, LOCAL_POSITIONS
+from opengato.model.config import ModelConfig
+from opengato.tokens.vocabulary import ACTION_TEXT, CONTINUOUS, IMAGE, LOCAL_POSITIONS
 
 _GRAIN = 64  # an acting agent's tokens are padded to a multiple of it
 _FEW = 512  # tokens, of which to find the distinct ones takes longer than to embed them all
@@ -27,6 +28,8 @@ class Batch:
         pair_tokens, pair_local: int64 (U,): the distinct (token, local position) pairs of the batch.
         members: int64 (M,): the pair of every token, ordered by flat position. starts: int64 (B·L,): where each position's tokens begin;
             one entry more where tokens of padding stand after those of the last position.
+        numbers: float32 (R, C), standardised, of the R positions that observe any, zeros after the last; number_counts,
+            number_positions: int64 (R,), how many each has, and its flat position. Empty for the paper's form.
         patches: uint8 (P, 16, 16, 3); patch_rows, patch_columns, patch_local, patch_positions: int64 (P,), the last flat.
         target_positions: int64 (N,): the flat position that predicts the target. targets, target_kinds: int64 (N,).
         target_index: int64 (N,): the target's rank among those that the same position predicts.
@@ -40,6 +43,9 @@ class Batch:
     pair_local: torch.Tensor
     members: torch.Tensor
     starts: torch.Tensor
+    numbers: torch.Tensor
+    number_counts: torch.Tensor
+    number_positions: torch.Tensor
     patches: torch.Tensor
     patch_rows: torch.Tensor
     patch_columns: torch.Tensor
@@ -65,8 +71,8 @@ class Batch:
         return 1 / torch.bincount(self.target_positions)[self.target_positions].float()
 
 
-def collate(sequences: Sequences[Sequence], reads_actions: bool) -> Batch:
-    """Put sequences of equal length L into one batch; without `reads_actions` control actions are only predicted, never read."""
+def collate(sequences: Sequences[Sequence], config: ModelConfig) -> Batch:
+    """Put sequences of equal length L into one batch for a model of this configuration."""
     length = len(sequences[0].segments)
     bases = np.arange(len(sequences)) * length
     segments = np.stack([s.segments for s in sequences])
@@ -76,8 +82,9 @@ def collate(sequences: Sequences[Sequence], reads_actions: bool) -> Batch:
 
     counts = [len(s.tokens) for s in sequences]
     row = np.repeat(np.arange(len(sequences)), counts)
-    tokens, kinds, local, positions, predicted = map(join, ("tokens", "kinds", "local", "positions", "predicted"))
-    domains = np.repeat([s.domain for s in sequences], counts)
+    tokens, kinds, local, positions, predicted, domains, values = map(
+        join, ("tokens", "kinds", "local", "positions", "predicted", "domains", "values")
+    )
     # A target is read where its position continues the window it belongs to; the last one of a window is only predicted.
     inside = np.minimum(positions, length - 1)
     read = ~predicted | ((positions < length) & (segments[row, inside] == segments[row, np.maximum(inside - 1, 0)]))
@@ -90,7 +97,8 @@ def collate(sequences: Sequences[Sequence], reads_actions: bool) -> Batch:
     return Batch(
         _tensor(segments),
         _tensor(np.stack([s.index for s in sequences])),
-        *_members(tokens, kinds, local, flat, read, segments.size, reads_actions),
+        *_members(tokens, kinds, local, flat, read, segments.size, config),
+        *_numbers(kinds, flat, values),
         torch.from_numpy(join("patches")),
         _tensor(join("patch_rows")),
         _tensor(join("patch_columns")),
@@ -110,7 +118,7 @@ class NewTokens:
     """What some slots of an acting agent see next: N tokens and P patches, of S slots in any order.
 
     Attributes:
-        tokens, kinds, local: (N,), as in `Encoded`. slots, positions: int64 (N,), whose they are, and where among its new positions.
+        tokens, kinds, local: (N,), as in `Encoded`. values: float32 (V,), as in `Sequence`. slots, positions: int64 (N,), whose they are, and where among its new positions.
         lengths, begins: int64 (S,), how many new positions each slot has, and the number of the first.
         patches uint8 (P, 16, 16, 3), places int64 (P, 2): in the order of their tokens.
     """
@@ -120,6 +128,7 @@ class NewTokens:
     local: np.ndarray
     slots: np.ndarray
     positions: np.ndarray
+    values: np.ndarray
     lengths: np.ndarray
     begins: np.ndarray
     patches: np.ndarray
@@ -129,7 +138,7 @@ class NewTokens:
         """The same with only these slots, ascending, among which are all that have new positions."""
         return replace(self, slots=np.searchsorted(rows, self.slots), lengths=self.lengths[rows], begins=self.begins[rows])
 
-    def batch(self, reads_actions: bool) -> Batch:
+    def batch(self, config: ModelConfig) -> Batch:
         """A batch without targets; slots with fewer positions than others are padded at their end."""
         length = int(self.lengths.max())
         steps = np.arange(length)
@@ -140,7 +149,8 @@ class NewTokens:
         return Batch(
             _tensor(np.where(steps < self.lengths[:, None], 0, -1)),
             _tensor(self.begins[:, None] + steps),
-            *_pad(*_members(self.tokens, self.kinds, self.local, flat, read, len(self.lengths) * length, reads_actions)),
+            *_pad(*_members(self.tokens, self.kinds, self.local, flat, read, len(self.lengths) * length, config)),
+            *_numbers(self.kinds, flat, self.values),
             torch.from_numpy(self.patches),
             _tensor(self.places[:, 0]),
             _tensor(self.places[:, 1]),
@@ -159,12 +169,14 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def _members(
-    tokens: np.ndarray, kinds: np.ndarray, local: np.ndarray, flat: np.ndarray, read: np.ndarray, size: int, reads_actions: bool
+    tokens: np.ndarray, kinds: np.ndarray, local: np.ndarray, flat: np.ndarray, read: np.ndarray, size: int, config: ModelConfig
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """pair_tokens, pair_local, members and starts of the tokens that are read, which stand at flat positions below `size`."""
     read = read & (kinds != IMAGE)
-    if not reads_actions:
+    if not config.reads_actions:
         read &= kinds <= ACTION_TEXT
+    if config.sees_values:
+        read &= kinds != CONTINUOUS
     scalar = np.flatnonzero(read)
     order = flat[scalar]
     if len(order) and (np.diff(order) < 0).any():
@@ -176,6 +188,24 @@ def _members(
     codes = tokens[scalar].astype(np.int64) * (LOCAL_POSITIONS + 1) + local[scalar]
     pairs, members = np.unique(codes, return_inverse=True)
     return _tensor(pairs // (LOCAL_POSITIONS + 1)), _tensor(pairs % (LOCAL_POSITIONS + 1)), _tensor(members), _tensor(starts)
+
+
+def _numbers(kinds: np.ndarray, flat: np.ndarray, values: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """numbers, number_counts and number_positions: `values` are those of the tokens of kind CONTINUOUS, in order of position."""
+    if not len(values):
+        nothing = torch.zeros(0, dtype=torch.int64)
+        return torch.zeros(0, 0), nothing, nothing
+    at = flat[kinds == CONTINUOUS]
+    rows, starts, counts = np.unique(at, return_index=True, return_counts=True)
+    if (np.diff(at) < 0).any():
+        order = np.argsort(at, kind="stable")
+        at, values = at[order], values[order]
+        starts = np.searchsorted(at, rows)
+    # Numbers beyond the table's last entry share it.
+    place = np.minimum(np.arange(len(at)) - np.repeat(starts, counts), LOCAL_POSITIONS - 1)
+    numbers = np.zeros((len(rows), int(place.max()) + 1), np.float32)
+    np.add.at(numbers, (np.repeat(np.arange(len(rows)), counts), place), values)
+    return torch.from_numpy(numbers), _tensor(np.minimum(counts, LOCAL_POSITIONS)), _tensor(rows)
 
 
 def _pad(

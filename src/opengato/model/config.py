@@ -25,6 +25,7 @@ class ModelConfig:
         dropout: in fine-tuning (paper: 0.1), 0 in pretraining.
         set_width: swift: hidden width of the set network that folds an observation.
         patches_per_position: swift: image patches folded into one position; 0 for gato.
+        moments: a prompt is so many timesteps spread over a demonstration; 0: its first ones, half of the context (the paper's).
     """
 
     family: str
@@ -38,6 +39,7 @@ class ModelConfig:
     dropout: float = 0.0
     set_width: int = 0
     patches_per_position: int = 0
+    moments: int = 0
 
     def __post_init__(self) -> None:
         if self.family not in ("gato", "swift"):
@@ -62,6 +64,11 @@ class ModelConfig:
         """
         return self.family == "gato"
 
+    @property
+    def sees_values(self) -> bool:
+        """Whether observed numbers are read as values in standard deviations, not as the paper's tokens."""
+        return self.family == "swift"
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -78,7 +85,8 @@ def swift(depth: int, context: int = 512) -> ModelConfig:
     (docs/ablations.md).
     """
     width = 64 * depth
-    return ModelConfig("swift", depth, depth, width, 4 * width, 64, context=context, set_width=max(256, width), patches_per_position=2)
+    set_width = max(256, width)
+    return ModelConfig("swift", depth, depth, width, 4 * width, 64, context, set_width=set_width, patches_per_position=2, moments=8)
 
 
 PRESETS: dict[str, ModelConfig] = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -11,7 +9,7 @@ from torch import nn
 from opengato.model.batch import Batch
 from opengato.model.config import ModelConfig
 from opengato.model.patches import PatchMLP, PatchResNet
-from opengato.tokens.vocabulary import BIN_START, BINS, LOCAL_POSITIONS, PATCH_POSITIONS, VOCABULARY_SIZE
+from opengato.tokens.vocabulary import LOCAL_POSITIONS, PATCH_POSITIONS, VOCABULARY_SIZE
 
 TABLE_STD = 0.02
 
@@ -21,18 +19,6 @@ def token_table(width: int) -> nn.Embedding:
     table = nn.Embedding(VOCABULARY_SIZE, width)
     nn.init.normal_(table.weight, std=TABLE_STD)
     return table
-
-
-def bin_features(tokens: torch.Tensor, width: int, highest: float = 10.0) -> torch.Tensor:
-    """Cosines and sines of the centres of continuous bins: int64 (N,) ids in [32000, 33024) to float32 (N, width), of mean square 1.
-
-    Frequencies are spaced evenly in the logarithm from 1/8 to `highest` periods a unit: near values look alike, so that what was
-    learned about one bin holds for its neighbours.
-    """
-    centre = (tokens - BIN_START + 0.5) * (2 / BINS) - 1
-    frequency = torch.exp(torch.linspace(math.log(0.125), math.log(highest), width // 2, device=tokens.device))
-    angle = centre[:, None] * frequency * math.pi
-    return torch.cat([angle.cos(), angle.sin()], -1) * math.sqrt(2)
 
 
 def unused(patches: nn.Module, rows: nn.Embedding, columns: nn.Embedding) -> torch.Tensor:
@@ -68,26 +54,31 @@ class PaperEmbedding(nn.Module):
 
 
 class SetEmbedding(nn.Module):
-    """Any number of tokens a position: MLP(norm(Σ GELU(W(token + index)))), the patches of an image among them.
+    """Any number of tokens a position: MLP(norm(numbers + Σ members)).
 
-    The sum has no parameter of a task's own, so any embodiment fits. Distinct (token, index) pairs are embedded once a batch. Continuous
-    values are seen through fixed features of their bins (`bin_features`): rows of a table, learned one bin at a time, learn
-    demonstrations by heart.
+    Numbers are seen as values: each index of a timestep's numbers has a vector of its own, which the value is multiplied with, as in the
+    first layer of a plain network. A member is what a token is, multiplied entry by entry with what its index is, so that a sum keeps
+    apart who is where: of two tokens with their places exchanged the sums differ as much as those of two other tokens. (Added, and through
+    a GELU, as this once was, a place only shows in the curvature, and demonstrations are learned by heart: docs/ablations.md.) Neither has a
+    parameter of a task's own, so any embodiment fits.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
+        size = config.set_width
         self.tokens = token_table(config.width)
-        self.local = nn.Embedding(LOCAL_POSITIONS + 1, config.set_width)
-        self.member = nn.Linear(config.width, config.set_width, bias=False)
-        self.patches = PatchMLP(config.set_width, config.set_width)
-        self.rows = nn.Embedding(PATCH_POSITIONS, config.set_width)
-        self.columns = nn.Embedding(PATCH_POSITIONS, config.set_width)
-        self.norm = nn.RMSNorm(config.set_width)
-        self.hidden = nn.Linear(config.set_width, config.set_width)
-        self.out = nn.Linear(config.set_width, config.width, bias=False)
-        for table in (self.local, self.rows, self.columns):
-            nn.init.normal_(table.weight, std=0.5)
+        self.numbers = nn.Parameter(torch.randn(size, LOCAL_POSITIONS) * 0.1)
+        self.count = nn.Embedding(LOCAL_POSITIONS + 1, size)
+        self.index = nn.Embedding(LOCAL_POSITIONS + 1, size)
+        self.member = nn.Linear(config.width, size, bias=False)
+        self.patches = PatchMLP(size, size)
+        self.rows = nn.Embedding(PATCH_POSITIONS, size)
+        self.columns = nn.Embedding(PATCH_POSITIONS, size)
+        self.norm = nn.RMSNorm(size)
+        self.hidden = nn.Linear(size, size)
+        self.out = nn.Linear(size, config.width, bias=False)
+        for table, std in ((self.count, 0.1), (self.index, 1.0), (self.rows, 0.5), (self.columns, 0.5)):
+            nn.init.normal_(table.weight, std=std)
         nn.init.normal_(self.member.weight, std=config.width**-0.5)
         self.known: torch.Tensor | None = None
 
@@ -96,20 +87,26 @@ class SetEmbedding(nn.Module):
         if self.known is not None:
             return F.embedding(tokens, self.known)
         # The table's rows have standard deviation 0.02: divided by it, members start with unit variance.
-        token = self.tokens(tokens) / TABLE_STD
-        is_bin = (tokens >= BIN_START) & (tokens < BIN_START + BINS)
-        seen = bin_features(tokens, token.shape[-1]).to(token.dtype)
-        return self.member(torch.where(is_bin[:, None], seen, token)).to(self.local.weight.dtype)
+        return self.member(self.tokens(tokens) / TABLE_STD).to(self.index.weight.dtype)
 
     @torch.no_grad()
     def remember_members(self) -> None:
         """Look up `members` from now on, for weights that change no more: they depend on nothing but the token."""
         self.known = torch.cat([self.members(part) for part in torch.arange(VOCABULARY_SIZE, device=self.tokens.weight.device).split(4096)])
 
+    def see(self, numbers: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """Standardised numbers (R, C) and how many of them there are, int64 (R,), to (R, set_width); in float32 whatever the weights."""
+        with torch.autocast(numbers.device.type, enabled=False):
+            return F.linear(numbers, self.numbers[:, : numbers.shape[1]].float()) + self.count(counts).float()
+
     def forward(self, batch: Batch) -> torch.Tensor:
         """(B, L, width)."""
-        pair = F.gelu(self.members(batch.pair_tokens) + self.local(batch.pair_local), approximate="tanh")
+        pair = self.members(batch.pair_tokens) * self.index(batch.pair_local)
         x = F.embedding_bag(batch.members, pair, batch.starts, mode="sum")[: batch.segments.numel()]
+        if len(batch.numbers):
+            x = x.index_add(0, batch.number_positions, self.see(batch.numbers, batch.number_counts).to(x.dtype))
+        elif self.training:
+            x = x + 0 * (self.numbers[0, 0] + self.count.weight[0, 0])
         if len(batch.patches):
             # The product comes last: torch.compile takes packed weights that something is added to for a pattern of its own, and fails.
             patches = self.rows(batch.patch_rows) + self.columns(batch.patch_columns) + self.patches(batch.patches)

@@ -185,7 +185,7 @@ class Gato(nn.Module):
         # A chunk of the paper's form is mostly large products, for which there is nothing to gain; and the first one fills `far_first`.
         if self.config.family == "gato" and (length > 1 or memory.far_first[0] is None):
             return None
-        tokens = len(batch.pair_tokens), len(batch.members), len(batch.patches)
+        tokens = len(batch.pair_tokens), len(batch.members), batch.numbers.shape, len(batch.patches)
         return batch.segments.shape, tokens, memory.positions.shape, rows.start, rows.stop
 
 

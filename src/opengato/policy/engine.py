@@ -19,11 +19,13 @@ from opengato.policy.sampling import sample
 from opengato.tokens.encode import Encoded, decode_action, encode_timesteps
 from opengato.tokens.image import mean_positions
 from opengato.tokens.layout import Layout
+from opengato.tokens.statistics import standardise
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import (
     ACTION_CONTINUOUS,
     ACTION_DISCRETE,
     ACTION_TEXT,
+    CONTINUOUS,
     DISCRETE_SIZE,
     LOCAL_ACTION,
     PATCH_SIZE,
@@ -33,6 +35,7 @@ from opengato.tokens.vocabulary import (
 
 DISCRETE_TEMPERATURE = 0.7
 _NO_PATCHES, _NO_BOXES = np.zeros((0, PATCH_SIZE, PATCH_SIZE, 3), np.uint8), np.zeros((0, 4), np.uint8)
+_NO_VALUES = np.zeros(0, np.float32)
 
 
 @dataclass
@@ -228,6 +231,7 @@ class Engine:
             groups.setdefault(id(self._slot(slot).layout), []).append(slot)
         lengths, before = np.zeros(len(self.slots), np.int64), np.zeros(len(self.slots), np.int64)
         parts: list[tuple[np.ndarray, ...]] = []  # tokens, kinds, local, slots, positions
+        values: list[np.ndarray] = []
         patches, boxes = [], []
         for slots in groups.values():
             together = stack([observations[slot] for slot in slots])
@@ -236,6 +240,7 @@ class Engine:
             timestep = np.repeat(np.arange(len(slots)), np.diff(encoded.offsets))
             lengths[slots] = np.diff(starts)
             parts.append((encoded.tokens, encoded.kinds, encoded.local, np.array(slots)[timestep], positions - starts[timestep]))
+            values.append(self._values(encoded, self._slot(slots[0]).layout))
             patches.append(encoded.patches)
             boxes.append(encoded.boxes)
         first = len(parts)
@@ -251,6 +256,7 @@ class Engine:
             if state.prompt is not None:
                 prompt = state.prompt
                 positions, starts = fold.positions(prompt.kinds, prompt.offsets)
+                values.insert(0, self._values(prompt, state.layout))
                 parts.insert(0, (prompt.tokens, prompt.kinds, prompt.local, np.full(len(positions), slot), positions))
                 patches.insert(0, prompt.patches)
                 boxes.insert(0, prompt.boxes)
@@ -261,7 +267,15 @@ class Engine:
             parts[number] = (tokens, kinds, local, slots_of, positions + before[slots_of])
         tokens, kinds, local, slots_of, positions = (np.concatenate(column) for column in zip(*parts))
         places = mean_positions(np.concatenate(boxes))
-        return self._new(tokens, kinds, local, slots_of, positions, lengths + before, np.concatenate(patches), places)
+        return self._new(
+            tokens, kinds, local, slots_of, positions, lengths + before, np.concatenate(patches), places, np.concatenate(values)
+        )
+
+    def _values(self, encoded: Encoded, layout: Layout) -> np.ndarray:
+        """The observed numbers of a model that sees values."""
+        if not self.model.config.sees_values:
+            return _NO_VALUES
+        return standardise(encoded.tokens[encoded.kinds == CONTINUOUS], layout.statistics)
 
     def _singles(self, slots: list[int], tokens: list[int], kinds: list[int]) -> NewTokens:
         """One action token each for some slots."""
@@ -281,11 +295,12 @@ class Engine:
         lengths: np.ndarray,
         patches: np.ndarray,
         places: np.ndarray,
+        values: np.ndarray = _NO_VALUES,
     ) -> NewTokens:
         begins = np.array([0 if state is None else state.position for state in self.slots])
         for slot in np.flatnonzero(lengths):
             self._slot(slot).position += int(lengths[slot])
-        return NewTokens(tokens, kinds, local, slots, positions, lengths, begins, patches, places)
+        return NewTokens(tokens, kinds, local, slots, positions, values, lengths, begins, patches, places)
 
     def _forward(self, new: NewTokens) -> torch.Tensor:
         """The hidden state of every slot's last new position, (slots, width); rows of slots without any are meaningless."""
@@ -296,7 +311,7 @@ class Engine:
                 new = new.of(np.arange(rows.start, rows.stop))
         else:
             new, rows = new.of(busy), rows.to(self.device)
-        batch = new.batch(self.model.config.reads_actions).to(self.device)
+        batch = new.batch(self.model.config).to(self.device)
         with self.model.autocast():
             hidden = self.model.step(batch, self.memory, rows, end)
         last = torch.from_numpy(np.maximum(new.lengths - 1, 0)).to(hidden.device)

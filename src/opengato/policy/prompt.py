@@ -6,42 +6,21 @@ import numpy as np
 
 from opengato.model.config import ModelConfig
 from opengato.tokens.encode import Encoded
-from opengato.tokens.vocabulary import IMAGE
 
 
 def crop_prompt(encoded: Encoded | None, config: ModelConfig) -> Encoded | None:
-    """The first timesteps of a demonstration that fill half of the context, as in training; None where not even one fits."""
+    """What of a demonstration is read, in at most half of the context, as in training; None where not even one timestep fits.
+
+    Its first timesteps, as the paper has it, or for a model that reads moments so many of them, equally far apart, its last among them.
+    """
     if encoded is None or len(encoded) == 0:
         return None
     _, starts = config.fold.positions(encoded.kinds, encoded.offsets)
-    count = int(np.searchsorted(starts, config.context // 2, side="right")) - 1
-    return first_timesteps(encoded, count) if count else None
-
-
-def first_timesteps(encoded: Encoded, count: int) -> Encoded:
-    """The first `count` timesteps."""
-    end = int(encoded.offsets[min(count, len(encoded))])
-    patches = int((encoded.kinds[:end] == IMAGE).sum())
-    return Encoded(
-        encoded.tokens[:end],
-        encoded.kinds[:end],
-        encoded.local[:end],
-        encoded.offsets[: count + 1],
-        encoded.patches[:patches],
-        encoded.boxes[:patches],
-    )
-
-
-def last_timesteps(encoded: Encoded, count: int) -> Encoded:
-    """The last `count` timesteps."""
-    first = max(len(encoded) - count, 0)
-    start = int(encoded.offsets[first])
-    patches = int((encoded.kinds[:start] == IMAGE).sum())
-    return Encoded(
-        encoded.tokens[start:],
-        encoded.kinds[start:],
-        encoded.local[start:],
-        encoded.offsets[first:] - start,
-        encoded.patches[patches:],
-        encoded.boxes[patches:],
-    )
+    if not config.moments:
+        count = int(np.searchsorted(starts, config.context // 2, side="right")) - 1
+        return encoded.take(np.arange(count)) if count else None
+    for count in range(min(config.moments, len(encoded)), 0, -1):
+        moments = np.unique(np.linspace(0 if count > 1 else len(encoded) - 1, len(encoded) - 1, count).round().astype(np.int64))
+        if np.diff(starts)[moments].sum() <= config.context // 2:
+            return encoded.take(moments)
+    return None

@@ -82,7 +82,7 @@ class Server:
             "server": "opengato",
             "version": version("opengato"),
             "protocol": 1,
-            "tasks": {task: layout.to_json() for task, layout in sorted(checkpoint.layouts.items())},
+            "tasks": {task: layout.spaces_json() for task, layout in sorted(checkpoint.layouts.items())},
             "default_task": self.default_task,
             "limits": {
                 "message_bytes": self.limits.message_bytes,

@@ -25,7 +25,6 @@ from opengato.datasets import captions, dialogue
 from opengato.episode import Episode, leaves
 from opengato.errors import OpenGatoError
 from opengato.policy.language import picture_side, picture_tasks
-from opengato.policy.prompt import last_timesteps
 from opengato.serving.batcher import Act, Start
 from opengato.serving.limits import Refusal
 from opengato.serving.wire import short
@@ -288,7 +287,7 @@ def _memory(server: Server, layout: Layout, question: Question) -> Encoded | Non
     encoded = encode(layout, Episode(heard, said, np.zeros(len(said), np.float32), question.task), server.checkpoint.tokenizer)
     _, starts = config.fold.positions(encoded.kinds, encoded.offsets)
     first = int(np.searchsorted(starts, starts[-1] - config.context // 2))
-    return last_timesteps(encoded, len(encoded) - first) if first < len(encoded) else None
+    return encoded.take(np.arange(first, len(encoded))) if first < len(encoded) else None
 
 
 class _Answer:

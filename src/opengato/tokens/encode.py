@@ -50,6 +50,20 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def take(self, timesteps: np.ndarray) -> Encoded:
+        """Some timesteps, int64 (T,), in this order; offsets count from 0."""
+        patches = np.concatenate([[0], np.cumsum(self.kinds == IMAGE)])[self.offsets - self.offsets[0]]
+        at, offsets = ranges(self.offsets - self.offsets[0], timesteps)
+        of_patches, _ = ranges(patches, timesteps)
+        return Encoded(self.tokens[at], self.kinds[at], self.local[at], offsets, self.patches[of_patches], self.boxes[of_patches])
+
+
+def ranges(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The entries [offsets[r], offsets[r + 1]) of all rows, end to end, and where each row's begin among them (with the end)."""
+    counts = offsets[rows + 1] - offsets[rows]
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    return np.repeat(offsets[rows] - ends[:-1], counts) + np.arange(ends[-1]), ends
+
 
 _NO_PATCHES = np.zeros((0, PATCH_SIZE, PATCH_SIZE, 3), np.uint8)
 _NO_BOXES = np.zeros((0, 4), np.uint8)

@@ -14,7 +14,8 @@ from gymnasium import spaces
 
 from opengato.errors import OpenGatoError
 from opengato.tokens import continuous, image
-from opengato.tokens.spaces import to_json
+from opengato.tokens.spaces import from_json, to_json
+from opengato.tokens.statistics import Statistics
 from opengato.tokens.vocabulary import (
     ACTION_CONTINUOUS,
     ACTION_DISCRETE,
@@ -105,10 +106,11 @@ class Layout:
     Attributes:
         observation_space, action_space: the two spaces.
         observation, action: their fields in token order.
+        statistics: of the observed numbers, where data has been seen: what the networks that fold measure them in.
     """
 
-    def __init__(self, observation_space: spaces.Space, action_space: spaces.Space):
-        self.observation_space, self.action_space = observation_space, action_space
+    def __init__(self, observation_space: spaces.Space, action_space: spaces.Space, statistics: Statistics | None = None):
+        self.observation_space, self.action_space, self.statistics = observation_space, action_space, statistics
         self.action = tuple(_fields(action_space, is_action=True))
         observation = _fields(observation_space, is_action=False)
         if any(f.kind == ACTION_TEXT for f in self.action):
@@ -117,9 +119,28 @@ class Layout:
         if not self.action or any(f.count == 0 for f in self.action):
             raise OpenGatoError("the action space is empty: an agent needs at least one action to predict")
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def numbers(self) -> int:
+        """How many continuous values a timestep's observation has."""
+        return sum(field.count or 0 for field in self.observation if field.kind == CONTINUOUS)
+
+    def with_statistics(self, statistics: Statistics | None) -> Layout:
+        """The same layout, its numbers measured otherwise."""
+        return Layout(self.observation_space, self.action_space, statistics)
+
+    def spaces_json(self) -> dict[str, Any]:
         """Both spaces as JSON."""
         return {"observation_space": to_json(self.observation_space), "action_space": to_json(self.action_space)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Spaces and statistics as JSON."""
+        return self.spaces_json() | ({"statistics": self.statistics.to_json()} if self.statistics is not None else {})
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Layout:
+        """What `to_json` gave."""
+        statistics = Statistics.from_json(data["statistics"]) if "statistics" in data else None
+        return cls(from_json(data["observation_space"]), from_json(data["action_space"]), statistics)
 
 
 def encode_leaf(field: Field, values: Any, first_timestep: int = 0) -> np.ndarray:

@@ -147,7 +147,7 @@ class Trainer:
         config = self.model.config
         batches = []
         for numbers in self.numbers(k):
-            batch = collate([self.mixture.sequence(n) for n in numbers], config.reads_actions)
+            batch = collate([self.mixture.sequence(n) for n in numbers], config)
             if config.stochastic_depth:
                 rows = [np.random.Generator(np.random.Philox(key=self.config.seed, counter=[0, 0, 1, n])) for n in numbers]
                 batch.chance = torch.from_numpy(np.stack([rng.random((config.blocks, 2), np.float32) for rng in rows]))

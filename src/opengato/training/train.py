@@ -19,9 +19,10 @@ from opengato.errors import unknown
 from opengato.mixture import Mixture
 from opengato.model.config import ModelConfig, preset
 from opengato.model.gato import Gato
-from opengato.policy.prompt import first_timesteps
+from opengato.policy.prompt import crop_prompt
 from opengato.recipes import Recipe, resolve_weights
 from opengato.tokens.encode import Encoded
+from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
 from opengato.training.loop import Trainer
 from opengato.training.lora import add_adapters, merge_adapters
@@ -51,28 +52,25 @@ def expert_returns(datasets: list[TokenDataset]) -> dict[str, float]:
     return out
 
 
-def best_prompts(datasets: list[TokenDataset], positions: int, config: ModelConfig) -> dict[str, Encoded]:
-    """For every task with returns, the beginning of its best demonstration, at most `positions` long."""
+def best_prompts(datasets: list[TokenDataset], config: ModelConfig) -> dict[str, Encoded]:
+    """For every task with returns, what the model reads of its best demonstration."""
     prompts = {}
     for data in datasets:
         if np.ptp(data.returns) == 0 and data.returns[0] == 0:
             continue
         best = int(np.argmax(data.returns))
-        window = data.timesteps(int(data.episodes[best]), int(data.episodes[best + 1]))
-        window.offsets = window.offsets - window.offsets[0]
-        _, starts = config.fold.positions(window.kinds, window.offsets)
-        count = int(np.searchsorted(starts, positions, side="right")) - 1
-        if count > 0:
-            prompts[data.task] = first_timesteps(window, count)
+        prompt = crop_prompt(data.gather(np.arange(data.episodes[best], data.episodes[best + 1])), config)
+        if prompt is not None:
+            prompts[data.task] = prompt
     return prompts
 
 
 def make_checkpoint(trainer: Trainer, datasets: list[TokenDataset], tokenizer: TextTokenizer) -> Checkpoint:
     """The trained model with everything it needs."""
     config = trainer.model.config
-    prompts = best_prompts(datasets, config.context, config)
+    prompts = best_prompts(datasets, config)
     facts = {"steps": trainer.step, "seed": trainer.config.seed}
-    return Checkpoint(trainer.model, tokenizer, {d.task: d.layout for d in datasets}, prompts, facts)
+    return Checkpoint(trainer.model, tokenizer, trainer.mixture.layouts, prompts, facts)
 
 
 def train(
@@ -132,7 +130,7 @@ def finetune(
             parameter.requires_grad_(False)
     datasets, tokenizer = open_all(data, chosen.train.device, root)
     resolved, _ = resolve_weights(chosen.weights, {d.domain for d in datasets})
-    trainer = make_trainer(model, datasets, resolved, chosen, out)
+    trainer = make_trainer(model, datasets, resolved, chosen, out, start.layouts)
     return finish(trainer, datasets, tokenizer, out, start)
 
 
@@ -148,8 +146,18 @@ def open_all(names: list[str], device: str = "auto", root: Path | None = None) -
     return datasets, tokenizer
 
 
-def make_trainer(model: Gato, datasets: list[TokenDataset], weights: dict[str, float], chosen: Recipe, out: Path) -> Trainer:
-    """A trainer of `model` on the recipe's mixture of the datasets; the run in `out` is gone on with."""
+def make_trainer(
+    model: Gato,
+    datasets: list[TokenDataset],
+    weights: dict[str, float],
+    chosen: Recipe,
+    out: Path,
+    layouts: dict[str, Layout] | None = None,
+) -> Trainer:
+    """A trainer of `model` on the recipe's mixture of the datasets; the run in `out` is gone on with.
+
+    `layouts`: those whose statistics the model has learned with already.
+    """
     config = model.config
     mixture = Mixture(
         datasets,
@@ -157,9 +165,9 @@ def make_trainer(model: Gato, datasets: list[TokenDataset], weights: dict[str, f
         config.context,
         config.fold,
         chosen.train.seed,
-        chosen.prompt_share,
-        chosen.return_threshold,
+        replace(chosen.sampling, moments=config.moments),
         expert_returns(datasets),
+        layouts,
     )
     facts = {
         "recipe": {k: v for k, v in asdict(chosen).items() if k not in ("train", "needs", "takes", "reaches", "about")},

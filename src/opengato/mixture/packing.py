@@ -1,0 +1,134 @@
+"""Windows of timesteps, laid end to end into the L positions of one training sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from opengato.datasets.cache import TokenDataset
+from opengato.tokens.encode import Encoded
+from opengato.tokens.fold import Fold
+from opengato.tokens.image import random_positions
+from opengato.tokens.layout import Layout
+from opengato.tokens.statistics import standardise
+from opengato.tokens.vocabulary import CONTINUOUS, IMAGE, IS_TARGET
+
+
+@dataclass
+class Sequence:
+    """L positions holding the tokens of several windows; N tokens, V observed numbers, P patches.
+
+    Attributes:
+        tokens int64 (N,), kinds uint8 (N,), local int64 (N,), positions int64 (N,): in order of position.
+        predicted: bool (N,), whether the token is a target (it is then predicted from position - 1).
+        domains: int64 (N,), index of the domain that the token is of.
+        values: float32 (V,), the tokens of kind CONTINUOUS in standard deviations from the mean (tokens/statistics.py); in the paper's
+            form, which reads their bins, none.
+        segments: int64 (L,), the window each position belongs to, -1 for padding.
+        index: int64 (L,), position inside its window.
+        patches uint8 (P, 16, 16, 3), patch_rows, patch_columns int64 (P,).
+        timesteps: how many the sequence holds.
+    """
+
+    tokens: np.ndarray
+    kinds: np.ndarray
+    local: np.ndarray
+    positions: np.ndarray
+    predicted: np.ndarray
+    domains: np.ndarray
+    values: np.ndarray
+    segments: np.ndarray
+    index: np.ndarray
+    patches: np.ndarray
+    patch_rows: np.ndarray
+    patch_columns: np.ndarray
+    timesteps: int
+
+
+@dataclass
+class Piece:
+    """Windows of one dataset in a sequence, end to end from position `base`.
+
+    Attributes:
+        timesteps: int64 (T,), of the dataset. windows: int64 (T,), which window of the sequence each belongs to, ascending.
+        layout: how its numbers are measured. domain: its index.
+        head: the last so many tokens of the timestep before the first stand before it.
+    """
+
+    data: TokenDataset
+    layout: Layout
+    domain: int
+    timesteps: np.ndarray
+    windows: np.ndarray
+    base: int
+    head: int = 0
+
+
+def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator) -> Sequence:
+    """Lay the pieces, in order of their bases, into `length` positions; `rng` places patches, and cuts texts that are too long."""
+    columns: list[list[np.ndarray]] = [[], [], [], [], [], []]
+    segments, index = np.full(length, -1, np.int64), np.zeros(length, np.int64)
+    values, patches, boxes = [], [], []
+    for piece in pieces:
+        timesteps = np.append(piece.timesteps[:1] - 1, piece.timesteps) if piece.head else piece.timesteps
+        window = piece.data.gather(timesteps)
+        if piece.head:
+            window = _with_tail(window, piece.head)
+        base, room = piece.base, length - piece.base
+        positions, starts = fold.positions(window.kinds, window.offsets)
+        tokens, kinds, local = window.tokens.astype(np.int64), np.asarray(window.kinds), window.local.astype(np.int64)
+        if fold.patches_per_position:
+            values.append(standardise(tokens[kinds == CONTINUOUS], piece.layout.statistics))
+        if starts[-1] > room:  # one long text: keep what it answers to, and a random run of its words
+            head = int(np.flatnonzero(kinds >= IS_TARGET)[0])
+            skip = int(rng.integers(0, int(starts[-1] - room) + 1))
+            keep = np.ones(len(tokens), bool)
+            keep[head : head + skip] = False
+            tokens, kinds, local = tokens[keep], kinds[keep], local[keep]
+            positions = fold.positions(kinds, np.array([0, len(kinds)]))[0]
+        end = min(base + int(starts[-1]), length)
+        predicted = kinds >= IS_TARGET
+        predicted[: piece.head] = False  # what it was decided from is cut off
+        windows = np.append(piece.windows[:1], piece.windows) if piece.head else piece.windows
+        inside = np.repeat(windows, np.diff(starts))[: end - base]
+        segments[base:end] = inside
+        first = np.flatnonzero(np.append(True, np.diff(inside) != 0)[: len(inside)])
+        # A window may go on in the next piece, after its prompt.
+        index[base:end] = np.arange(end - base) - np.repeat(first, np.diff(np.append(first, end - base)))
+        if base and len(inside) and segments[base - 1] == inside[0]:
+            index[base : base + int((inside == inside[0]).sum())] += index[base - 1] + 1
+        # The words of a text beyond the last position are cut; a last target is predicted from it.
+        kept = positions + base <= end
+        for column, part in zip(columns, (tokens, kinds, local, positions + base, predicted, np.full(len(tokens), piece.domain))):
+            column.append(part if kept.all() else part[kept])
+        patches.append(window.patches)
+        boxes.append(window.boxes)
+    tokens, kinds, local, positions, predicted, domains = (np.concatenate(c) for c in columns)
+    placed = random_positions(np.concatenate(boxes), rng)
+    all_patches = np.concatenate(patches)
+    assert int((kinds == IMAGE).sum()) == len(all_patches)
+    count = sum(len(piece.timesteps) for piece in pieces)
+    return Sequence(
+        tokens,
+        kinds,
+        local,
+        positions,
+        predicted,
+        domains,
+        np.concatenate(values) if values else np.zeros(0, np.float32),
+        segments,
+        index,
+        all_patches,
+        placed[:, 0],
+        placed[:, 1],
+        count,
+    )
+
+
+def _with_tail(window: Encoded, tail: int) -> Encoded:
+    """The window without the beginning of its first timestep, of which the last `tail` tokens stay."""
+    cut = int(window.offsets[1] - window.offsets[0]) - tail
+    patches = int((window.kinds[:cut] == IMAGE).sum())
+    offsets = np.concatenate([[0], window.offsets[1:] - window.offsets[0] - cut])
+    return Encoded(window.tokens[cut:], window.kinds[cut:], window.local[cut:], offsets, window.patches[patches:], window.boxes[patches:])

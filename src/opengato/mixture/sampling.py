@@ -1,0 +1,311 @@
+"""The n-th training sequence, as a pure function of (seed, n).
+
+A counter-based generator draws domain, task, episode, window and prompt, until L positions are filled. Resuming needs one integer; any
+worker or rank can build any sequence.
+
+Sequences are of two sorts. A long one is of one domain, its windows as long as the room allows. A short one holds windows of 1 to 16
+timesteps from moments all over the data, of several domains: a step then sees hundreds of different moments instead of a few episodes,
+and the network learns to act on what it sees, with little past as with much. Each domain's share of the positions is its weight.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from opengato.datasets.cache import TokenDataset
+from opengato.errors import OpenGatoError
+from opengato.mixture.packing import Piece, Sequence, pack
+from opengato.tokens.fold import Fold
+from opengato.tokens.layout import Layout
+from opengato.tokens.statistics import Statistics
+from opengato.tokens.vocabulary import ACTION_TEXT
+
+BUNCH = 64  # positions of a short sequence that are of one task
+SHORT = (1, 2, 4, 8, 16)  # timesteps of a short window, each as likely
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How windows are drawn.
+
+    Attributes:
+        prompt_share: of the windows that get a prompt before them, from another episode of the task by the same agent (paper: 0.25).
+        moments: timesteps of a prompt, spread over the whole episode; 0: as many in a row as fill half of the room, half of the prompts
+            from the episode's end (the paper's).
+        short_share: share of the positions of a domain that acts in environments that is in short windows. 0: the paper's.
+        return_threshold: keep episodes with at least this share of the task's expert return (paper: 0.8).
+    """
+
+    prompt_share: float = 0.25
+    moments: int = 0
+    short_share: float = 0.0
+    return_threshold: float = 0.0
+
+
+class Source:
+    """One dataset with what sampling needs: the kept episodes, and running positions of every timestep."""
+
+    def __init__(self, data: TokenDataset, layout: Layout, fold: Fold, length: int, threshold: float, expert_return: float | None):
+        self.data, self.layout = data, layout
+        keep = np.ones(len(data), bool)
+        if expert_return is not None and threshold > 0:
+            # A share of a negative return lies below it.
+            keep = data.returns >= (threshold * expert_return if expert_return >= 0 else expert_return / threshold)
+            if not keep.any():
+                raise OpenGatoError(
+                    f"no episode of task {data.task!r} reaches {threshold:.0%} of the expert return {expert_return:.4g}: "
+                    "collect better ones or lower --return-threshold"
+                )
+        _, self.starts = fold.positions(np.asarray(data.kinds), data.offsets)
+        timesteps = np.diff(self.starts)
+        longest = np.maximum.reduceat(timesteps, data.episodes[:-1])
+        # A text that is one timestep is cut where a sequence ends; of anything else a timestep must fit whole.
+        fits = (longest <= length) | (np.diff(data.episodes) == 1)
+        if not (keep & fits).any():
+            raise OpenGatoError(
+                f"a timestep of task {data.task!r} takes {longest.max()} positions, more than the context of {length}: use a preset with a "
+                "longer context or smaller observations"
+            )
+        if left_out := int((keep & ~fits).sum()):
+            print(
+                f"{data.task}: {left_out} of {len(data)} episodes have a timestep longer than the context, {length}: left out",
+                file=sys.stderr,
+            )
+        self.kept = np.flatnonzero(keep & fits)
+        self.cumulative = np.cumsum(np.diff(data.episodes)[self.kept])
+        self.partners = {s: self.kept[data.sources[self.kept] == s] for s in np.unique(data.sources[self.kept])}
+        # Whether it acts in an environment, and a bunch holds at least two of its timesteps.
+        acts = all(field.kind != ACTION_TEXT for field in layout.action)
+        self.can_be_short = acts and bool(longest[keep & fits].max() * 2 <= BUNCH)
+
+    def partner(self, episode: int, rng: np.random.Generator) -> int:
+        """An episode of the same agent, another one if there is one."""
+        partners = self.partners[self.data.sources[episode]]
+        other = int(partners[rng.integers(len(partners))])
+        if other == episode and len(partners) > 1:
+            other = int(partners[(np.searchsorted(partners, other) + 1) % len(partners)])
+        return other
+
+    def moments(self, episode: int, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Up to `count` different timesteps of an episode, in order."""
+        first, last = int(self.data.episodes[episode]), int(self.data.episodes[episode + 1])
+        return np.sort(first + rng.choice(last - first, min(count, last - first), replace=False))
+
+    def size(self, timesteps: np.ndarray) -> int:
+        """How many positions timesteps take."""
+        return int((self.starts[timesteps + 1] - self.starts[timesteps]).sum())
+
+
+class Mixture:
+    """Packed training sequences over datasets grouped by domain.
+
+    Args:
+        datasets: tokenised datasets, one a task or several.
+        weights: domain -> sample weight; domains with no dataset are an error, weights are normalised.
+        length: L, positions a sequence.
+        fold: the model family's form.
+        seed: of the run.
+        sampling: how windows are drawn.
+        expert_returns: task -> what `sampling.return_threshold` is a share of.
+        layouts: task -> layout whose statistics are known already, as those of a checkpoint that is fine-tuned.
+
+    Attributes:
+        layouts: task -> layout. Tasks that observe the same spaces measure their numbers alike: by the statistics of all their data.
+    """
+
+    def __init__(
+        self,
+        datasets: list[TokenDataset],
+        weights: dict[str, float],
+        length: int,
+        fold: Fold,
+        seed: int,
+        sampling: Sampling | None = None,
+        expert_returns: dict[str, float] | None = None,
+        layouts: dict[str, Layout] | None = None,
+    ):
+        missing = set(weights) - {d.domain for d in datasets}
+        if missing:
+            raise OpenGatoError(f"the mixture gives weight to {sorted(missing)}, of which there is no data: collect it or leave it out")
+        self.length, self.fold, self.seed, self.sampling = length, fold, seed, sampling or Sampling()
+        self.domains = sorted(weights)
+        self.layouts = shared_layouts(datasets, layouts or {})
+        expert_returns = expert_returns or {}
+        threshold = self.sampling.return_threshold
+        self.sources = [
+            [
+                Source(d, self.layouts[d.task], fold, length, threshold, expert_returns.get(d.task))
+                for d in datasets
+                if d.domain == domain
+            ]
+            for domain in self.domains
+        ]
+        share = np.array([weights[d] for d in self.domains]) / sum(weights.values())
+        short = np.array([self.sampling.short_share * all(s.can_be_short for s in sources) for sources in self.sources])
+        self.short_share = float((share * short).sum())
+        self._cumulative = {sort: np.cumsum(part) / max(part.sum(), 1e-12) for sort, part in (("long", share * (1 - short)), ("short", share * short))}
+
+    def sequence(self, n: int) -> Sequence:
+        """The n-th sequence of the run."""
+        pieces, rng = self._pieces(n)
+        return pack(pieces, self.length, self.fold, rng)
+
+    def describe(self, n: int) -> list[dict[str, Any]]:
+        """What the n-th sequence is made of: of every window, and of its prompt, task, episode, and first and last timestep inside it."""
+        out = []
+        for piece in self._pieces(n)[0]:
+            episodes = np.searchsorted(piece.data.episodes, piece.timesteps, side="right") - 1
+            begins = np.flatnonzero(np.append(True, (np.diff(episodes) != 0) | (np.diff(piece.windows) != 0)))
+            for a, b in zip(begins, np.append(begins[1:], len(episodes))):
+                inside = piece.timesteps[a:b] - piece.data.episodes[episodes[a]]
+                out.append({"task": piece.data.task, "episode": int(episodes[a]), "timesteps": [int(inside[0]), int(inside[-1])]})
+        return out
+
+    def _pieces(self, n: int) -> tuple[list[Piece], np.random.Generator]:
+        """The windows of the n-th sequence, and the generator after them."""
+        rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, n]))
+        short = self.short_share > 0 and rng.random() < self.short_share
+        return (self._short(rng) if short else self._long(rng)), rng
+
+    def _source(self, sort: str, rng: np.random.Generator, domain: int | None = None) -> tuple[Source, int]:
+        if domain is None:
+            domain = min(int(np.searchsorted(self._cumulative[sort], rng.random(), side="right")), len(self.domains) - 1)
+        return self.sources[domain][rng.integers(len(self.sources[domain]))], domain
+
+    # ---- long sequences: windows of one domain, each as long as there is room
+
+    def _long(self, rng: np.random.Generator) -> list[Piece]:
+        pieces: list[Piece] = []
+        domain: int | None = None
+        filled, segment, tries = 0, 0, 0
+        while filled < self.length and tries < 4:
+            source, domain = self._source("long", rng, domain)
+            windows = self._draw(source, rng, self.length - filled)
+            if not windows:
+                tries += 1
+                continue
+            for timesteps in windows:
+                pieces.append(Piece(source.data, source.layout, domain, timesteps, np.full(len(timesteps), segment), filled))
+                filled += source.size(timesteps)
+            filled, segment = min(filled, self.length), segment + 1
+        if filled < self.length and not self.fold.patches_per_position:
+            self._fill(pieces, self.length - filled)
+        return pieces
+
+    def _fill(self, pieces: list[Piece], room: int) -> None:
+        """Where positions are left, let windows of the paper's form begin inside a timestep, as a memory of so many tokens does."""
+        for number, piece in reversed(list(enumerate(pieces))):
+            begins = number == 0 or pieces[number - 1].windows[-1] != piece.windows[0]
+            first = int(piece.timesteps[0])
+            offsets, episodes = piece.data.offsets, piece.data.episodes
+            if room and begins and episodes[np.searchsorted(episodes, first)] != first:
+                # Not a whole timestep: its action would be a target that is never predicted.
+                piece.head = min(room, int(offsets[first] - offsets[first - 1]) - 1)
+                room -= piece.head
+                for later in pieces[number + 1 :]:
+                    later.base += piece.head
+
+    def _draw(self, source: Source, rng: np.random.Generator, budget: int) -> list[np.ndarray]:
+        """A window, perhaps with a prompt before it, as timesteps of the dataset; empty where nothing fits."""
+        pick = int(np.searchsorted(source.cumulative, rng.integers(source.cumulative[-1]), side="right"))
+        episode = int(source.kept[pick])
+        if rng.random() < self.sampling.prompt_share:
+            prompt = self._prompt(source, source.partner(episode, rng), budget // 2, rng)
+            used = source.size(prompt) if prompt is not None else budget
+            window = self._window(source, episode, budget - used, rng) if used < budget else None
+            if prompt is not None and window is not None:
+                return [prompt, window]
+        window = self._window(source, episode, budget, rng)
+        return [window] if window is not None else []
+
+    def _prompt(self, source: Source, episode: int, budget: int, rng: np.random.Generator) -> np.ndarray | None:
+        if not self.sampling.moments:
+            return self._window(source, episode, budget, rng, at_end=rng.random() < 0.5)
+        moments = source.moments(episode, self.sampling.moments, rng)
+        return moments if source.size(moments) <= budget else None
+
+    def _window(
+        self, source: Source, episode: int, budget: int, rng: np.random.Generator, at_end: bool = False
+    ) -> np.ndarray | None:
+        first, last = int(source.data.episodes[episode]), int(source.data.episodes[episode + 1])
+        starts = source.starts
+        if starts[last] - starts[first] <= budget:
+            return np.arange(first, last)
+        # The last start from which the rest of the episode still fits.
+        latest = int(np.searchsorted(starts, starts[last] - budget, side="left"))
+        if latest >= last:  # not even the last timestep fits: text is cut inside it, anything else is not drawn
+            single = last - first == 1
+            return np.arange(first, last) if single and budget >= min(self.length // 4, 64) else None
+        if at_end:
+            return np.arange(latest, last)
+        # Starts before the episode count as its start, so that the beginning is seen with an empty context often enough.
+        span = latest - first
+        overhang = max(1, min((last - first) // 8, 16))
+        start = first + max(0, int(rng.integers(-overhang, span + 1)))
+        stop = int(np.searchsorted(starts, starts[start] + budget, side="right")) - 1
+        return np.arange(start, min(stop, last)) if stop > start else None
+
+    # ---- short sequences: bunches of short windows, each bunch of one task
+
+    def _short(self, rng: np.random.Generator) -> list[Piece]:
+        pieces: list[Piece] = []
+        base, segment = 0, 0
+        while base < self.length:
+            source, domain = self._source("short", rng)
+            room = min(BUNCH, self.length - base)
+            timesteps, windows = self._bunch(source, room, rng)
+            if not len(timesteps):
+                break
+            pieces.append(Piece(source.data, source.layout, domain, timesteps, windows + segment, base))
+            base += source.size(timesteps)
+            segment += int(windows[-1]) + 1
+        return pieces or self._long(rng)
+
+    def _bunch(self, source: Source, room: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Timesteps of short windows that fill `room` positions, and the number of each one's window."""
+        span, data = SHORT[rng.integers(len(SHORT))], source.data
+        # As if every episode had span - 1 more timesteps: its first and last ones are then seen as often as the others.
+        reach = source.cumulative + (span - 1) * np.arange(1, len(source.kept) + 1)
+        ends = rng.integers(reach[-1], size=room)
+        picks = np.searchsorted(reach, ends, side="right")
+        ends = ends - np.where(picks > 0, reach[picks - 1], 0) + 1
+        prompted = rng.random(room) < self.sampling.prompt_share
+        parts, left = [], room
+        for pick, end, with_prompt in zip(picks.tolist(), ends.tolist(), prompted.tolist()):
+            episode = int(source.kept[pick])
+            first, last = int(data.episodes[episode]), int(data.episodes[episode + 1])
+            part = np.arange(max(first, first + end - span), min(last, first + end))
+            if with_prompt and self.sampling.moments:
+                part = np.append(source.moments(source.partner(episode, rng), self.sampling.moments, rng), part)
+            size = source.size(part)
+            while size > left and len(part) > 1:  # the bunch's last window: its first timesteps are left out
+                size -= source.size(part[:1])
+                part = part[1:]
+            if size > left:
+                break
+            parts.append(part)
+            left -= size
+            if left <= 0:
+                break
+        if not parts:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        return np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(p) for p in parts])
+
+
+def shared_layouts(datasets: list[TokenDataset], known: dict[str, Layout]) -> dict[str, Layout]:
+    """task -> layout, with statistics over all tasks that observe the same spaces; those of `known` layouts stay as they are."""
+
+    def observed(layout: Layout) -> str:
+        return str(layout.spaces_json()["observation_space"])
+
+    statistics = {observed(layout): layout.statistics for layout in known.values() if layout.statistics is not None}
+    parts: dict[str, list[Statistics]] = {}
+    for data in datasets:
+        if data.layout.statistics is not None:
+            parts.setdefault(observed(data.layout), []).append(data.layout.statistics)
+    statistics = {space: Statistics.pool(found) for space, found in parts.items()} | statistics
+    return {data.task: data.layout.with_statistics(statistics.get(observed(data.layout))) for data in datasets}

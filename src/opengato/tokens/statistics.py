@@ -1,0 +1,78 @@
+"""What observed numbers are measured in: their means and standard deviations, so that a network sees each in its own unit.
+
+The paper passes numbers on as mu-law bins, in which a centimetre at half a metre is one bin of 1,024. A family that never predicts
+observations may undo that: bin centres, back through mu-law, in standard deviations from the mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from opengato.tokens.continuous import bin_centres, inverse_mu_law
+from opengato.tokens.vocabulary import BIN_START, BINS
+
+FARTHEST = 10.0  # standard deviations; what lies beyond, as a task not seen in training may have it, is cut
+_CONSTANT = 1e-6  # a standard deviation below it is taken for none
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Moments of the C numbers of a timestep's observation, over `count` timesteps.
+
+    Attributes:
+        count: timesteps. mean, squares: float64 (C,), and the sum of squared deviations from the mean.
+    """
+
+    count: int
+    mean: np.ndarray
+    squares: np.ndarray
+
+    @classmethod
+    def of(cls, tokens: np.ndarray, numbers: int) -> Statistics:
+        """Of the bins (T · C,) of T timesteps with C numbers each, in order."""
+        if not numbers or not len(tokens):
+            return cls(0, np.zeros(numbers), np.zeros(numbers))
+        values = _values()[np.asarray(tokens, np.int64) - BIN_START].reshape(-1, numbers)
+        mean = values.mean(0)
+        return cls(len(values), mean, np.square(values - mean).sum(0))
+
+    @classmethod
+    def pool(cls, parts: Iterable[Statistics]) -> Statistics:
+        """Of all timesteps of the parts together (Chan et al. 1979)."""
+        parts = list(parts)
+        count = sum(p.count for p in parts)
+        mean = sum((p.count * p.mean for p in parts), np.zeros_like(parts[0].mean)) / max(count, 1)
+        squares = sum((p.squares + p.count * np.square(p.mean - mean) for p in parts), np.zeros_like(mean))
+        return cls(count, mean, squares)
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """float64 (C,), 1 for numbers that never vary."""
+        deviation = np.sqrt(self.squares / max(self.count, 1))
+        return np.where(deviation > _CONSTANT, deviation, 1.0)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"count": self.count, "mean": self.mean.tolist(), "squares": self.squares.tolist()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Statistics:
+        return cls(data["count"], np.asarray(data["mean"], np.float64), np.asarray(data["squares"], np.float64))
+
+
+@cache
+def _values() -> np.ndarray:
+    """The number that each bin stands for, float64 (1024,)."""
+    return inverse_mu_law(bin_centres(np.arange(BIN_START, BIN_START + BINS)))
+
+
+def standardise(tokens: np.ndarray, statistics: Statistics | None) -> np.ndarray:
+    """Bins (T · C,) of whole timesteps to float32 (T · C,), in standard deviations from the mean, cut at ±10; without statistics as is."""
+    values = _values()[np.asarray(tokens, np.int64) - BIN_START]
+    if statistics is not None and len(values):
+        values = ((values.reshape(-1, len(statistics.mean)) - statistics.mean) / statistics.deviation).ravel()
+    return np.clip(values, -FARTHEST, FARTHEST).astype(np.float32)
