@@ -15,12 +15,12 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
-from opengato.errors import OpenGatoError, unknown
+from opengato.errors import OpenGatoError
+from opengato.layouts import known_layout
 from opengato.model.config import ModelConfig
 from opengato.model.gato import Gato
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
-from opengato.tokens.spaces import differences, to_json
 from opengato.tokens.text import TextTokenizer
 
 _FILES = ("config.json", "model.safetensors", "tokenizer.model", "prompts.safetensors")
@@ -45,20 +45,8 @@ class Checkpoint:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def layout(self, task: str, observation_space: spaces.Space | None = None, action_space: spaces.Space | None = None) -> Layout:
-        """The layout of a task, checked against an environment's spaces where they are given.
-
-        Raises OpenGatoError for a task that the checkpoint does not know, or names the fields that differ.
-        """
-        if task not in self.layouts:
-            raise unknown("task of this checkpoint", task, self.layouts)
-        layout = self.layouts[task]
-        for name, known, given in (
-            ("observation", layout.observation_space, observation_space),
-            ("action", layout.action_space, action_space),
-        ):
-            if given is not None and (lines := differences(to_json(known), to_json(given))):
-                raise OpenGatoError(f"the {name} space of task {task!r} is not the one this checkpoint was trained on: {'; '.join(lines)}")
-        return layout
+        """The layout of a task, checked against an environment's spaces where they are given; raises as `known_layout`."""
+        return known_layout(self.layouts, task, observation_space, action_space)
 
     def save(self, folder: Path) -> None:
         """Write the four files, each replaced atomically."""
