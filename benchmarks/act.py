@@ -38,8 +38,9 @@ from opengato.tokens.encode import encode
 from opengato.tokens.image import mean_positions
 from opengato.tokens.layout import Layout
 from opengato.tokens.spaces import text_space
+from opengato.tokens.statistics import standardise
 from opengato.tokens.text import TextTokenizer
-from opengato.tokens.vocabulary import IMAGE
+from opengato.tokens.vocabulary import CONTINUOUS, IMAGE
 
 CAMERA = spaces.Box(0, 255, (128, 128, 3), np.uint8)
 LAYOUTS = {
@@ -143,7 +144,7 @@ def bytes_of_pass(model: Gato, layout: Layout, engine: Engine, seen: int) -> int
         for name, tensor in (*model.named_parameters(), *model.named_buffers())
         if id(tensor) not in tables and not any(part in name for part in unread)
     ]
-    rows = 1024 * model.config.width * model.embedding.tokens.weight.element_size()
+    rows = 1024 * model.config.width * model.table.element_size()
     memory = [entries[:, :, :seen] for entries in (*engine.memory.keys, *engine.memory.values)]
     return sum(tensor.numel() * tensor.element_size() for tensor in (*read, *memory)) + rows
 
@@ -188,18 +189,20 @@ def without_memory(model: Gato, layout: Layout, engine: Engine, passes: int, sec
     inside = positions < count
     patches = int((encoded.kinds[inside] == IMAGE).sum())
     places = mean_positions(encoded.boxes[:patches])
+    numbers = encoded.tokens[inside & (encoded.kinds == CONTINUOUS)]
     window = Sequence(
         encoded.tokens[inside].astype(np.int64),
         encoded.kinds[inside],
         encoded.local[inside].astype(np.int64),
         positions[inside],
         np.zeros(int(inside.sum()), bool),
+        np.zeros(int(inside.sum()), np.int64),
+        standardise(numbers, None) if config.sees_values else np.zeros(0, np.float32),
         np.zeros(count, np.int64),
         np.arange(count),
         encoded.patches[:patches],
         places[:, 0],
         places[:, 1],
-        0,
         1,
     )
     times = []
@@ -207,7 +210,7 @@ def without_memory(model: Gato, layout: Layout, engine: Engine, passes: int, sec
         while sum(times) < seconds or len(times) < 2:
             started = now(engine.device)
             for _ in range(passes):
-                hidden = model.hidden(collate([window], config.reads_actions).to(engine.device))
+                hidden = model.hidden(collate([window], config).to(engine.device))
                 model.logits(hidden[:, -1], 0, 1024)
             times.append(now(engine.device) - started)
     return float(np.median(times))

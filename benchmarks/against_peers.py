@@ -64,7 +64,7 @@ def ours(config: ModelConfig, device: torch.device) -> Contender:
     model = Gato(config).to(device)
 
     def loss(sequences: list[Sequence]) -> torch.Tensor:
-        batch = collate(sequences, config.reads_actions).to(device)
+        batch = collate(sequences, config).to(device)
         share = batch.shares()
         return (model(batch) * share).sum() / share.sum()
 

@@ -85,7 +85,7 @@ def measure(name: str, datasets: list[TokenDataset], sequences: int) -> dict:
     started = time.perf_counter()
     for first in range(0, sequences, 16):
         made = [mixture.sequence(n) for n in range(first, first + 16)]
-        collate(made, config.reads_actions)
+        collate(made, config)
         for s in made:
             tokens, filled, positions = tokens + len(s.tokens), filled + int((s.segments >= 0).sum()), positions + len(s.segments)
         if (first // 16) % max(1, sequences // 160) == 0:

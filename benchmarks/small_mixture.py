@@ -17,11 +17,12 @@ from opengato.datasets.open import open_dataset
 from opengato.domains import get_task
 from opengato.evaluation.rollout import rollout
 from opengato.evaluation.score import task_score
-from opengato.mixture import Mixture
+from opengato.mixture import Mixture, Sampling
 from opengato.model import gato
 from opengato.model.batch import collate
 from opengato.model.config import ModelConfig
-from opengato.model.losses import cross_entropy
+from opengato.model.losses import linear_cross_entropy
+from opengato.recipes import SWIFT_SAMPLING
 from opengato.tokens.text import TextTokenizer
 from opengato.training.loop import TrainConfig, Trainer
 from opengato.training.train import expert_returns, make_checkpoint, make_model
@@ -76,7 +77,7 @@ def open_data(folder: Path, tasks: list[str]) -> Data:
 
 
 def train(
-    data: Data, config: ModelConfig, training: TrainConfig, folder: Path, prompt_share: float = 0.25
+    data: Data, config: ModelConfig, training: TrainConfig, folder: Path, sampling: Sampling | None = None
 ) -> tuple[Trainer, dict[str, float]]:
     """Train, and say how fast: timesteps and positions a second, steps."""
     mixture = Mixture(
@@ -85,9 +86,8 @@ def train(
         config.context,
         config.fold,
         training.seed,
-        prompt_share=prompt_share,
-        return_threshold=0.5,
-        expert_returns=expert_returns(data.datasets),
+        replace(sampling or SWIFT_SAMPLING, moments=config.moments),
+        expert_returns(data.datasets),
     )
     trainer = Trainer(make_model(config, training.seed), mixture, replace(training, checkpoint_every=1e9), folder)
     counted = {"timesteps": 0, "positions": 0}
@@ -110,14 +110,14 @@ def held_out_loss(trainer: Trainer, data: Data) -> dict[str, float]:
     config = trainer.model.config
     losses = {}
     trained_with: Callable = gato.soft_cross_entropy
-    gato.soft_cross_entropy = cross_entropy
+    gato.soft_cross_entropy = linear_cross_entropy
     try:
         for domain in data.domains:
-            mixture = Mixture([d for d in data.held_out if d.domain == domain], {domain: 1.0}, config.context, config.fold, 0, 0.0)
+            mixture = Mixture([d for d in data.held_out if d.domain == domain], {domain: 1.0}, config.context, config.fold, 0, Sampling(prompt_share=0.0), layouts=trainer.mixture.layouts)
             total, count = 0.0, 0
             for n in range(max(2, HELD_OUT_SEQUENCES * 256 // config.context)):
                 with torch.inference_mode():
-                    found = trainer.model(collate([mixture.sequence(n)], config.reads_actions))
+                    found = trainer.model(collate([mixture.sequence(n)], config))
                 total, count = total + found.double().sum().item(), count + len(found)
             losses[domain] = total / count
     finally:

@@ -202,7 +202,7 @@ def agent(tasks: list[Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An agent that has learned nothing, but whose actions are far from uniform."""
     torch.manual_seed(0)
     model = Gato(ModelConfig("swift", 1, 2, 32, 64, 16, context=64, set_width=32, patches_per_position=2))
-    torch.nn.init.normal_(model.embedding.tokens.weight, std=0.3)
+    torch.nn.init.normal_(model.embedding.tokens.common.weight, std=0.3)
     folder = tmp_path_factory.mktemp("agent")
     Checkpoint(model, TextTokenizer.load(), {t.id: Layout(t.observation_space, t.action_space) for t in tasks}).save(folder)
     return folder

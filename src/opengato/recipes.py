@@ -87,9 +87,9 @@ RECIPES: dict[str, Recipe] = {
     "gato-79m": _paper("gato-79m", "an accelerator"),
     "gato-364m": _paper("gato-364m", "several accelerators"),
     "gato-1.2b": _paper("gato-1.2b", "many accelerators; the paper: 16×16 TPU v3, about four days"),
-    "swift-nano": _swift("swift-nano", 1500, 16, "ten minutes on two cores", "as `opengato demo`, see the README"),
-    "swift-tiny": _swift("swift-tiny", 5000, 16, "four hours on two cores, at the rate measured", "not measured yet"),
-    "swift-small": _swift("swift-small", 20_000, 32, "an accelerator", "not measured yet"),
+    "swift-nano": _swift("swift-nano", 4000, 8, "ten minutes on two cores", "as `opengato demo`, see the README"),
+    "swift-tiny": _swift("swift-tiny", 8000, 2, "four hours on two cores, at the rate measured", "not measured yet"),
+    "swift-small": _swift("swift-small", 20_000, 4, "an accelerator", "not measured yet"),
 }
 
 # The paper's fine-tuning (section 5.2); all but the dropout is unconfirmed.

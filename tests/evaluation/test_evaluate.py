@@ -1,6 +1,7 @@
 """Evaluation: scores depend on the checkpoint and the seeds alone."""
 
 import dataclasses
+import json
 import platform
 
 import pytest
@@ -11,8 +12,9 @@ pytest.importorskip("minigrid")
 from opengato.checkpoint import Checkpoint
 from opengato.domains import get_task
 from opengato.errors import OpenGatoError
-from opengato.evaluation.evaluate import evaluate
+from opengato.evaluation.evaluate import evaluate, print_scores
 from opengato.evaluation.rollout import MOST_FRAMES, rollout
+from opengato.evaluation.score import summarise
 from opengato.model.config import ModelConfig
 from opengato.model.gato import Gato
 from opengato.tokens.layout import Layout
@@ -25,7 +27,7 @@ def untrained():
     """A network that has learned nothing, but whose actions are far from uniform."""
     torch.manual_seed(0)
     model = Gato(ModelConfig("swift", 1, 2, 32, 64, 16, context=64, set_width=32, patches_per_position=2))
-    torch.nn.init.normal_(model.embedding.tokens.weight, std=0.3)
+    torch.nn.init.normal_(model.embedding.tokens.common.weight, std=0.3)
     return model.eval()
 
 
@@ -92,8 +94,30 @@ def test_frames_are_thinned_equally(folder):
     assert whole.length > 0 and len(whole.frames) == -(-whole.length // whole.stride) < MOST_FRAMES
 
 
-def test_refuses_what_it_cannot_score(folder):
+def test_refuses_what_it_cannot_run(folder):
     with pytest.raises(OpenGatoError, match="task of this checkpoint 'babyai/go-to-local'"):
         evaluate(folder, [get_task("babyai/go-to-local")], 1, show=False)
-    with pytest.raises(OpenGatoError, match="opengato reference babyai/key-corridor"):
+    with pytest.raises(OpenGatoError, match="task of this checkpoint 'babyai/key-corridor'"):
         evaluate(folder, [get_task("babyai/key-corridor")], 1, show=False)
+
+
+def test_task_without_references_has_a_return_and_no_score(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    measured = get_task("babyai/go-to-obj")
+    task = dataclasses.replace(measured, id="babyai/never-measured", has_success=True)
+    with pytest.raises(OpenGatoError, match="opengato reference babyai/never-measured"):
+        _ = task.reference
+    layout = Layout(task.observation_space, task.action_space)
+    Checkpoint(untrained(), TextTokenizer.load(), {measured.id: layout, task.id: layout}).save(tmp_path)
+    found = evaluate(tmp_path, [task, measured], 2, workers=1, show=False)
+    without, other = found.scores
+    assert without.score is without.random is without.expert is without.ci_low is without.ci_high is None
+    assert without.mean_return == other.mean_return and without.n == 2 and without.success is not None
+    summary = json.loads(json.dumps(summarise(found.scores)))
+    assert summary["tasks"][task.id]["score"] is None and summary["tasks"][task.id]["return"] == without.mean_return
+    assert summary["mean_score"] == other.score and summary["domains"] == {"babyai": other.score}
+    assert sum(summary["count_at_or_above"].values()) <= len(summary["count_at_or_above"])
+    print_scores(found)
+    said = capsys.readouterr().out
+    assert "over 1 tasks" in said and "no reference scores of babyai/never-measured" in said
+    assert next(line for line in said.splitlines() if task.id in line).count("–") == 4

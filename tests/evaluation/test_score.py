@@ -37,6 +37,16 @@ def test_summary():
     assert TaskScore.from_json("a/x", scores[0].to_json()) == scores[0]
 
 
+def test_without_references_there_is_no_score_and_no_mean():
+    bare = task_score("a/x", [5.0, 7.0], None, None, [True, False])
+    assert bare.score is bare.ci_low is bare.ci_high is None and bare.mean_return == 6 and bare.success == 0.5
+    assert TaskScore.from_json("a/x", json.loads(json.dumps(bare.to_json()))) == bare
+    summary = summarise([bare])
+    assert summary["mean_score"] is summary["mean_over_domains"] is None and summary["domains"] == {} and summary["mean_success"] == 0.5
+    assert set(summary["count_at_or_above"].values()) == {0}
+    assert summarise([bare, task_score("b/z", [10.0], 0, 10)])["domains"] == {"b": 100}
+
+
 def test_failed_episodes_are_named_and_in_no_mean(capsys):
     failed = {100_003: "it hung", 100_001: "it <died>", 100_004: "it hung"}
     scores = [task_score("a/x", [5.0, 7.0], 0, 10, failed=failed), task_score("b/z", [10.0], 0, 10)]
@@ -61,7 +71,7 @@ def test_report_holds_everything_and_escapes_hostile_text(tmp_path):
     write_report(
         path,
         title=hostile,
-        scores=[task_score("a/<b>", [1.0, 3.0], 0, 4, failed={7: hostile})],
+        scores=[task_score("a/<b>", [1.0, 3.0], 0, 4, failed={7: hostile}), task_score("a/bare", [123456.0], None, None)],
         unscored={"a/lost": {100_009: "gone"}},
         losses=[{"step": s, "loss/a": 3 / s} for s in range(1, 9)],
         videos={hostile: b"mp4"},
@@ -71,6 +81,7 @@ def test_report_holds_everything_and_escapes_hostile_text(tmp_path):
     )
     page = path.read_text()
     assert "<script" not in page and "a/<b>" not in page
+    assert "a/lost" in page and page.count("a/bare") == 1 and "mean over 1 control" in page  # in the table, in no figure
     assert "a/lost" in page and "100009: gone" in page and "seed 7: &lt;script" in page
     assert "http://" not in page and "https://" not in page and 'src="data:video/mp4;base64,bXA0"' in page
 

@@ -26,7 +26,9 @@ from opengato.tokens.encode import encode
 from opengato.tokens.image import mean_positions
 from opengato.tokens.layout import Layout
 from opengato.tokens.spaces import text_space
+from opengato.tokens.statistics import standardise
 from opengato.tokens.text import TextTokenizer
+from opengato.tokens.vocabulary import CONTINUOUS
 
 TOKENIZER = TextTokenizer.load()
 CONFIGS = {
@@ -76,15 +78,16 @@ def most_likely(model, encoded):
         encoded.local.astype(np.int64),
         positions,
         predicted,
+        np.zeros(len(positions), np.int64),
+        standardise(encoded.tokens[encoded.kinds == CONTINUOUS], None) if model.config.sees_values else np.zeros(0, np.float32),
         np.zeros(length, np.int64),
         np.arange(length),
         encoded.patches,
         places[:, 0],
         places[:, 1],
-        0,
         1,
     )
-    batch = collate([sequence], model.config.reads_actions)
+    batch = collate([sequence], model.config)
     return model.hidden(batch).flatten(0, 1)[batch.target_positions], batch.targets, batch.target_index
 
 
@@ -136,7 +139,9 @@ def test_a_long_chunk_is_the_same_as_one_position_at_a_time(family, context):
         count = len(which)
         kinds, local, slot = np.zeros(count, np.uint8), np.zeros(count, np.int64), np.ones(count, np.int64)
         none = np.zeros((0, 16, 16, 3), np.uint8), np.zeros((0, 2), np.int64)
-        return NewTokens(which, kinds, local, slot, np.arange(count), np.array([0, count]), np.array([0, begin]), *none).batch(True)
+        nothing = np.zeros(0, np.float32)
+        lengths, begins = np.array([0, count]), np.array([0, begin])
+        return NewTokens(which, kinds, local, slot, np.arange(count), nothing, lengths, begins, *none).batch(model.config)
 
     with torch.inference_mode():
         whole = model.step(new(tokens, 0), model.make_memory(2))[1]

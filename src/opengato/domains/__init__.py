@@ -13,9 +13,9 @@ __all__ = ["Expert", "Reference", "Task", "get_task", "make", "match_tasks", "ta
 @cache
 def tasks() -> dict[str, Task]:
     """All tasks by id, in the order of their domains."""
-    from opengato.domains import atari, babyai, dm_control, metaworld
+    from opengato.domains import atari, babyai, dm_control, memory, metaworld
 
-    return {task.id: task for module in (babyai, metaworld, dm_control, atari) for task in module.TASKS}
+    return {task.id: task for module in (babyai, metaworld, dm_control, atari, memory) for task in module.TASKS}
 
 
 def get_task(task_id: str) -> Task:

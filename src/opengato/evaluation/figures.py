@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from opengato.evaluation.score import THRESHOLDS, TaskScore
+from opengato.evaluation.score import THRESHOLDS, TaskScore, scored
 
 PALETTE = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#a463f2", "#9c6b4e", "#97bbf5", "#3ca951")
 
@@ -29,9 +29,14 @@ def _text(x: float, y: float, text: str, anchor: str = "start", extra: str = "")
 
 
 def score_chart(scores: Sequence[TaskScore]) -> str:
-    """A bar for every task between random (0%) and expert (100%), with its 95% interval, grouped by domain."""
-    rows = sorted(scores, key=lambda s: (s.domain, -s.score))
+    """A bar for every task between random (0%) and expert (100%), with its 95% interval, grouped by domain.
+
+    Tasks without references are left out; empty where there is no other.
+    """
+    rows = sorted(scored(scores), key=lambda s: (s.domain, -s.score))
     colours = colour_of([s.domain for s in rows])
+    if not rows:
+        return ""
     left, right, step, width = 230.0, 60.0, 24.0, 820.0
     low = min(0.0, *(min(s.score, s.ci_low) for s in rows))
     high = max(110.0, *(min(max(s.score, s.ci_high), 200.0) for s in rows))
@@ -97,21 +102,24 @@ def loss_chart(series: Mapping[str, tuple[Sequence[float], Sequence[float]]]) ->
 
 
 def threshold_chart(scores: Sequence[TaskScore]) -> str:
-    """How many tasks reach each share of the expert, stacked by domain (paper, Figure 5)."""
+    """How many tasks reach each share of the expert, stacked by domain (paper, Figure 5); empty without tasks that have references."""
+    rows = scored(scores)
+    if not rows:
+        return ""
     width, height, left, top, bottom = 820.0, 240.0, 46.0, 12.0, 34.0
-    colours = colour_of([s.domain for s in scores])
+    colours = colour_of([s.domain for s in rows])
     bar = (width - left - 110) / len(THRESHOLDS)
     body = []
     for i, threshold in enumerate(THRESHOLDS):
         y = height - bottom
         for domain, colour in colours.items():
-            size = sum(s.domain == domain and s.score >= threshold for s in scores) / len(scores) * (height - top - bottom)
+            size = sum(s.domain == domain and s.score >= threshold for s in rows) / len(rows) * (height - top - bottom)
             y -= size
             body.append(f'<rect x="{left + i * bar + 4:.1f}" y="{y:.1f}" width="{bar - 8:.1f}" height="{size:.1f}" fill="{colour}"/>')
         body.append(_text(left + (i + 0.5) * bar, height - 14, f"{threshold}%", "middle", 'class="muted number"'))
     for share in (0.0, 0.5, 1.0):
         y = height - bottom - share * (height - top - bottom)
-        body.append(_text(left - 6, y + 4, f"{share * len(scores):.0f}", "end", 'class="muted number"'))
+        body.append(_text(left - 6, y + 4, f"{share * len(rows):.0f}", "end", 'class="muted number"'))
     for i, (domain, colour) in enumerate(colours.items()):
         body.append(_text(width - 102, top + 14 + 17 * i, domain, "start", f'fill="{colour}"'))
     return _svg(width, height, "Number of tasks at or above each share of the expert", body)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from opengato.evaluation.figures import loss_chart, score_chart, threshold_chart
-from opengato.evaluation.score import TaskScore, describe_failures
+from opengato.evaluation.score import TaskScore, describe_failures, number, scored
 
 # ruff: noqa: E501
 _STYLE = """
@@ -33,8 +33,8 @@ dl{display:grid;grid-template-columns:200px 1fr;gap:4px 16px;font-size:14px}dt{c
 
 def _table(scores: Sequence[TaskScore]) -> str:
     rows = "".join(
-        f"<tr><td>{escape(s.task)}</td><td>{s.score:.1f}</td><td>{s.ci_low:.0f} … {s.ci_high:.0f}</td><td>{s.mean_return:.4g}</td><td>{s.random:.4g}</td>"
-        f"<td>{s.expert:.4g}</td><td>{'–' if s.success is None else f'{s.success:.0%}'}</td><td>{s.n}</td></tr>"
+        f"<tr><td>{escape(s.task)}</td><td>{number(s.score, '.1f')}</td><td>{number(s.ci_low, '.0f')} … {number(s.ci_high, '.0f')}</td>"
+        f"<td>{s.mean_return:.4g}</td><td>{number(s.random, '.4g')}</td><td>{number(s.expert, '.4g')}</td><td>{number(s.success, '.0%')}</td><td>{s.n}</td></tr>"
         for s in scores
     )
     return (
@@ -74,15 +74,16 @@ def write_report(
         captions: [{"png": bytes, "said": str, "truth": str}]. texts: [{"prompt": str, "said": str}]. facts: name -> value, shown last.
         unscored: task -> (seed -> reason) of tasks of which no episode finished.
     """
-    mean = sum(s.score for s in scores) / len(scores)
+    percents = scored(scores)
+    mean = number(sum(s.score for s in percents) / len(percents) if percents else None, ".0f")
     names = sorted({key for row in losses for key in row if key.startswith("loss/")})
     series = {n.removeprefix("loss/"): ([r["step"] for r in losses if n in r], [r[n] for r in losses if n in r]) for n in names}
-    above = sum(s.score > 0 for s in scores)
+    above = sum(s.score > 0 for s in percents)
     parts = [
         f"<h1>{escape(title)}</h1><div class=muted>One network, one set of weights, every task below.</div>",
-        f"<div class=lead><div><b>{mean:.0f}%</b><span>of the expert, mean over {len(scores)} control tasks</span></div>"
-        f"<div><b>{sum(s.score >= 50 for s in scores)}</b><span>tasks at half the expert or better</span></div>"
-        f"<div><b>{above}/{len(scores)}</b><span>tasks above the random agent</span></div></div>",
+        f"<div class=lead><div><b>{mean}%</b><span>of the expert, mean over {len(percents)} control tasks</span></div>"
+        f"<div><b>{sum(s.score >= 50 for s in percents)}</b><span>tasks at half the expert or better</span></div>"
+        f"<div><b>{above}/{len(percents)}</b><span>tasks above the random agent</span></div></div>",
         "<h2>Scores</h2><p class=muted>0 is the random agent, 100 the expert that made the demonstrations; lines are 95% intervals over episodes.</p>",
         score_chart(scores),
         _table(scores),

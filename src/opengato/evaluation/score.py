@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,17 +26,18 @@ def score_percent(episode_return: float, random: float, expert: float) -> float:
 class TaskScore:
     """One task's score: percentages of the expert, returns, and a 95% bootstrap interval of the score over episodes.
 
+    `random`, `expert`, `score` and the interval are None where the task has no stored references: it is in no mean then.
     `failed`: seed -> reason of the episodes that did not finish, of which the score knows nothing; `n` counts those that did.
     """
 
     task: str
     n: int
     mean_return: float
-    random: float
-    expert: float
-    score: float
-    ci_low: float
-    ci_high: float
+    random: float | None
+    expert: float | None
+    score: float | None
+    ci_low: float | None
+    ci_high: float | None
     success: float | None
     failed: Mapping[int, str] = field(default_factory=dict)
 
@@ -79,47 +80,74 @@ def describe_failures(failed: Mapping[int, str]) -> str:
 def task_score(
     task: str,
     returns: Sequence[float],
-    random: float,
-    expert: float,
+    random: float | None,
+    expert: float | None,
     successes: Sequence[bool | None] = (),
     failed: Mapping[int, str] | None = None,
 ) -> TaskScore:
-    """Score a task's episodes; the interval is the percentile bootstrap of 10,000 resamples with a fixed seed."""
+    """Score a task's episodes; the interval is the percentile bootstrap of 10,000 resamples with a fixed seed.
+
+    Without the random agent's and the expert's return there is neither score nor interval.
+    """
     if not returns:
         raise OpenGatoError(f"task {task!r} has no finished episode to score")
-    values = np.array([score_percent(r, random, expert) for r in returns])
-    draws = np.random.default_rng(0).integers(len(values), size=(10_000, len(values)))
-    low, high = np.percentile(values[draws].mean(1), [2.5, 97.5])
+    score = low = high = None
+    if random is not None and expert is not None:
+        values = np.array([score_percent(r, random, expert) for r in returns])
+        draws = np.random.default_rng(0).integers(len(values), size=(10_000, len(values)))
+        low, high = (float(end) for end in np.percentile(values[draws].mean(1), [2.5, 97.5]))
+        score = float(values.mean())
     known = [s for s in successes if s is not None]
-    return TaskScore(
-        task,
-        len(values),
-        float(np.mean(returns)),
-        random,
-        expert,
-        float(values.mean()),
-        float(low),
-        float(high),
-        float(np.mean(known)) if known else None,
-        dict(failed or {}),
-    )
+    success = float(np.mean(known)) if known else None
+    return TaskScore(task, len(returns), float(np.mean(returns)), random, expert, score, low, high, success, dict(failed or {}))
+
+
+class Scored(NamedTuple):
+    """A score that there is, and its interval."""
+
+    task: str
+    domain: str
+    score: float
+    ci_low: float
+    ci_high: float
+
+
+def scored(scores: Sequence[TaskScore]) -> list[Scored]:
+    """Those of the tasks with references, in order."""
+    return [
+        Scored(s.task, s.domain, s.score, s.ci_low, s.ci_high)
+        for s in scores
+        if s.score is not None and s.ci_low is not None and s.ci_high is not None
+    ]
+
+
+def number(value: float | None, form: str) -> str:
+    """A number of a table, a dash where there is none."""
+    return "–" if value is None else format(value, form)
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """Of no values None."""
+    return float(np.mean(values)) if values else None
 
 
 def summarise(scores: Sequence[TaskScore], unscored: Mapping[str, Mapping[int, str]] | None = None) -> dict[str, Any]:
     """All scores as JSON: by task, mean, by domain and over domains (section 5.1), counts above thresholds (Figure 5).
 
-    `unscored`: task -> its failed seeds and their reasons, where no episode finished: listed without a score, and in no mean. Raises
-    OpenGatoError where there is no score at all.
+    Tasks without references are in no mean of scores; a mean of nothing is None. `unscored`: task -> its failed seeds and their reasons,
+    where no episode finished: listed without a score, and in no mean. Raises OpenGatoError where no episode finished at all.
     """
     if not scores:
         task, failed = next(iter((unscored or {"none": {}}).items()))
         raise OpenGatoError(f"no episode of any task finished, so there is no score; {task}: seed {describe_failures(failed)}")
-    domains = {d: float(np.mean([s.score for s in scores if s.domain == d])) for d in sorted({s.domain for s in scores})}
+    percents = scored(scores)
+    domains = {d: float(np.mean([s.score for s in percents if s.domain == d])) for d in sorted({s.domain for s in percents})}
     return {
         "tasks": {s.task: s.to_json() for s in scores}
         | {t: {"score": None, "n": 0, "failed": failures_to_json(f)} for t, f in (unscored or {}).items()},
-        "mean_score": float(np.mean([s.score for s in scores])),
+        "mean_score": mean([s.score for s in percents]),
+        "mean_success": mean([s.success for s in scores if s.success is not None]),
         "domains": domains,
-        "mean_over_domains": float(np.mean(list(domains.values()))),
-        "count_at_or_above": {str(t): sum(s.score >= t for s in scores) for t in THRESHOLDS},
+        "mean_over_domains": mean(list(domains.values())),
+        "count_at_or_above": {str(t): sum(s.score >= t for s in percents) for t in THRESHOLDS},
     }

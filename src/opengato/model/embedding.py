@@ -9,21 +9,42 @@ from torch import nn
 from opengato.model.batch import Batch
 from opengato.model.config import ModelConfig
 from opengato.model.patches import PatchMLP, PatchResNet
-from opengato.tokens.vocabulary import LOCAL_POSITIONS, PATCH_POSITIONS, VOCABULARY_SIZE
+from opengato.tokens.vocabulary import DISCRETE_SIZE, LOCAL_POSITIONS, PATCH_POSITIONS, TEXT_SIZE, VOCABULARY_SIZE
 
 TABLE_STD = 0.02
 
 
-def token_table(width: int) -> nn.Embedding:
-    """The (33025, width) table shared with the head, normal with standard deviation 0.02 (TABLE_STD)."""
-    table = nn.Embedding(VOCABULARY_SIZE, width)
-    nn.init.normal_(table.weight, std=TABLE_STD)
-    return table
+class TokenTable(nn.Module):
+    """The (33025, width) table of the vocabulary, shared with the head, normal with standard deviation 0.02 (TABLE_STD).
 
+    Words have a part of their own, so that a step without any neither fills a gradient of theirs nor updates them: of a small model they
+    are most of the weights, and with one table all of it took two fifths of a step.
 
-def unused(patches: nn.Module, rows: nn.Embedding, columns: nn.Embedding) -> torch.Tensor:
-    """Zero, through the patch network: ranks that share gradients must all have one for every parameter, with images or without."""
-    return 0 * (patches(rows.weight.new_zeros(1, 16, 16, 3, dtype=torch.uint8)).float().sum() + rows.weight[0, 0] + columns.weight[0, 0])
+    Attributes:
+        common: rows of the discrete values, which words share, of the bins and of the separator. words: all other rows of text.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.common = nn.Embedding(DISCRETE_SIZE + VOCABULARY_SIZE - TEXT_SIZE, width)
+        self.words = nn.Embedding(TEXT_SIZE - DISCRETE_SIZE, width)
+        for part in (self.common, self.words):
+            nn.init.normal_(part.weight, std=TABLE_STD)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """int64 (N,) ids to (N, width)."""
+        word = (tokens >= DISCRETE_SIZE) & (tokens < TEXT_SIZE)
+        common = self.common(torch.where(tokens < DISCRETE_SIZE, tokens, tokens - self.words.num_embeddings).clamp(min=0))
+        if self.training and not word.any():
+            return common
+        return torch.where(word[:, None], self.words((tokens - DISCRETE_SIZE).clamp(0, self.words.num_embeddings - 1)), common)
+
+    def rows(self, start: int = 0, stop: int = VOCABULARY_SIZE) -> list[torch.Tensor]:
+        """The rows of the ids [start, stop), in as few tensors as hold them, end to end."""
+        shared, special = self.common.weight[:DISCRETE_SIZE], self.common.weight[DISCRETE_SIZE:]
+        parts = ((0, shared), (DISCRETE_SIZE, self.words.weight), (TEXT_SIZE, special))
+        found = [rows[max(start - first, 0) : max(stop - first, 0)] for first, rows in parts]
+        return [rows for rows in found if len(rows)]
 
 
 class PaperEmbedding(nn.Module):
@@ -31,7 +52,7 @@ class PaperEmbedding(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.tokens = token_table(config.width)
+        self.tokens = TokenTable(config.width)
         self.local = nn.Embedding(LOCAL_POSITIONS + 1, config.width)
         self.patches = PatchResNet(config.width)
         self.rows = nn.Embedding(PATCH_POSITIONS, config.width)
@@ -48,8 +69,6 @@ class PaperEmbedding(nn.Module):
             patches = self.patches(batch.patches).to(x.dtype)
             patches = patches + self.rows(batch.patch_rows) + self.columns(batch.patch_columns) + self.local(batch.patch_local)
             x = x.index_copy(0, batch.patch_positions, patches)
-        elif self.training:
-            x = x + unused(self.patches, self.rows, self.columns)
         return x.view(*batch.segments.shape, -1)
 
 
@@ -66,7 +85,7 @@ class SetEmbedding(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         size = config.set_width
-        self.tokens = token_table(config.width)
+        self.tokens = TokenTable(config.width)
         self.numbers = nn.Parameter(torch.randn(size, LOCAL_POSITIONS) * 0.1)
         self.count = nn.Embedding(LOCAL_POSITIONS + 1, size)
         self.index = nn.Embedding(LOCAL_POSITIONS + 1, size)
@@ -92,7 +111,7 @@ class SetEmbedding(nn.Module):
     @torch.no_grad()
     def remember_members(self) -> None:
         """Look up `members` from now on, for weights that change no more: they depend on nothing but the token."""
-        self.known = torch.cat([self.members(part) for part in torch.arange(VOCABULARY_SIZE, device=self.tokens.weight.device).split(4096)])
+        self.known = torch.cat([self.members(part) for part in torch.arange(VOCABULARY_SIZE, device=self.numbers.device).split(4096)])
 
     def see(self, numbers: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
         """Standardised numbers (R, C) and how many of them there are, int64 (R,), to (R, set_width); in float32 whatever the weights."""
@@ -105,13 +124,9 @@ class SetEmbedding(nn.Module):
         x = F.embedding_bag(batch.members, pair, batch.starts, mode="sum")[: batch.segments.numel()]
         if len(batch.numbers):
             x = x.index_add(0, batch.number_positions, self.see(batch.numbers, batch.number_counts).to(x.dtype))
-        elif self.training:
-            x = x + 0 * (self.numbers[0, 0] + self.count.weight[0, 0])
         if len(batch.patches):
             # The product comes last: torch.compile takes packed weights that something is added to for a pattern of its own, and fails.
             patches = self.rows(batch.patch_rows) + self.columns(batch.patch_columns) + self.patches(batch.patches)
             x = x.index_add(0, batch.patch_positions, F.gelu(patches.to(x.dtype), approximate="tanh"))
-        elif self.training:
-            x = x + unused(self.patches, self.rows, self.columns)
         x = self.out(F.gelu(self.hidden(self.norm(x.to(self.norm.weight.dtype))), approximate="tanh"))
         return x.view(*batch.segments.shape, -1)

@@ -15,9 +15,9 @@ from opengato.model.blocks import GEGLU, Block
 from opengato.model.compiled import Compiled, check_compiler
 from opengato.model.config import BASE_WIDTH, ModelConfig
 from opengato.model.embedding import PaperEmbedding, SetEmbedding
-from opengato.model.losses import cross_entropy, linear_cross_entropy, soft_cross_entropy
+from opengato.model.losses import linear_cross_entropy, soft_cross_entropy
 from opengato.model.memory import Memory, Rows
-from opengato.tokens.vocabulary import ACTION_DISCRETE, ACTION_TEXT, BINS, DISCRETE_SIZE, TARGET_RANGES, TEXT_SIZE
+from opengato.tokens.vocabulary import ACTION_DISCRETE, ACTION_TEXT, BINS, DISCRETE_SIZE, TARGET_RANGES
 
 
 class ActionHead(nn.Module):
@@ -52,11 +52,13 @@ class Gato(nn.Module):
         recompute: keep no activations inside the blocks for the backward pass, but compute them again: less memory, a third more time.
         flex: attend with FlexAttention in training, which needs a GPU to train.
         compiled: whether `compile_acting` was called.
+        all_gradients: every parameter gets a gradient in every step, zeros where the batch has nothing for it, as ranks that share
+            gradients must have it.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.config, self.recompute, self.flex, self.compiled = config, False, False, False
+        self.config, self.recompute, self.flex, self.compiled, self.all_gradients = config, False, False, False, False
         self.embedding = PaperEmbedding(config) if config.family == "gato" else SetEmbedding(config)
         attention = RelativeAttention if config.family == "gato" else RotaryAttention
         norm = nn.LayerNorm if config.family == "gato" else nn.RMSNorm
@@ -76,9 +78,14 @@ class Gato(nn.Module):
         # One rate for every width (Yang et al. 2022): a step changes all rows of the table by as much, and scores sum over the width.
         self.score_scale = BASE_WIDTH / config.width if config.family == "swift" else 1.0
 
+    @property
+    def table(self) -> torch.Tensor:
+        """A part of the token table: where and of what dtype the weights are."""
+        return self.embedding.tokens.common.weight
+
     def autocast(self) -> torch.autocast:
         """For acting: matrices of bfloat16 weights are multiplied in it, while norms and the residual stream stay in float32."""
-        table = self.embedding.tokens.weight
+        table = self.table
         return torch.autocast(table.device.type, torch.bfloat16, enabled=table.dtype == torch.bfloat16)
 
     def parameter_count(self, embeddings: bool = True) -> int:
@@ -105,31 +112,34 @@ class Gato(nn.Module):
         tells the kind; text pays for 32,000 ids, actions for 1,024. Its continuous actions aim at a bin and its neighbours.
         """
         hidden = self.hidden(batch).flatten(0, 1)
-        table = self.embedding.tokens.weight
+        tokens = self.embedding.tokens
+        nothing = self._nothing() if self.training and self.all_gradients else 0.0
         if self.actions is None:
-            return linear_cross_entropy(hidden[batch.target_positions], batch.targets, table)
+            return linear_cross_entropy(hidden[batch.target_positions], batch.targets, *tokens.rows()) + nothing
         wide = torch.promote_types(hidden.dtype, torch.float32)
         out = hidden.new_zeros(len(batch.targets), dtype=wide)
-        # One split of the table: its gradient is put together once, not filled with zeros for every range.
-        shared, rest, bins, _ = table.split([DISCRETE_SIZE, TEXT_SIZE - DISCRETE_SIZE, BINS, 1])
+        # One split: its gradient is put together once, not filled with zeros for every range.
+        shared, bins, _ = tokens.common.weight.split([DISCRETE_SIZE, BINS, 1])
         for kind, (start, _stop) in TARGET_RANGES.items():
             where = torch.nonzero(batch.target_kinds == kind).squeeze(1)
             if not len(where):
                 continue
             predictors, targets = batch.target_positions[where], batch.targets[where] - start
             if kind == ACTION_TEXT:
-                losses = linear_cross_entropy(hidden[predictors] * self.score_scale, targets, shared, rest)
+                losses = linear_cross_entropy(hidden[predictors] * self.score_scale, targets, shared, tokens.words.weight)
             else:
                 state = self.actions(hidden, predictors, batch.target_index[where]) * self.score_scale
                 if kind == ACTION_DISCRETE:
-                    losses = cross_entropy(F.linear(state, shared).to(wide), targets)
+                    losses = linear_cross_entropy(state, targets, shared)
                 else:
-                    losses = soft_cross_entropy(F.linear(state, bins).to(wide), targets)
+                    losses = soft_cross_entropy(state, targets, bins)
             out = out.index_copy(0, where, losses)
-        if self.training and not (batch.target_kinds > ACTION_TEXT).any():
-            nothing = batch.targets.new_zeros(1)
-            out = out + 0 * self.actions(hidden, nothing, nothing).sum()  # as `unused` in the embedding
-        return out
+        return out + nothing
+
+    def _nothing(self) -> torch.Tensor:
+        """Zero, of all that a batch may leave out: its images, numbers, words or control actions."""
+        parts = [self.embedding, *([self.actions] if self.actions is not None else [])]
+        return sum((0 * p.flatten()[0].float() for part in parts for p in part.parameters()), torch.zeros((), device=self.table.device))
 
     def logits(self, hidden: torch.Tensor, start: int, stop: int, index: torch.Tensor | None = None) -> torch.Tensor:
         """Scores (N, stop - start), float32, of the ids [start, stop) after hidden states (N, width).
@@ -142,12 +152,12 @@ class Gato(nn.Module):
 
     def score_rows(self, state: torch.Tensor, start: int, stop: int) -> torch.Tensor:
         """Products (N, stop - start) of states (N, width) with the rows [start, stop) of the table."""
-        table = self.embedding.tokens.weight[start:stop]
-        return F.linear(state.to(table.dtype), table)
+        scores = [F.linear(state.to(rows.dtype), rows) for rows in self.embedding.tokens.rows(start, stop)]
+        return torch.cat(scores, -1) if len(scores) > 1 else scores[0]
 
     def make_memory(self, slots: int) -> Memory:
         """An empty memory of `context` positions a slot, on the weights' device and of their dtype."""
-        config, table = self.config, self.embedding.tokens.weight
+        config, table = self.config, self.table
         return Memory(config.blocks, slots, config.heads, config.context, config.key_size, device=table.device, dtype=table.dtype)
 
     def step(self, batch: Batch, memory: Memory, rows: Rows = slice(None), end: int | None = None) -> torch.Tensor:
@@ -173,7 +183,7 @@ class Gato(nn.Module):
 
         Raises OpenGatoError where there is no C++ compiler for a CPU.
         """
-        check_compiler(self.embedding.tokens.weight.device)
+        check_compiler(self.table.device)
         self.compiled = True
         self.step = Compiled(self.step, self._shape_of_step)  # type: ignore[assignment, method-assign]
         self.logits = Compiled(self.logits, _shape_of_logits)  # type: ignore[assignment, method-assign]

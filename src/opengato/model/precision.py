@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from opengato.errors import unknown
-from opengato.model.embedding import SetEmbedding
+from opengato.model.embedding import SetEmbedding, TokenTable
 from opengato.model.gato import Gato
 
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -48,13 +48,13 @@ class PackedLinear(nn.Module):
 class PackedRows:
     """`Gato.score_rows` with packed products: every range of rows that is asked for is packed once."""
 
-    def __init__(self, table: torch.Tensor):
+    def __init__(self, table: TokenTable):
         self.table = table
         self.packed: dict[tuple[int, int], PackedLinear] = {}
 
     def __call__(self, state: torch.Tensor, start: int, stop: int) -> torch.Tensor:
         if (start, stop) not in self.packed:
-            self.packed[start, stop] = PackedLinear(self.table[start:stop])
+            self.packed[start, stop] = PackedLinear(torch.cat(self.table.rows(start, stop)))
         return self.packed[start, stop](state)
 
 
@@ -91,7 +91,7 @@ def convert(model: Gato, precision: Precision) -> Gato:
     """
     if precision not in get_args(Precision):
         raise unknown("precision", precision, get_args(Precision))
-    table = model.embedding.tokens.weight
+    table = model.table
     if precision == "int8" and table.device.type == "cpu":
         for layer in (*(part for block in model.blocks for part in (block.attention, block.mlp)), model.actions):
             for name, linear in list(layer.named_children()) if isinstance(layer, nn.Module) else ():
@@ -111,5 +111,5 @@ def convert(model: Gato, precision: Precision) -> Gato:
             for name, linear in list(module.named_children()):
                 if isinstance(linear, nn.Linear) and name != "relative":
                     setattr(module, name, PackedLinear(linear.weight, linear.bias))
-        model.score_rows = PackedRows(table.detach())  # type: ignore[method-assign]
+        model.score_rows = PackedRows(model.embedding.tokens)  # type: ignore[method-assign]
     return model

@@ -41,7 +41,7 @@ class OptimiserConfig:
 
 PAPER = OptimiserConfig()
 SWIFT = OptimiserConfig(
-    kind="muon", learning_rate=2.2e-2, table_learning_rate=8e-3, weight_decay=0.02, warmup=50, final=0.02, schedule="linear"
+    kind="muon", learning_rate=2.2e-2, table_learning_rate=8e-3, weight_decay=0.2, warmup=50, final=0.02, schedule="linear"
 )
 
 
@@ -89,6 +89,14 @@ def make_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.opt
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["initial_lr"] = group["lr"]
+            if isinstance(optimiser, torch.optim.AdamW):
+                # Made now: words, say, may have no gradient before a state is saved, and a state has all entries or none.
+                for p in group["params"]:
+                    zeros = torch.zeros_like(p, memory_format=torch.preserve_format)
+                    optimiser.state[p] = {"step": torch.zeros((), device=p.device), "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
+            else:
+                for p in group["params"]:
+                    optimiser.state[p] = {"momentum_buffer": torch.zeros_like(p, memory_format=torch.preserve_format)}
     return optimisers
 
 

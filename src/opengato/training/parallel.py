@@ -76,6 +76,7 @@ def distribute(model: Any, mode: str, ranks: Ranks) -> nn.Module:
         raise OpenGatoError(f"parallel {mode!r} is unknown: use 'ddp' or 'fsdp'")
     if ranks.size == 1:
         return model
+    model.all_gradients = True
     if mode == "fsdp":
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard

@@ -1,0 +1,124 @@
+"""Short windows: where they come from, what stands before them, and that no domain gets more than its weight."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from opengato.datasets.cache import build_cache
+from opengato.episode import Episode
+from opengato.mixture import Mixture, Sampling
+from opengato.mixture.sampling import BUNCH, SHORT
+from opengato.tokens.fold import Fold
+from opengato.tokens.spaces import text_space
+from opengato.tokens.text import TextTokenizer
+
+TOKENIZER = TextTokenizer.load()
+LENGTHS = (30, 50, 7)
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    """Two arms of the same spaces far from each other, and a talk. An arm's action says which episode and timestep it is of."""
+    root = tmp_path_factory.mktemp("cache")
+
+    def arm(task, centre):
+        episodes = []
+        for number, length in enumerate(LENGTHS):
+            seen = np.random.default_rng(number).normal(centre, 1, (length, 3)).astype(np.float32)
+            episodes.append(Episode(seen, np.stack([np.full(length, number), np.arange(length)], 1), np.ones(length, np.float32), task))
+        return build_cache(task, spaces.Box(-99, 99, (3,)), spaces.MultiDiscrete([9, 60]), episodes, TOKENIZER, "1", root)
+
+    talk = [Episode(["how are you"] * 3, ["fine", "good", "well"], np.zeros(3, np.float32), "talk/c")] * 3
+    said = build_cache("talk/c", text_space(), text_space(), talk, TOKENIZER, "1", root)
+    return [arm("arm/a", 0.0), arm("arm/b", 10.0), said]
+
+
+def make(datasets, weights, **sampling):
+    return Mixture(datasets, weights, 128, Fold(2), 0, Sampling(**{"short_share": 0.75, "moments": 4, **sampling}))
+
+
+def windows(sequence):
+    """Of every window of a sequence, (episode, timestep) of each position, by its two targets."""
+    first = np.flatnonzero(sequence.predicted)[::2]
+    at, out = sequence.positions[first] - 1, {}
+    for position, episode, timestep in zip(at, sequence.tokens[first], sequence.tokens[first + 1]):
+        out.setdefault(int(sequence.segments[position]), []).append((int(episode), int(timestep), int(sequence.index[position])))
+    return out
+
+
+def test_windows_are_runs_of_one_episode_and_as_short_as_they_should_be(datasets):
+    mix = make(datasets[:1], {"arm": 1.0}, short_share=1.0, prompt_share=0.0)
+    lengths = Counter()
+    for n in range(40):
+        sequence = mix.sequence(n)
+        assert (sequence.segments >= 0).sum() == 128  # nothing is padding
+        for window in windows(sequence).values():
+            assert len({episode for episode, _, _ in window}) == 1
+            assert [t for _, t, _ in window] == list(range(window[0][1], window[0][1] + len(window)))
+            assert [i for _, _, i in window] == list(range(len(window)))
+            lengths[len(window)] += 1
+    assert max(lengths) == max(SHORT) and set(SHORT) <= set(lengths)
+
+
+def test_every_timestep_is_seen_as_often_as_the_others(datasets):
+    """The first and the last of an episode too, whatever the length of the windows."""
+    mix = make(datasets[:1], {"arm": 1.0}, short_share=1.0, prompt_share=0.0)
+    counts = Counter((e, t) for n in range(1500) for window in windows(mix.sequence(n)).values() for e, t, _ in window)
+    assert len(counts) == sum(LENGTHS)
+    share = np.array(list(counts.values())) * len(counts) / sum(counts.values())
+    assert share.min() > 0.75 and share.max() < 1.25
+
+
+def test_prompts_are_moments_of_another_episode(datasets):
+    mix = make(datasets[:1], {"arm": 1.0}, short_share=1.0, prompt_share=1.0)
+    prompted = 0
+    for n in range(40):
+        for window in windows(mix.sequence(n)).values():
+            episodes = [e for e, _, _ in window]
+            changes = np.flatnonzero(np.diff(episodes))
+            assert len(changes) <= 1
+            if len(changes):
+                moments = [t for _, t, _ in window[: changes[0] + 1]]
+                assert moments == sorted(set(moments)) and len(moments) <= 4
+                prompted += 1
+    assert prompted > 100
+
+
+def test_domains_keep_their_shares_of_the_positions(datasets):
+    weights = {"arm": 0.7, "talk": 0.3}
+    mix = make(datasets, weights)
+    assert mix.short_share == pytest.approx(0.75 * 0.7)
+    talk, used, short = 0, 0, 0
+    for n in range(600):
+        sequence = mix.sequence(n)
+        owner = np.full(128, -1)
+        inside = sequence.positions < 128
+        owner[sequence.positions[inside]] = sequence.domains[inside]
+        used += (sequence.segments >= 0).sum()
+        talk += ((owner == mix.domains.index("talk")) & (sequence.segments >= 0)).sum()
+        short += sequence.segments.max() > 128 // max(SHORT)
+    assert talk / used == pytest.approx(0.3, abs=0.05)
+    assert short > 150
+
+
+def test_a_short_sequence_holds_several_tasks_and_bunches_of_one(datasets):
+    mix = make(datasets[:2], {"arm": 1.0}, short_share=1.0)
+    together = 0
+    for n in range(30):
+        tasks = [window["task"] for window in mix.describe(n)]
+        together += len(set(tasks)) == 2
+    assert together > 5 and BUNCH == 64
+
+
+def test_tasks_of_the_same_spaces_measure_alike_and_known_layouts_stay(datasets):
+    mix = make(datasets, {"arm": 0.7, "talk": 0.3})
+    a, b = mix.layouts["arm/a"].statistics, mix.layouts["arm/b"].statistics
+    np.testing.assert_allclose(a.mean, b.mean)
+    np.testing.assert_allclose(a.mean, 5, atol=0.5)
+    values = np.concatenate([mix.sequence(n).values for n in range(300)])
+    assert abs(values.mean()) < 0.2 and values.std() == pytest.approx(1, abs=0.1)
+    known = Mixture(datasets[1:2], {"arm": 1.0}, 128, Fold(2), 0, Sampling(), layouts=mix.layouts)
+    np.testing.assert_array_equal(known.layouts["arm/b"].statistics.mean, b.mean)
+    assert known.sequence(0).values.mean() > 0.5
