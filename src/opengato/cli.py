@@ -157,9 +157,15 @@ def reference(task: Positional[list[str]], episodes: int = 50, expert_episodes: 
 
 @app.command(name="eval")
 def evaluate(
-    checkpoint: Positional[Path],
+    agent: Positional[Path],
     tasks: list[str] | None = None,
     episodes: int = 50,
+    baseline: Literal["mlp", "gru", "cnn", "lookup"] | None = None,
+    data: tuple[str, ...] = (),
+    seconds: float = 60.0,
+    root: Path | None = None,
+    seed: int = 0,
+    task_id: bool = False,
     batch: int = 10,
     temperature: float | None = None,
     prompt: bool = True,
@@ -171,10 +177,18 @@ def evaluate(
 ) -> None:
     """Run an agent in its environments and score it between the random agent and the expert.
 
+    With --baseline the agent is one of the simplest there are, trained on the same data for the same time, to stand beside a score.
+
     Args:
-        checkpoint: a checkpoint folder.
-        tasks: ids, domains or patterns; default: all tasks the checkpoint knows.
+        agent: a folder with a checkpoint or a baseline; with --baseline one to keep it in.
+        tasks: ids, domains or patterns; default: all tasks the agent knows.
         episodes: of each task, at fixed seeds.
+        baseline: train this one first, unless the folder has it already.
+        data: what the baseline learns from, as for `train`.
+        seconds: for which the baseline learns.
+        root: folder of the Minari datasets; default: Minari's own.
+        seed: of the baseline's training.
+        task_id: tell the baseline which task it is, and not only what it observes.
         batch: environments stepped together.
         temperature: of the actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
         prompt: begin with the checkpoint's demonstration of the task.
@@ -184,40 +198,59 @@ def evaluate(
         precision: of the weights; bfloat16 and int8 are quicker on a CPU.
         as_json: print an object instead of a table.
     """
-    from opengato.checkpoint import Checkpoint
+    from opengato.errors import OpenGatoError
+
+    if baseline is None and (data or root is not None):
+        raise OpenGatoError("data and root are of a baseline's training: name one, for example --baseline mlp")
+    from opengato.baselines.settings import Settings
+    from opengato.baselines.train import train_or_load
+    from opengato.evaluation.agent import load_agent
     from opengato.evaluation.evaluate import evaluate as run
     from opengato.evaluation.evaluate import known_tasks, print_scores
     from opengato.evaluation.score import summarise
+    from opengato.evaluation.words import held_out_nats
 
-    chosen = known_tasks(Checkpoint.load(checkpoint), tasks)
+    if baseline is not None:
+        train_or_load(agent, baseline, data, seconds, seed, Settings(task_id=task_id), root, show=not as_json)
+    loaded = load_agent(agent)
+    nats = {} if tasks else held_out_nats(loaded)
+    told = {"nats_a_token": nats} if nats else {}
+    if not as_json:
+        for task, value in nats.items():
+            print(f"{task}: {value:.3f} nats a token on held-out pictures")
+    if nats and not set(loaded.layouts) - set(nats):  # nothing to act in
+        if as_json:
+            _print_json(told)
+        return
+    chosen = known_tasks(loaded, tasks)
     sampling: Any = {"temperature": temperature, "prompt": prompt, "precision": precision}
-    found = run(checkpoint, chosen, episodes, batch=batch, workers=workers, timeout_s=timeout, ray=ray, show=not as_json, **sampling)
+    found = run(agent, chosen, episodes, batch=batch, workers=workers, timeout_s=timeout, ray=ray, show=not as_json, **sampling)
     summary = summarise(found.scores, found.unscored)  # stops where there is nothing to print
     if as_json:
-        _print_json(summary)
+        _print_json(summary | told)
     else:
         print_scores(found)
 
 
 @app.command
 def play(
-    checkpoint: Positional[Path], task: Positional[str], out: Path = Path("play.mp4"), seed: int = 100_000, temperature: float | None = None
+    agent: Positional[Path], task: Positional[str], out: Path = Path("play.mp4"), seed: int = 100_000, temperature: float | None = None
 ) -> None:
     """Write a video of an agent at one task.
 
     Args:
-        checkpoint: a checkpoint folder.
+        agent: a folder with a checkpoint or a baseline.
         task: the task's id.
         out: the video.
         seed: of the episode.
         temperature: of the actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
     """
-    from opengato.checkpoint import Checkpoint
     from opengato.domains import get_task
+    from opengato.evaluation.agent import load_agent
     from opengato.evaluation.rollout import rollout
     from opengato.evaluation.video import encode_mp4
 
-    episode = rollout(Checkpoint.load(checkpoint), get_task(task), 1, record=1, seed=seed, temperature=temperature)[0]
+    episode = rollout(load_agent(agent), get_task(task), 1, record=1, seed=seed, temperature=temperature)[0]
     out.write_bytes(encode_mp4(episode.frames, 30))
     print(f"{out}: return {episode.episode_return:.4g} in {episode.length} timesteps")
 

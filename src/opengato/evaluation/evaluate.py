@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint on tasks: rollouts at fixed seeds, scored against the stored references."""
+"""Evaluate an agent on tasks: rollouts at fixed seeds, scored against the stored references."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from typing import Any
 
 import torch
 
-from opengato.checkpoint import Checkpoint, checkpoint_files
 from opengato.domains import Task, match_tasks, tasks
+from opengato.domains.task import reference_scores
 from opengato.errors import OpenGatoError
+from opengato.evaluation.agent import Agent, agent_files, load_agent
 from opengato.evaluation.rollout import BATCH, FIRST_SEED, Rollout, rollouts
-from opengato.evaluation.score import TaskScore, describe_failures, task_score
+from opengato.evaluation.score import TaskScore, describe_failures, number, scored, task_score
 from opengato.jobs import TIMEOUT_S, Job, Workers
-from opengato.model.precision import Precision, convert
+from opengato.model.precision import Precision
 
 
-def known_tasks(checkpoint: Checkpoint, patterns: list[str] | None) -> list[Task]:
-    """The tasks that the patterns name, by default every task the checkpoint was trained on that has an environment."""
+def known_tasks(agent: Agent, patterns: list[str] | None) -> list[Task]:
+    """The tasks that the patterns name, by default every task the agent was trained on that has an environment."""
     if patterns:
         return match_tasks(patterns)
-    known = [tasks()[name] for name in checkpoint.layouts if name in tasks()]
+    known = [tasks()[name] for name in agent.layouts if name in tasks()]
     if not known:
-        raise OpenGatoError(f"this checkpoint knows no task with an environment, only {', '.join(checkpoint.layouts)}")
+        raise OpenGatoError(f"this checkpoint knows no task with an environment, only {', '.join(agent.layouts)}")
     return known
 
 
-_checkpoint: Checkpoint  # of a worker process
+_agent: Agent  # of a worker process
 
 
 def _start(folder: Path, precision: Precision) -> None:
-    global _checkpoint
+    global _agent
     torch.set_num_threads(1)
-    _checkpoint = Checkpoint.load(folder)
-    convert(_checkpoint.model, precision)
+    _agent = load_agent(folder, precision)
 
 
 def _start_from(files: dict[str, bytes], precision: Precision) -> None:
-    """On another machine: the checkpoint has travelled, and is a folder for as long as it takes to load it."""
+    """On another machine: the agent has travelled, and is a folder for as long as it takes to load it."""
     with tempfile.TemporaryDirectory(prefix="opengato-") as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
@@ -49,7 +49,7 @@ def _start_from(files: dict[str, bytes], precision: Precision) -> None:
 
 
 def _work(task: Task, settings: dict[str, Any], seeds: tuple[int, ...]) -> Iterator[Any]:
-    return rollouts(_checkpoint, task, seeds, **settings)
+    return rollouts(_agent, task, seeds, **settings)
 
 
 @dataclass(frozen=True)
@@ -81,42 +81,42 @@ def evaluate(
     show: bool = True,
     finished: Callable[[TaskScore, list[Rollout]], None] | None = None,
 ) -> Evaluation:
-    """Score a checkpoint on each task over `episodes` episodes at fixed seeds.
+    """Score an agent on each task over `episodes` episodes at fixed seeds.
 
     An episode whose simulator raises, takes too long or takes its process down is tried once more, alone. Then its seed is reported as
-    failed, and the score is that of the others.
+    failed, and the score is that of the others. A task without stored references gets its return and success, and no score.
 
     Args:
-        folder: of the checkpoint.
+        folder: of a checkpoint or a baseline.
         batch: environments stepped together in a process. temperature, prompt: see `rollouts`.
         record: keep frames of this many episodes of each task, from the first seed.
         workers: processes; default: one a core, of this machine or the cluster.
         timeout_s: what an episode may take; a process in which for as long no simulator finished a step is killed.
-        ray: the address of a Ray cluster to run on, to which the checkpoint is sent.
+        ray: the address of a Ray cluster to run on, to which the agent is sent.
         precision: of the weights; with fewer bits than they were trained with, results may depend on the batch.
         finished: called with each task's score and rollouts, by seed, as soon as they are there.
 
     Raises:
-        OpenGatoError: before any work, where a task is unknown to the checkpoint, has no reference score or is not installed.
+        OpenGatoError: before any work, where a task is unknown to the agent or is not installed.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     if episodes < 1 or batch < 1:
         raise OpenGatoError(f"episodes is {episodes} and batch {batch}: ask for 1 or more of each")
-    references = {task.id: task.reference for task in chosen}  # a missing one stops here, before any work
-    checkpoint = Checkpoint.load(folder)
+    references = {task.id: task.reference if task.id in reference_scores() else None for task in chosen}
+    agent = load_agent(folder)
     for task in chosen:
         if not task.available:
             task.make()  # says what to install
-        checkpoint.layout(task.id, task.observation_space, task.action_space)
-    del checkpoint
+        agent.layout(task.id, task.observation_space, task.action_space)
+    del agent
     seeds = range(FIRST_SEED, FIRST_SEED + episodes)
     settings = {"temperature": temperature, "prompt": prompt, "record": tuple(seeds[:record]), "timeout_s": timeout_s}
     batches = [tuple(seeds[first : first + batch]) for first in range(0, episodes, batch)]
     jobs = (Job(task.id, (task, settings), part) for task in chosen for part in batches)
     start = partial(_start, folder, precision)
     if ray is not None:
-        start = partial(_start_from, {path.name: path.read_bytes() for path in checkpoint_files(folder)}, precision)
+        start = partial(_start_from, {path.name: path.read_bytes() for path in agent_files(folder)}, precision)
     done: dict[str, list[Rollout]] = {task.id: [] for task in chosen}
     failed: dict[str, dict[int, str]] = {task.id: {} for task in chosen}
     scores: dict[str, TaskScore] = {}
@@ -137,7 +137,8 @@ def evaluate(
                 rollouts_done.sort(key=lambda r: r.seed)
                 returns, successes = [r.episode_return for r in rollouts_done], [r.success for r in rollouts_done]
                 reference = references[task_id]
-                scores[task_id] = task_score(task_id, returns, reference.random, reference.expert, successes, failed[task_id])
+                random, expert = (reference.random, reference.expert) if reference else (None, None)
+                scores[task_id] = task_score(task_id, returns, random, expert, successes, failed[task_id])
                 if finished:
                     finished(scores[task_id], rollouts_done)
     unscored = {task.id: failed[task.id] for task in chosen if task.id not in scores}
@@ -154,15 +155,21 @@ def print_scores(evaluation: Evaluation) -> None:
     for s in scores:
         table.add_row(
             s.task,
-            f"{s.score:.1f}",
-            f"{s.ci_low:.1f} … {s.ci_high:.1f}",
-            f"{s.mean_return:.4g}",
-            f"{s.random:.4g}",
-            f"{s.expert:.4g}",
-            "–" if s.success is None else f"{s.success:.0%}",
+            number(s.score, ".1f"),
+            "–" if s.ci_low is None or s.ci_high is None else f"{s.ci_low:.1f} … {s.ci_high:.1f}",
+            number(s.mean_return, ".4g"),
+            number(s.random, ".4g"),
+            number(s.expert, ".4g"),
+            number(s.success, ".0%"),
             str(s.n),
         )
     Console().print(table)
     for task, failed in {**{s.task: s.failed for s in scores if s.failed}, **evaluation.unscored}.items():
         print(f"{task}: {len(failed)} failed{' and none scored' * (task in evaluation.unscored)}: seed {describe_failures(failed)}")
-    print(f"mean score {sum(s.score for s in scores) / len(scores):.1f}% of the expert over {len(scores)} tasks")
+    if percents := scored(scores):
+        print(f"mean score {sum(s.score for s in percents) / len(percents):.1f}% of the expert over {len(percents)} tasks")
+    if missing := [s.task for s in scores if s.score is None]:
+        print(f"no reference scores of {', '.join(missing)}: measure them with `opengato reference`")
+    successes = [s.success for s in scores if s.success is not None]
+    if successes:
+        print(f"mean success {sum(successes) / len(successes):.1%} over {len(successes)} tasks")

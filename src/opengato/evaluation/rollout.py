@@ -1,4 +1,4 @@
-"""Rollouts: episodes of an agent in its environments, many at once through one engine."""
+"""Rollouts: episodes of an agent in its environments, many at once."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from opengato.checkpoint import Checkpoint
 from opengato.domains import Task
 from opengato.errors import OpenGatoError
+from opengato.evaluation.agent import Agent, make_actor
 from opengato.jobs import Begun, Done, Failed, describe
-from opengato.policy.engine import Engine
-from opengato.policy.prompt import crop_prompt
 
 BATCH = 10  # environments stepped together
 MOST_FRAMES = 80
@@ -44,7 +42,7 @@ class Rollout:
 
 
 def rollout(
-    checkpoint: Checkpoint,
+    agent: Agent,
     task: Task,
     episodes: int,
     *,
@@ -67,7 +65,7 @@ def rollout(
     seeds = range(seed, seed + episodes)
     for first in range(0, episodes, batch):
         together = seeds[first : first + batch]
-        for message in rollouts(checkpoint, task, together, temperature=temperature, prompt=prompt, record=seeds[:record]):
+        for message in rollouts(agent, task, together, temperature=temperature, prompt=prompt, record=seeds[:record]):
             if isinstance(message, Failed):
                 raise OpenGatoError(f"the episode of {task.id!r} with seed {message.seed} failed: {message.reason}")
             if isinstance(message, Done):
@@ -76,7 +74,7 @@ def rollout(
 
 
 def rollouts(
-    checkpoint: Checkpoint,
+    agent: Agent,
     task: Task,
     seeds: Sequence[int],
     *,
@@ -90,14 +88,12 @@ def rollouts(
     None is a sign of life. An environment that raises fails its own episode only.
 
     Args:
-        temperature: of the actions, see `Engine`. prompt: start from the checkpoint's demonstration of the task.
+        temperature, prompt: see `make_actor`.
         record: keep frames of these seeds: every frame, or of long episodes 40 to 80, equally far apart.
-        timeout_s: an episode that takes longer fails: what its environment takes, and its part of what the engine takes.
+        timeout_s: an episode that takes longer fails: what its environment takes, and its part of what the agent takes.
     """
-    layout = checkpoint.layout(task.id, task.observation_space, task.action_space)
-    before = crop_prompt(checkpoint.prompts.get(task.id), checkpoint.model.config) if prompt else None
     slots = max(len(seeds), LEAST_ROWS)
-    engine = Engine(checkpoint.model, checkpoint.tokenizer, slots, temperature=temperature)
+    actor = make_actor(agent, task, slots, temperature, prompt)
     busy: dict[int, _Desk] = {}
     spoken = time.monotonic()
     try:
@@ -110,13 +106,13 @@ def rollouts(
             else:
                 yield Failed(seed, reason)
         for slot in range(slots):
-            engine.reset(slot, layout, before, seeds[slot] if slot < len(seeds) else 0)
+            actor.reset(slot, seeds[slot] if slot < len(seeds) else 0)
         observations = {slot: desk.observation for slot, desk in busy.items()}
         # Slots without an episode go on with whatever there was to see, as many as it takes: nobody looks at what they do.
         shadows = {slot: desk.observation for desk in list(busy.values())[:1] for slot in range(LEAST_ROWS)}
         while busy:
             began = time.monotonic()
-            actions = engine.act({**shadows, **observations})
+            actions = actor.act({**shadows, **observations})
             share = (time.monotonic() - began) / len(busy)
             for slot, desk in list(busy.items()):
                 desk.seconds += share

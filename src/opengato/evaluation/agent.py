@@ -1,0 +1,72 @@
+"""Whatever can be evaluated: checkpoints and baselines, and how they act."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from opengato.baselines.baseline import FILES, Baseline, is_baseline
+from opengato.checkpoint import Checkpoint, checkpoint_files
+from opengato.domains import Task
+from opengato.errors import OpenGatoError
+from opengato.model.precision import Precision, convert
+from opengato.policy.engine import Engine
+from opengato.policy.prompt import crop_prompt
+
+Agent = Checkpoint | Baseline
+
+
+class Actor(Protocol):
+    """Agents of one task beside one another, in slots."""
+
+    def reset(self, slot: int, seed: int) -> None:
+        """Start an episode in a slot; `seed` is of its sampling."""
+
+    def act(self, observations: dict[int, Any]) -> dict[int, Any]:
+        """Observations by slot to actions by slot."""
+
+
+class _EngineActor:
+    """A checkpoint at one task, each of its episodes after the same prompt."""
+
+    def __init__(self, checkpoint: Checkpoint, task: Task, slots: int, temperature: float | None, prompt: bool):
+        self._layout = checkpoint.layout(task.id, task.observation_space, task.action_space)
+        self._before = crop_prompt(checkpoint.prompts.get(task.id), checkpoint.model.config) if prompt else None
+        self._engine = Engine(checkpoint.model, checkpoint.tokenizer, slots, temperature=temperature)
+
+    def reset(self, slot: int, seed: int) -> None:
+        self._engine.reset(slot, self._layout, self._before, seed)
+
+    def act(self, observations: dict[int, Any]) -> dict[int, Any]:
+        return self._engine.act(observations)
+
+
+def make_actor(agent: Agent, task: Task, slots: int, temperature: float | None = None, prompt: bool = True) -> Actor:
+    """An agent at a task, in this many slots.
+
+    Args:
+        temperature: of the actions; None: the agent's own choice. prompt: start from a checkpoint's demonstration; a baseline reads none.
+
+    Raises:
+        OpenGatoError: where the agent does not know the task, or knows other spaces of it.
+    """
+    if isinstance(agent, Checkpoint):
+        return _EngineActor(agent, task, slots, temperature, prompt)
+    agent.layout(task.id, task.observation_space, task.action_space)
+    return agent.actor(task.id, slots, temperature)
+
+
+def load_agent(folder: Path, precision: Precision = "float32") -> Agent:
+    """What a folder holds. Raises OpenGatoError where that is no agent, or a baseline in another precision than float32 is asked for."""
+    if is_baseline(folder):
+        if precision != "float32":
+            raise OpenGatoError(f"precision is {precision}, but {folder} holds a baseline, which acts in float32: leave it out")
+        return Baseline.load(folder)
+    checkpoint = Checkpoint.load(folder)
+    convert(checkpoint.model, precision)
+    return checkpoint
+
+
+def agent_files(folder: Path) -> list[Path]:
+    """The files of an agent, all that must travel with it."""
+    return [folder / name for name in FILES] if is_baseline(folder) else checkpoint_files(folder)
