@@ -35,6 +35,18 @@ def test_info_of_a_preset():
     assert "context" in opengato("info", "swift-nano").stdout
 
 
+def test_training_reads_datasets_of_the_root(tmp_path, monkeypatch):
+    from opengato.cli import main
+    from opengato.training import train
+
+    heard = []
+    for name in ("train", "finetune"):
+        monkeypatch.setattr(train, name, lambda *arguments, root, **settings: heard.append(root))
+    main(["train", "swift-nano", "--data", "opengato/any-v0", "--root", str(tmp_path)])
+    main(["finetune", "nowhere", "--data", "opengato/any-v0", "--root", str(tmp_path)])
+    assert heard == [tmp_path, tmp_path]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -552,6 +552,7 @@ def train(
     recipe: Positional[str] = "",
     data: tuple[str, ...] = (),
     out: Path = Path("runs/train"),
+    root: Path | None = None,
     weights: dict[str, float] | None = None,
     settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     sampling: Annotated[SamplingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
@@ -565,6 +566,7 @@ def train(
         recipe: gato-79m, gato-364m, gato-1.2b (the paper's), swift-nano, swift-tiny or swift-small.
         data: Minari dataset ids or folders, text/plain, dialogue/chitchat, captions/emoji, questions/emoji.
         out: the run's folder; the checkpoint is in its subfolder `checkpoint`.
+        root: folder of the Minari datasets; default: Minari's own.
         weights: sample weight of every domain, in place of the recipe's: --weights babyai 2 metaworld 1.
         show_list: print the recipes, and what each needs, takes and reaches.
     """
@@ -588,7 +590,7 @@ def train(
         raise OpenGatoError("data is empty: name at least one dataset, for example --data captions/emoji")
     from opengato.training.train import train as run
 
-    run(chosen, list(data), out, weights=weights, model=dict(model))
+    run(chosen, list(data), out, weights=weights, model=dict(model), root=root)
 
 
 @app.command
@@ -596,6 +598,7 @@ def finetune(
     checkpoint: Positional[Path],
     data: tuple[str, ...],
     out: Path = Path("runs/finetune"),
+    root: Path | None = None,
     lora: int | None = None,
     freeze: tuple[str, ...] = (),
     dropout: float = 0.1,
@@ -609,6 +612,7 @@ def finetune(
         checkpoint: a checkpoint folder.
         data: as for `train`; of tasks that the checkpoint knows or not.
         out: the run's folder; the checkpoint is in its subfolder `checkpoint`.
+        root: folder of the Minari datasets; default: Minari's own.
         lora: rank of low-rank adapters to train in place of the weights; merged at the end.
         freeze: parts of the model that stay as they are, as their names begin: embedding, blocks.0, …
         dropout: on the blocks' branches.
@@ -616,7 +620,8 @@ def finetune(
     from opengato.recipes import FINETUNE
     from opengato.training.train import finetune as run
 
-    run(checkpoint, _resolved(FINETUNE, settings, optimiser, sampling), list(data), out, lora=lora, freeze=freeze, dropout=dropout)
+    settled = _resolved(FINETUNE, settings, optimiser, sampling)
+    run(checkpoint, settled, list(data), out, lora=lora, freeze=freeze, dropout=dropout, root=root)
 
 
 @app.command

@@ -47,6 +47,19 @@ def test_without_references_there_is_no_score_and_no_mean():
     assert summarise([bare, task_score("b/z", [10.0], 0, 10)])["domains"] == {"b": 100}
 
 
+def test_a_task_counts_at_most_100_in_every_mean(tmp_path, capsys):
+    scores = [task_score("a/x", [50.0], 0, 10), task_score("a/y", [2.0], 0, 10), task_score("b/z", [-4.0], 0, 10)]
+    summary = summarise(scores)
+    assert summary["tasks"]["a/x"]["score"] == 500 and summary["domains"] == {"a": 60, "b": -40}
+    assert summary["mean_score"] == pytest.approx(80 / 3) and summary["mean_score_unclipped"] == pytest.approx(160)
+    assert summary["mean_over_domains"] == pytest.approx(10)
+    print_scores(Evaluation(scores, {}))
+    assert "mean score 26.7% of the expert over 3 tasks, each counted at most 100 (unclipped 160.0%)" in capsys.readouterr().out
+    empty = {"losses": [], "videos": {}, "captions": [], "texts": [], "facts": {}}
+    write_report(tmp_path / "report.html", title="", scores=scores, **empty)
+    assert "<b>27%</b>" in (tmp_path / "report.html").read_text()
+
+
 def test_failed_episodes_are_named_and_in_no_mean(capsys):
     failed = {100_003: "it hung", 100_001: "it <died>", 100_004: "it hung"}
     scores = [task_score("a/x", [5.0, 7.0], 0, 10, failed=failed), task_score("b/z", [10.0], 0, 10)]

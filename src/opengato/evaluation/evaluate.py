@@ -167,7 +167,8 @@ def print_scores(evaluation: Evaluation) -> None:
     for task, failed in {**{s.task: s.failed for s in scores if s.failed}, **evaluation.unscored}.items():
         print(f"{task}: {len(failed)} failed{' and none scored' * (task in evaluation.unscored)}: seed {describe_failures(failed)}")
     if percents := scored(scores):
-        print(f"mean score {sum(s.score for s in percents) / len(percents):.1f}% of the expert over {len(percents)} tasks")
+        clipped, whole = (sum(values) / len(percents) for values in ([s.counted for s in percents], [s.score for s in percents]))
+        print(f"mean score {clipped:.1f}% of the expert over {len(percents)} tasks, each counted at most 100 (unclipped {whole:.1f}%)")
     if missing := [s.task for s in scores if s.score is None]:
         print(f"no reference scores of {', '.join(missing)}: measure them with `opengato reference`")
     successes = [s.success for s in scores if s.success is not None]

@@ -75,13 +75,13 @@ def write_report(
         unscored: task -> (seed -> reason) of tasks of which no episode finished.
     """
     percents = scored(scores)
-    mean = number(sum(s.score for s in percents) / len(percents) if percents else None, ".0f")
+    mean = number(sum(s.counted for s in percents) / len(percents) if percents else None, ".0f")
     names = sorted({key for row in losses for key in row if key.startswith("loss/")})
     series = {n.removeprefix("loss/"): ([r["step"] for r in losses if n in r], [r[n] for r in losses if n in r]) for n in names}
     above = sum(s.score > 0 for s in percents)
     parts = [
         f"<h1>{escape(title)}</h1><div class=muted>One network, one set of weights, every task below.</div>",
-        f"<div class=lead><div><b>{mean}%</b><span>of the expert, mean over {len(percents)} control tasks</span></div>"
+        f"<div class=lead><div><b>{mean}%</b><span>of the expert, mean over {len(percents)} control tasks, each counted at most 100</span></div>"
         f"<div><b>{sum(s.score >= 50 for s in percents)}</b><span>tasks at half the expert or better</span></div>"
         f"<div><b>{above}/{len(percents)}</b><span>tasks above the random agent</span></div></div>",
         "<h2>Scores</h2><p class=muted>0 is the random agent, 100 the expert that made the demonstrations; lines are 95% intervals over episodes.</p>",

@@ -11,6 +11,7 @@ import numpy as np
 from opengato.errors import OpenGatoError
 
 THRESHOLDS = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
+MOST = 100.0  # per cent that a task counts in a mean: one game played far above its expert must not hide ten that were lost
 
 
 def score_percent(episode_return: float, random: float, expert: float) -> float:
@@ -103,13 +104,18 @@ def task_score(
 
 
 class Scored(NamedTuple):
-    """A score that there is, and its interval."""
+    """A score that there is, its interval, and what it counts in a mean."""
 
     task: str
     domain: str
     score: float
     ci_low: float
     ci_high: float
+
+    @property
+    def counted(self) -> float:
+        """At most 100."""
+        return min(self.score, MOST)
 
 
 def scored(scores: Sequence[TaskScore]) -> list[Scored]:
@@ -134,18 +140,20 @@ def mean(values: Sequence[float]) -> float | None:
 def summarise(scores: Sequence[TaskScore], unscored: Mapping[str, Mapping[int, str]] | None = None) -> dict[str, Any]:
     """All scores as JSON: by task, mean, by domain and over domains (section 5.1), counts above thresholds (Figure 5).
 
-    Tasks without references are in no mean of scores; a mean of nothing is None. `unscored`: task -> its failed seeds and their reasons,
-    where no episode finished: listed without a score, and in no mean. Raises OpenGatoError where no episode finished at all.
+    Each task counts at most 100 in a mean, but in `mean_score_unclipped`. Tasks without references are in no mean of scores; a mean of
+    nothing is None. `unscored`: task -> its failed seeds and their reasons, where no episode finished: listed without a score, and in no
+    mean. Raises OpenGatoError where no episode finished at all.
     """
     if not scores:
         task, failed = next(iter((unscored or {"none": {}}).items()))
         raise OpenGatoError(f"no episode of any task finished, so there is no score; {task}: seed {describe_failures(failed)}")
     percents = scored(scores)
-    domains = {d: float(np.mean([s.score for s in percents if s.domain == d])) for d in sorted({s.domain for s in percents})}
+    domains = {d: float(np.mean([s.counted for s in percents if s.domain == d])) for d in sorted({s.domain for s in percents})}
     return {
         "tasks": {s.task: s.to_json() for s in scores}
         | {t: {"score": None, "n": 0, "failed": failures_to_json(f)} for t, f in (unscored or {}).items()},
-        "mean_score": mean([s.score for s in percents]),
+        "mean_score": mean([s.counted for s in percents]),
+        "mean_score_unclipped": mean([s.score for s in percents]),
         "mean_success": mean([s.success for s in scores if s.success is not None]),
         "domains": domains,
         "mean_over_domains": mean(list(domains.values())),
