@@ -1,17 +1,17 @@
-"""What `swift-*` is made of, one part changed at a time: held-out loss and score after equal wall time on a fixed small mixture.
+"""What `swift-*` is made of, one part changed at a time: loss and success after equal wall time on the same demonstrations.
 
-    python benchmarks/ablate.py [--seconds 100] [--episodes 10] [--folder runs/benchmarks] [--only NAME …] [--json]
+    python benchmarks/ablate.py [--seconds 60] [--episodes 10] [--seeds 0 1 2] [--folder runs/ablate] [--only NAME …] [--out FILE]
 
 Every variant is `swift-nano` but for what its row says, trained for so many seconds on one core, as many variants at a time as there are
-cores. The mixture is `small_mixture.py`: six control tasks of three domains that are scored, and, for what concerns pictures, Freeway and
-captions, that are not. Loss is nats a number of the experts' own actions in held-out episodes. Rows that are done are kept; the first three
-differ in their seed only and show how far chance goes.
+cores. `arm`: four tasks of Meta-World, 60 demonstrations each, success; `grid`: two of BabyAI, 1,500 each, score, at most 100.
+The loss is that of training, over the last steps. Rows that are done are kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import subprocess
@@ -24,104 +24,144 @@ from typing import Any
 
 import numpy as np
 import torch
-from small_mixture import CONTROL, PICTURES, held_out_loss, open_data, scores, train
+import torch.nn.functional as F
 
-from opengato.model import attention, embedding, gato
-from opengato.model.config import ModelConfig, preset
-from opengato.model.losses import cross_entropy
-from opengato.tokens.fold import PAPER, Fold
-from opengato.tokens.vocabulary import ACTION_TEXT, IS_TARGET
-from opengato.training.loop import TrainConfig
-from opengato.training.optimiser import SWIFT
+from opengato.collect import collect, dataset_id
+from opengato.datasets.open import open_dataset
+from opengato.domains import get_task
+from opengato.evaluation.rollout import rollout
+from opengato.evaluation.score import task_score
+from opengato.mixture import packing
+from opengato.model import embedding, gato
+from opengato.model.batch import Batch
+from opengato.model.config import ModelConfig
+from opengato.model.losses import linear_cross_entropy, soft_cross_entropy
+from opengato.policy import engine
+from opengato.recipes import recipe
+from opengato.tokens.continuous import mu_law
+from opengato.tokens.text import TextTokenizer
+from opengato.tokens.vocabulary import BIN_START, BINS
+from opengato.training.train import make_checkpoint, make_model, make_trainer, preset
 
-POSITIONS = 1024  # a step
-
-
-class OrderedFold(Fold):
-    """Every number of a control action takes a position, as the words of an answer do."""
-
-    def positions(self, kinds: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return super().positions(np.where(kinds >= IS_TARGET, ACTION_TEXT, kinds), offsets)
-
-
-def table_rows() -> None:
-    embedding.BIN_START = 10**9  # no token is a bin
-
-
-def hard_targets() -> None:
-    gato.soft_cross_entropy = lambda scores, targets: cross_entropy(scores, targets)
+TASKS = {
+    "arm": ["metaworld/dial-turn", "metaworld/handle-pull", "metaworld/pick-place", "metaworld/assembly"],
+    "grid": ["babyai/go-to-local", "babyai/pickup-loc"],
+}
+EPISODES, NOISE = {"arm": 60, "grid": 1500}, {"arm": 0.15, "grid": 0.0}
 
 
-def reading(fold: Callable[[ModelConfig], Fold]) -> Callable[[], None]:
+def bin_features(tokens: torch.Tensor, width: int) -> torch.Tensor:
+    """Cosines and sines of bins' centres, from 1/8 to 10 half periods a unit: (N,) ids to (N, width), of mean square 1."""
+    centre = (tokens - BIN_START + 0.5) * (2 / BINS) - 1
+    angle = centre[:, None] * torch.exp(torch.linspace(math.log(0.125), math.log(10.0), width // 2)) * math.pi
+    return torch.cat([angle.cos(), angle.sin()], -1) * math.sqrt(2)
+
+
+def added_places(self: embedding.SetEmbedding, batch: Batch) -> torch.Tensor:
+    """`SetEmbedding.forward` as it was: a place is added to a member, and both go through a GELU."""
+    token = self.tokens(batch.pair_tokens) / embedding.TABLE_STD
+    is_bin = (batch.pair_tokens >= BIN_START) & (batch.pair_tokens < BIN_START + BINS)
+    members = self.member(torch.where(is_bin[:, None], bin_features(batch.pair_tokens, token.shape[-1]), token))
+    pair = F.gelu(members + 0.5 * self.index(batch.pair_local), approximate="tanh")
+    x = F.embedding_bag(batch.members, pair, batch.starts, mode="sum")[: batch.segments.numel()]
+    if len(batch.numbers):
+        x = x.index_add(0, batch.number_positions, self.see(batch.numbers, batch.number_counts).to(x.dtype))
+    x = self.out(F.gelu(self.hidden(self.norm(x.float())), approximate="tanh"))
+    return x.view(*batch.segments.shape, -1)
+
+
+def places_added() -> None:
+    embedding.SetEmbedding.forward = added_places  # type: ignore[method-assign]
+
+
+def numbers_as_members() -> None:
+    places_added()
+    ModelConfig.sees_values = property(lambda self: False)  # type: ignore[assignment,method-assign]
+    packing.standardise = lambda tokens, statistics: np.zeros(0, np.float32)
+
+
+def not_standardised() -> None:
+    plain = packing.standardise
+    packing.standardise = engine.standardise = lambda tokens, statistics: mu_law(plain(tokens, None)).astype(np.float32)
+
+
+def deviation(bins: float) -> Callable[[], None]:
     def patch() -> None:
-        ModelConfig.fold = property(fold)  # type: ignore[assignment,method-assign]
-        ModelConfig.reads_actions = property(lambda config: True)  # type: ignore[assignment,method-assign]
+        gato.soft_cross_entropy = (
+            (lambda hidden, targets, table: soft_cross_entropy(hidden, targets, table, bins)) if bins else linear_cross_entropy
+        )
 
     return patch
 
 
-def relative() -> None:
-    gato.RotaryAttention = attention.RelativeAttention  # type: ignore[misc,assignment]
-
-
 @dataclass(frozen=True)
 class Variant:
-    """What one row changes: fields of the model and of the optimiser, the share of prompts, the seed, the data, or code."""
+    """What one row changes: fields of the model, the optimiser, the sampling and the training, or code."""
 
     model: dict[str, Any] = field(default_factory=dict)
     optimiser: dict[str, Any] = field(default_factory=dict)
-    prompts: float = 0.25
-    seed: int = 0
-    pictures: bool = False
+    sampling: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
     patch: Callable[[], None] = lambda: None
 
 
 VARIANTS = {
     "swift-nano": Variant(),
-    "another seed": Variant(seed=1),
-    "a third seed": Variant(seed=2),
-    "values as rows of a table": Variant(patch=table_rows),
-    "targets one bin wide": Variant(patch=hard_targets),
-    "actions in order, read back": Variant(patch=reading(lambda config: OrderedFold(config.patches_per_position))),
-    "a position a token (the paper's stream)": Variant({"context": 1024}, patch=reading(lambda config: PAPER)),
-    "set network 128 wide": Variant({"set_width": 128}),
-    "set network 512 wide": Variant({"set_width": 512}),
-    "relative attention": Variant(patch=relative),
+    "numbers as members: bins, places added": Variant(patch=numbers_as_members),
+    "numbers not standardised": Variant(patch=not_standardised),
+    "places added, through a GELU": Variant(patch=places_added),
+    "long windows only": Variant(sampling={"short_share": 0.0}),
+    "half of the windows short": Variant(sampling={"short_share": 0.5}),
+    "short windows only": Variant(sampling={"short_share": 1.0}),
+    "16 sequences a step": Variant(training={"batch": 16}),
+    "4 sequences a step": Variant(training={"batch": 4}),
+    "no prompts": Variant(sampling={"prompt_share": 0.0}),
+    "prompts from the beginning or end": Variant({"moments": 0}),
+    "episodes below half of the expert left out": Variant(sampling={"return_threshold": 0.5}),
+    "targets one bin wide": Variant(patch=deviation(0)),
+    "targets 16 bins wide": Variant(patch=deviation(16)),
     "AdamW, rate 1e-3": Variant(optimiser={"kind": "adamw", "learning_rate": 1e-3}),
-    "AdamW, rate 3e-3": Variant(optimiser={"kind": "adamw", "learning_rate": 3e-3}),
-    "Muon's rate halved": Variant(optimiser={"learning_rate": SWIFT.learning_rate / 2}),
-    "Muon's rate doubled": Variant(optimiser={"learning_rate": SWIFT.learning_rate * 2}),
-    "tables' rate halved": Variant(optimiser={"table_learning_rate": SWIFT.table_learning_rate / 2}),
-    "tables' rate doubled": Variant(optimiser={"table_learning_rate": SWIFT.table_learning_rate * 2}),
-    "window of 32 positions": Variant({"context": 32}),
-    "window of 512 positions": Variant({"context": 512}),
-    "no prompts": Variant(prompts=0.0),
-    "half of the windows prompted": Variant(prompts=0.5),
-    "pictures": Variant(pictures=True),
-    "pictures, another seed": Variant(pictures=True, seed=1),
-    "pictures, 1 patch a position": Variant({"patches_per_position": 1}, pictures=True),
-    "pictures, 4 patches a position": Variant({"patches_per_position": 4}, pictures=True),
-    "pictures, 8 patches a position": Variant({"patches_per_position": 8}, pictures=True),
-    "pictures, 20 patches a position": Variant({"patches_per_position": 20}, pictures=True),
+    "Muon's rate halved": Variant(optimiser={"learning_rate": 1.1e-2}),
+    "Muon's rate doubled": Variant(optimiser={"learning_rate": 4.4e-2}),
+    "weight decay a tenth": Variant(optimiser={"weight_decay": 0.02}),
+    "dropout 0.1": Variant({"dropout": 0.1}),
 }
 
 
-def run(name: str, seconds: float, episodes: int, folder: Path, out: Path) -> None:
+def run(name: str, part: str, seed: int, seconds: float, episodes: int, folder: Path, out: Path) -> None:
     """One row, in a process of its own."""
     variant = VARIANTS[name]
     torch.set_num_threads(1)
     variant.patch()
-    config = replace(preset("swift-nano"), **variant.model)
-    optimiser = replace(SWIFT, **variant.optimiser)
-    training = TrainConfig(batch=max(1, POSITIONS // config.context), seconds=seconds, seed=variant.seed, optimiser=optimiser)
-    data = open_data(folder, PICTURES if variant.pictures else CONTROL)
-    trainer, row = train(data, config, training, out.with_suffix(".run"), variant.prompts)
+    chosen = recipe("swift-nano")
+    train = replace(chosen.train, seconds=seconds, seed=seed, checkpoint_every=1e9, **variant.training)
+    train = replace(train, optimiser=replace(train.optimiser, **variant.optimiser))
+    chosen = replace(chosen, train=train, sampling=replace(chosen.sampling, **variant.sampling))
+    tokenizer, tasks = TextTokenizer.load(), [get_task(task) for task in TASKS[part]]
+    data = [open_dataset(dataset_id(task), tokenizer, folder / "data", folder / "cache") for task in tasks]
+    model = make_model(replace(preset("swift-nano"), **variant.model), seed)
+    trainer = make_trainer(model, data, {data[0].domain: 1.0}, chosen, out.with_suffix(".run"))
+    trainer.run(show=False)
+    log = [json.loads(line) for line in trainer.log_path.read_text().splitlines()]
+    checkpoint = make_checkpoint(trainer, data, tokenizer)
+    found = {}
+    for task in tasks:
+        done = rollout(checkpoint, task, episodes, prompt=variant.sampling.get("prompt_share") != 0.0)
+        if part == "arm":
+            found[task.id] = 100 * float(np.mean([bool(r.success) for r in done]))
+        else:
+            reference = task.reference
+            score = task_score(task.id, [r.episode_return for r in done], reference.random, reference.expert).score
+            found[task.id] = min(100.0, score) if score is not None else math.nan
     result = {
         "variant": name,
-        **row,
-        "parameters": trainer.model.parameter_count(),
-        "loss": held_out_loss(trainer, data),
-        "score": None if variant.pictures else scores(trainer, data, episodes, CONTROL, prompt=variant.prompts > 0),
+        "part": part,
+        "seed": seed,
+        "steps": trainer.step,
+        "timesteps_per_s": float(np.mean([r["timesteps_per_s"] for r in log])),
+        "loss": float(np.mean([r[f"loss/{data[0].domain}"] for r in log[-5:]])),
+        "tasks": found,
+        "mean": float(np.mean(list(found.values()))),
     }
     partial = out.with_suffix(".partial")
     partial.write_text(json.dumps(result))
@@ -130,48 +170,61 @@ def run(name: str, seconds: float, episodes: int, folder: Path, out: Path) -> No
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=100.0)
+    parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--episodes", type=int, default=10)
-    parser.add_argument("--folder", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--parts", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--folder", type=Path, default=Path("runs/ablate"))
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
-    parser.add_argument("--run", help=argparse.SUPPRESS)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path, help="JSON of all rows")
+    parser.add_argument("--run", nargs=3, help=argparse.SUPPRESS)
     a = parser.parse_args()
-    folder = a.folder / f"ablate-{a.seconds:g}s-{a.episodes}"
 
-    def path(name: str) -> Path:
-        return folder / f"{re.sub('[^a-z0-9]+', '-', name.lower())}.json"
+    def path(name: str, part: str, seed: int) -> Path:
+        return a.folder / f"rows-{a.seconds:g}s-{a.episodes}" / f"{part}-{seed}-{re.sub('[^a-z0-9]+', '-', name.lower())}.json"
 
     if a.run:
-        run(a.run, a.seconds, a.episodes, a.folder, path(a.run))
+        name, part, seed = a.run
+        run(name, part, int(seed), a.seconds, a.episodes, a.folder, path(name, part, int(seed)))
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    open_data(a.folder, CONTROL + PICTURES)
+    tokenizer = TextTokenizer.load()
+    for part in a.parts:
+        tasks = [get_task(task) for task in TASKS[part]]
+        missing = [task for task in tasks if not (a.folder / "data" / dataset_id(task)).is_dir()]
+        if missing:
+            collect(missing, EPISODES[part], a.folder / "data", noise=NOISE[part])
+        for task in tasks:  # tokenised once, not by two rows at a time
+            open_dataset(dataset_id(task), tokenizer, a.folder / "data", a.folder / "cache")
 
-    def start(name: str) -> None:
-        if path(name).is_file():
+    def start(row: tuple[str, str, int]) -> None:
+        if path(*row).is_file():
             return
+        path(*row).parent.mkdir(parents=True, exist_ok=True)
         options = ["--seconds", str(a.seconds), "--episodes", str(a.episodes), "--folder", str(a.folder)]
-        with open(path(name).with_suffix(".txt"), "w") as log:
-            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-            subprocess.run([sys.executable, __file__, "--run", name, *options], stdout=log, stderr=log, env=environment, check=False)
-        print(f"{name}: {'done' if path(name).is_file() else 'failed, see ' + log.name}", file=sys.stderr)
+        with open(path(*row).with_suffix(".txt"), "w") as log:
+            command = [sys.executable, __file__, "--run", *map(str, row), *options]
+            subprocess.run(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+        print(f"{row}: {'done' if path(*row).is_file() else 'failed, see ' + log.name}", file=sys.stderr)
 
+    rows = [(name, part, seed) for seed in a.seeds for name in a.only for part in a.parts]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(start, a.only))
-    done = [json.loads(path(name).read_text()) for name in a.only if path(name).is_file()]
-    if a.json:
-        print(json.dumps(done, indent=1))
-        return
-    for rows, which in (([r for r in done if r["score"]], "score"), ([r for r in done if not r["score"]], None)):
-        if not rows:
-            continue
-        domains = list(rows[0]["loss"])
-        print(f"\n| variant | timesteps/s | {' | '.join(f'loss {d}' for d in domains)} |{' score |' if which else ''}")
-        print("|---" * (len(domains) + 2 + bool(which)) + "|")
-        for r in rows:
-            losses = " | ".join(f"{r['loss'][d]:.2f}" for d in domains)
-            print(f"| {r['variant']} | {r['timesteps_per_s']:,.0f} | {losses} |" + (f" {r['score']['mean']:.0f} |" if which else ""))
+        list(pool.map(start, rows))
+    done = [json.loads(path(*row).read_text()) for row in rows if path(*row).is_file()]
+    if a.out:
+        a.out.parent.mkdir(parents=True, exist_ok=True)
+        a.out.write_text(json.dumps({"seconds": a.seconds, "episodes": a.episodes, "rows": done}, indent=1))
+    print("| variant |" + "".join(f" {part}: timesteps/s | loss | % |" for part in a.parts) + "\n|---" + "|---" * 3 * len(a.parts) + "|")
+    for name in a.only:
+        cells = ""
+        for part in a.parts:
+            same = [r for r in done if (r["variant"], r["part"]) == (name, part)]
+            if same:
+                speed, loss = (np.mean([r[key] for r in same]) for key in ("timesteps_per_s", "loss"))
+                means = " ".join(f"{r['mean']:.0f}" for r in same)
+                cells += f" {speed:,.0f} | {loss:.2f} | {means} |"
+            else:
+                cells += " | | |"
+        print(f"| {name} |{cells}")
 
 
 if __name__ == "__main__":

@@ -113,7 +113,15 @@ def held_out_loss(trainer: Trainer, data: Data) -> dict[str, float]:
     gato.soft_cross_entropy = linear_cross_entropy
     try:
         for domain in data.domains:
-            mixture = Mixture([d for d in data.held_out if d.domain == domain], {domain: 1.0}, config.context, config.fold, 0, Sampling(prompt_share=0.0), layouts=trainer.mixture.layouts)
+            mixture = Mixture(
+                [d for d in data.held_out if d.domain == domain],
+                {domain: 1.0},
+                config.context,
+                config.fold,
+                0,
+                Sampling(prompt_share=0.0),
+                layouts=trainer.mixture.layouts,
+            )
             total, count = 0.0, 0
             for n in range(max(2, HELD_OUT_SEQUENCES * 256 // config.context)):
                 with torch.inference_mode():

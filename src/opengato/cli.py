@@ -535,7 +535,7 @@ class SamplingSettings(TypedDict, total=False):
     prompt_share: float
     """share of windows that begin with a prompt"""
     short_share: float
-    """share of the positions of acting that is in windows of 1 to 16 timesteps from all over the data"""
+    """share of the positions of acting that is in windows of one timestep, from all over the data"""
     return_threshold: float
     """keep episodes with at least this share of the expert's return"""
 

@@ -3,9 +3,10 @@
 A counter-based generator draws domain, task, episode, window and prompt, until L positions are filled. Resuming needs one integer; any
 worker or rank can build any sequence.
 
-Sequences are of two sorts. A long one is of one domain, its windows as long as the room allows. A short one holds windows of 1 to 16
-timesteps from moments all over the data, of several domains: a step then sees hundreds of different moments instead of a few episodes,
-and the network learns to act on what it sees, with little past as with much. Each domain's share of the positions is its weight.
+Sequences are of two sorts. A long one is of one domain, its windows as long as the room allows. A short one holds single timesteps from
+all over the data, of several tasks: a step then sees hundreds of different moments instead of a few episodes, in which one timestep is
+much like the next, and the network learns to act on what it sees, with no past as with much. Each domain's share of the positions is its
+weight.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from opengato.tokens.statistics import Statistics
 from opengato.tokens.vocabulary import ACTION_TEXT
 
 BUNCH = 64  # positions of a short sequence that are of one task
-SHORT = (1, 2, 4, 8, 16)  # timesteps of a short window, each as likely
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Sampling:
         prompt_share: of the windows that get a prompt before them, from another episode of the task by the same agent (paper: 0.25).
         moments: timesteps of a prompt, spread over the whole episode; 0: as many in a row as fill half of the room, half of the prompts
             from the episode's end (the paper's).
-        short_share: share of the positions of a domain that acts in environments that is in short windows. 0: the paper's.
+        short_share: share of the positions of a domain that acts in environments that is in windows of one timestep. 0: the paper's.
         return_threshold: keep episodes with at least this share of the task's expert return (paper: 0.8).
     """
 
@@ -137,17 +137,15 @@ class Mixture:
         expert_returns = expert_returns or {}
         threshold = self.sampling.return_threshold
         self.sources = [
-            [
-                Source(d, self.layouts[d.task], fold, length, threshold, expert_returns.get(d.task))
-                for d in datasets
-                if d.domain == domain
-            ]
+            [Source(d, self.layouts[d.task], fold, length, threshold, expert_returns.get(d.task)) for d in datasets if d.domain == domain]
             for domain in self.domains
         ]
         share = np.array([weights[d] for d in self.domains]) / sum(weights.values())
         short = np.array([self.sampling.short_share * all(s.can_be_short for s in sources) for sources in self.sources])
         self.short_share = float((share * short).sum())
-        self._cumulative = {sort: np.cumsum(part) / max(part.sum(), 1e-12) for sort, part in (("long", share * (1 - short)), ("short", share * short))}
+        self._cumulative = {
+            sort: np.cumsum(part) / max(part.sum(), 1e-12) for sort, part in (("long", share * (1 - short)), ("short", share * short))
+        }
 
     def sequence(self, n: int) -> Sequence:
         """The n-th sequence of the run."""
@@ -228,9 +226,7 @@ class Mixture:
         moments = source.moments(episode, self.sampling.moments, rng)
         return moments if source.size(moments) <= budget else None
 
-    def _window(
-        self, source: Source, episode: int, budget: int, rng: np.random.Generator, at_end: bool = False
-    ) -> np.ndarray | None:
+    def _window(self, source: Source, episode: int, budget: int, rng: np.random.Generator, at_end: bool = False) -> np.ndarray | None:
         first, last = int(source.data.episodes[episode]), int(source.data.episodes[episode + 1])
         starts = source.starts
         if starts[last] - starts[first] <= budget:
@@ -249,15 +245,14 @@ class Mixture:
         stop = int(np.searchsorted(starts, starts[start] + budget, side="right")) - 1
         return np.arange(start, min(stop, last)) if stop > start else None
 
-    # ---- short sequences: bunches of short windows, each bunch of one task
+    # ---- short sequences: bunches of single timesteps, each bunch of one task
 
     def _short(self, rng: np.random.Generator) -> list[Piece]:
         pieces: list[Piece] = []
         base, segment = 0, 0
         while base < self.length:
             source, domain = self._source("short", rng)
-            room = min(BUNCH, self.length - base)
-            timesteps, windows = self._bunch(source, room, rng)
+            timesteps, windows = self._bunch(source, min(BUNCH, self.length - base), rng)
             if not len(timesteps):
                 break
             pieces.append(Piece(source.data, source.layout, domain, timesteps, windows + segment, base))
@@ -266,31 +261,21 @@ class Mixture:
         return pieces or self._long(rng)
 
     def _bunch(self, source: Source, room: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Timesteps of short windows that fill `room` positions, and the number of each one's window."""
-        span, data = SHORT[rng.integers(len(SHORT))], source.data
-        # As if every episode had span - 1 more timesteps: its first and last ones are then seen as often as the others.
-        reach = source.cumulative + (span - 1) * np.arange(1, len(source.kept) + 1)
-        ends = rng.integers(reach[-1], size=room)
-        picks = np.searchsorted(reach, ends, side="right")
-        ends = ends - np.where(picks > 0, reach[picks - 1], 0) + 1
-        prompted = rng.random(room) < self.sampling.prompt_share
-        parts, left = [], room
-        for pick, end, with_prompt in zip(picks.tolist(), ends.tolist(), prompted.tolist()):
-            episode = int(source.kept[pick])
-            first, last = int(data.episodes[episode]), int(data.episodes[episode + 1])
-            part = np.arange(max(first, first + end - span), min(last, first + end))
-            if with_prompt and self.sampling.moments:
+        """Single timesteps, some after a prompt, that fill `room` positions as far as they go, and the number of each one's window."""
+        picks = rng.integers(source.cumulative[-1], size=room)
+        which = np.searchsorted(source.cumulative, picks, side="right")
+        episodes = source.kept[which]
+        timesteps = source.data.episodes[episodes + 1] - (source.cumulative[which] - picks)
+        prompted = rng.random(room) < self.sampling.prompt_share * bool(self.sampling.moments)
+        parts = []
+        for episode, timestep, with_prompt in zip(episodes.tolist(), timesteps.tolist(), prompted.tolist()):
+            part = np.array([timestep])
+            if with_prompt:
                 part = np.append(source.moments(source.partner(episode, rng), self.sampling.moments, rng), part)
-            size = source.size(part)
-            while size > left and len(part) > 1:  # the bunch's last window: its first timesteps are left out
-                size -= source.size(part[:1])
-                part = part[1:]
-            if size > left:
+            room -= source.size(part)
+            if room < 0:
                 break
             parts.append(part)
-            left -= size
-            if left <= 0:
-                break
         if not parts:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         return np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(p) for p in parts])

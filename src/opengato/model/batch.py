@@ -118,7 +118,8 @@ class NewTokens:
     """What some slots of an acting agent see next: N tokens and P patches, of S slots in any order.
 
     Attributes:
-        tokens, kinds, local: (N,), as in `Encoded`. values: float32 (V,), as in `Sequence`. slots, positions: int64 (N,), whose they are, and where among its new positions.
+        tokens, kinds, local: (N,), as in `Encoded`. values: float32 (V,), as in `Sequence`. slots, positions: int64 (N,), whose the tokens
+            are, and where among its new positions.
         lengths, begins: int64 (S,), how many new positions each slot has, and the number of the first.
         patches uint8 (P, 16, 16, 3), places int64 (P, 2): in the order of their tokens.
     """

@@ -78,7 +78,7 @@ class SetEmbedding(nn.Module):
     Numbers are seen as values: each index of a timestep's numbers has a vector of its own, which the value is multiplied with, as in the
     first layer of a plain network. A member is what a token is, multiplied entry by entry with what its index is, so that a sum keeps
     apart who is where: of two tokens with their places exchanged the sums differ as much as those of two other tokens. (Added, and through
-    a GELU, as this once was, a place only shows in the curvature, and demonstrations are learned by heart: docs/ablations.md.) Neither has a
+    a GELU, as this once was, a place only shows in the curvature, and few demonstrations teach little: docs/ablations.md.) Neither has a
     parameter of a task's own, so any embodiment fits.
     """
 
