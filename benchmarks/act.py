@@ -197,7 +197,7 @@ def without_memory(model: Gato, layout: Layout, engine: Engine, passes: int, sec
         positions[inside],
         np.zeros(int(inside.sum()), bool),
         np.zeros(int(inside.sum()), np.int64),
-        standardise(numbers, None) if config.sees_values else np.zeros(0, np.float32),
+        standardise(numbers, None),
         np.zeros(count, np.int64),
         np.arange(count),
         encoded.patches[:patches],

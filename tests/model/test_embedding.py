@@ -1,5 +1,7 @@
 """What a folded position is told of its members and numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,18 +10,19 @@ from opengato.mixture import Sequence
 from opengato.model.batch import collate
 from opengato.model.config import ModelConfig
 from opengato.model.embedding import TABLE_STD, SetEmbedding, TokenTable
+from opengato.tokens.continuous import to_bins
 from opengato.tokens.vocabulary import CONTINUOUS, DISCRETE, VOCABULARY_SIZE
 
 CONFIG = ModelConfig("swift", 1, 1, 64, 128, 64, context=4, set_width=256, patches_per_position=2)
 
 
-def batch(positions):
+def plain_sequence(positions):
     """One position for each list of (kind, token, local, value)."""
     flat = [(kind, token, local, value, at) for at, members in enumerate(positions) for kind, token, local, value in members]
     kinds = np.array([f[0] for f in flat], np.uint8)
     count, none = len(positions), np.zeros((0, 16, 16, 3), np.uint8)
     empty = np.zeros(0, np.int64)
-    sequence = Sequence(
+    return Sequence(
         np.array([f[1] for f in flat]),
         kinds,
         np.array([f[2] for f in flat]),
@@ -34,7 +37,10 @@ def batch(positions):
         empty,
         count,
     )
-    return collate([sequence], CONFIG)
+
+
+def batch(positions):
+    return collate([plain_sequence(positions)], CONFIG)
 
 
 def summed(embedding, positions):
@@ -113,3 +119,18 @@ def test_a_step_without_words_leaves_them_alone():
     assert table.words.weight.grad is None and table.common.weight.grad is not None
     table(torch.tensor([3, 2000])).sum().backward()
     assert table.words.weight.grad[2000 - 1024].eq(1).all()
+
+
+def test_the_papers_form_may_read_standardised_bins():
+    """The same body, whatever its units: with mu-law its bins differ."""
+    rng = np.random.default_rng(0)
+    deviations = np.clip(rng.normal(size=(6, 2)), -3.9, 3.9).astype(np.float32)
+    gato = ModelConfig("gato", 1, 1, 32, 64, 32, context=24, standardised=True)
+    tokens = {}
+    for config in (gato, replace(gato, standardised=False)):
+        sequence = plain_sequence([[(CONTINUOUS, 32000 + i, i, v) for i, v in enumerate(row)] for row in deviations])
+        tokens[config.standardised] = collate([sequence], config)
+        assert not len(tokens[config.standardised].numbers)
+    read = tokens[True].pair_tokens[tokens[True].members].numpy()
+    np.testing.assert_array_equal(read, to_bins(deviations.ravel() / 4))
+    assert set(tokens[False].pair_tokens.tolist()) == {32000, 32001}

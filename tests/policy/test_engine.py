@@ -79,7 +79,7 @@ def most_likely(model, encoded):
         positions,
         predicted,
         np.zeros(len(positions), np.int64),
-        standardise(encoded.tokens[encoded.kinds == CONTINUOUS], None) if model.config.sees_values else np.zeros(0, np.float32),
+        standardise(encoded.tokens[encoded.kinds == CONTINUOUS], None),
         np.zeros(length, np.int64),
         np.arange(length),
         encoded.patches,

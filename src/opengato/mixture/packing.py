@@ -23,8 +23,7 @@ class Sequence:
         tokens int64 (N,), kinds uint8 (N,), local int64 (N,), positions int64 (N,): in order of position.
         predicted: bool (N,), whether the token is a target (it is then predicted from position - 1).
         domains: int64 (N,), index of the domain that the token is of.
-        values: float32 (V,), the tokens of kind CONTINUOUS in standard deviations from the mean (tokens/statistics.py); in the paper's
-            form, which reads their bins, none.
+        values: float32 (V,), the tokens of kind CONTINUOUS in standard deviations from the mean (tokens/statistics.py).
         segments: int64 (L,), the window each position belongs to, -1 for padding.
         index: int64 (L,), position inside its window.
         patches uint8 (P, 16, 16, 3), patch_rows, patch_columns int64 (P,).
@@ -73,13 +72,14 @@ def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator)
     for piece in pieces:
         timesteps = np.append(piece.timesteps[:1] - 1, piece.timesteps) if piece.head else piece.timesteps
         window = piece.data.gather(timesteps)
+        seen = standardise(window.tokens[window.kinds == CONTINUOUS], piece.layout.statistics)
         if piece.head:
             window = _with_tail(window, piece.head)
+            seen = seen[len(seen) - int((window.kinds == CONTINUOUS).sum()) :]
+        values.append(seen)
         base, room = piece.base, length - piece.base
         positions, starts = fold.positions(window.kinds, window.offsets)
         tokens, kinds, local = window.tokens.astype(np.int64), np.asarray(window.kinds), window.local.astype(np.int64)
-        if fold.patches_per_position:
-            values.append(standardise(tokens[kinds == CONTINUOUS], piece.layout.statistics))
         if starts[-1] > room:  # one long text: keep what it answers to, and a random run of its words
             head = int(np.flatnonzero(kinds >= IS_TARGET)[0])
             skip = int(rng.integers(0, int(starts[-1] - room) + 1))
@@ -116,7 +116,7 @@ def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator)
         positions,
         predicted,
         domains,
-        np.concatenate(values) if values else np.zeros(0, np.float32),
+        np.concatenate(values),
         segments,
         index,
         all_patches,

@@ -25,7 +25,7 @@ from opengato.tokens.layout import Layout
 from opengato.tokens.statistics import Statistics
 from opengato.tokens.vocabulary import ACTION_TEXT
 
-BUNCH = 64  # positions of a short sequence that are of one task
+BUNCH = 64  # positions of a short sequence that are of one task; or as many as two timesteps take
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class Source:
         self.kept = np.flatnonzero(keep & fits)
         self.cumulative = np.cumsum(np.diff(data.episodes)[self.kept])
         self.partners = {s: self.kept[data.sources[self.kept] == s] for s in np.unique(data.sources[self.kept])}
-        # Whether it acts in an environment, and a bunch holds at least two of its timesteps.
-        acts = all(field.kind != ACTION_TEXT for field in layout.action)
-        self.can_be_short = acts and bool(longest[keep & fits].max() * 2 <= BUNCH)
+        self.bunch = max(BUNCH, 2 * int(longest[self.kept].max()))
+        # Whether it acts in an environment, timestep by timestep.
+        self.can_be_short = all(field.kind != ACTION_TEXT for field in layout.action) and self.bunch <= length
 
     def partner(self, episode: int, rng: np.random.Generator) -> int:
         """An episode of the same agent, another one if there is one."""
@@ -252,7 +252,7 @@ class Mixture:
         base, segment = 0, 0
         while base < self.length:
             source, domain = self._source("short", rng)
-            timesteps, windows = self._bunch(source, min(BUNCH, self.length - base), rng)
+            timesteps, windows = self._bunch(source, min(source.bunch, self.length - base), rng)
             if not len(timesteps):
                 break
             pieces.append(Piece(source.data, source.layout, domain, timesteps, windows + segment, base))
@@ -271,10 +271,11 @@ class Mixture:
         for episode, timestep, with_prompt in zip(episodes.tolist(), timesteps.tolist(), prompted.tolist()):
             part = np.array([timestep])
             if with_prompt:
-                part = np.append(source.moments(source.partner(episode, rng), self.sampling.moments, rng), part)
-            room -= source.size(part)
-            if room < 0:
+                prompted_part = np.append(source.moments(source.partner(episode, rng), self.sampling.moments, rng), part)
+                part = prompted_part if source.size(prompted_part) <= room else part
+            if source.size(part) > room:
                 break
+            room -= source.size(part)
             parts.append(part)
         if not parts:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)

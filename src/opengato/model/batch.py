@@ -10,9 +10,11 @@ import numpy as np
 import torch
 
 from opengato.model.config import ModelConfig
+from opengato.tokens.continuous import to_bins
 from opengato.tokens.vocabulary import ACTION_TEXT, CONTINUOUS, IMAGE, LOCAL_POSITIONS
 
 _GRAIN = 64  # an acting agent's tokens are padded to a multiple of it
+MOST_DEVIATIONS = 4.0  # what the first and the last bin of a standardised number stand for
 _FEW = 512  # tokens, of which to find the distinct ones takes longer than to embed them all
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ def collate(sequences: Sequences[Sequence], config: ModelConfig) -> Batch:
     tokens, kinds, local, positions, predicted, domains, values = map(
         join, ("tokens", "kinds", "local", "positions", "predicted", "domains", "values")
     )
+    tokens, values = _as_read(tokens, kinds, values, config)
     # A target is read where its position continues the window it belongs to; the last one of a window is only predicted.
     inside = np.minimum(positions, length - 1)
     read = ~predicted | ((positions < length) & (segments[row, inside] == segments[row, np.maximum(inside - 1, 0)]))
@@ -142,6 +145,7 @@ class NewTokens:
     def batch(self, config: ModelConfig) -> Batch:
         """A batch without targets; slots with fewer positions than others are padded at their end."""
         length = int(self.lengths.max())
+        tokens, values = _as_read(self.tokens, self.kinds, self.values, config)
         steps = np.arange(length)
         flat = self.slots * length + self.positions
         image = np.flatnonzero(self.kinds == IMAGE)
@@ -150,8 +154,8 @@ class NewTokens:
         return Batch(
             _tensor(np.where(steps < self.lengths[:, None], 0, -1)),
             _tensor(self.begins[:, None] + steps),
-            *_pad(*_members(self.tokens, self.kinds, self.local, flat, read, len(self.lengths) * length, config)),
-            *_numbers(self.kinds, flat, self.values),
+            *_pad(*_members(tokens, self.kinds, self.local, flat, read, len(self.lengths) * length, config)),
+            *_numbers(self.kinds, flat, values),
             torch.from_numpy(self.patches),
             _tensor(self.places[:, 0]),
             _tensor(self.places[:, 1]),
@@ -167,6 +171,16 @@ class NewTokens:
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, np.int64))
+
+
+def _as_read(tokens: np.ndarray, kinds: np.ndarray, values: np.ndarray, config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens as a model reads them, and the values, none for one that reads bins."""
+    if config.sees_values:
+        return tokens, values
+    if config.standardised:
+        tokens = tokens.copy()
+        tokens[kinds == CONTINUOUS] = to_bins(values / MOST_DEVIATIONS)
+    return tokens, values[:0]
 
 
 def _members(

@@ -25,6 +25,7 @@ class ModelConfig:
         dropout: in fine-tuning (paper: 0.1), 0 in pretraining.
         set_width: swift: hidden width of the set network that folds an observation.
         patches_per_position: swift: image patches folded into one position; 0 for gato.
+        standardised: gato: observed numbers are bins of their standard deviations from the mean, up to four, not the paper's of mu-law.
         moments: a prompt is so many timesteps spread over a demonstration; 0: its first ones, half of the context (the paper's).
     """
 
@@ -39,6 +40,7 @@ class ModelConfig:
     dropout: float = 0.0
     set_width: int = 0
     patches_per_position: int = 0
+    standardised: bool = False
     moments: int = 0
 
     def __post_init__(self) -> None:

@@ -240,7 +240,7 @@ class Engine:
             timestep = np.repeat(np.arange(len(slots)), np.diff(encoded.offsets))
             lengths[slots] = np.diff(starts)
             parts.append((encoded.tokens, encoded.kinds, encoded.local, np.array(slots)[timestep], positions - starts[timestep]))
-            values.append(self._values(encoded, self._slot(slots[0]).layout))
+            values.append(_values(encoded, self._slot(slots[0]).layout))
             patches.append(encoded.patches)
             boxes.append(encoded.boxes)
         first = len(parts)
@@ -256,7 +256,7 @@ class Engine:
             if state.prompt is not None:
                 prompt = state.prompt
                 positions, starts = fold.positions(prompt.kinds, prompt.offsets)
-                values.insert(0, self._values(prompt, state.layout))
+                values.insert(0, _values(prompt, state.layout))
                 parts.insert(0, (prompt.tokens, prompt.kinds, prompt.local, np.full(len(positions), slot), positions))
                 patches.insert(0, prompt.patches)
                 boxes.insert(0, prompt.boxes)
@@ -270,12 +270,6 @@ class Engine:
         return self._new(
             tokens, kinds, local, slots_of, positions, lengths + before, np.concatenate(patches), places, np.concatenate(values)
         )
-
-    def _values(self, encoded: Encoded, layout: Layout) -> np.ndarray:
-        """The observed numbers of a model that sees values."""
-        if not self.model.config.sees_values:
-            return _NO_VALUES
-        return standardise(encoded.tokens[encoded.kinds == CONTINUOUS], layout.statistics)
 
     def _singles(self, slots: list[int], tokens: list[int], kinds: list[int]) -> NewTokens:
         """One action token each for some slots."""
@@ -342,3 +336,8 @@ def _legal(layout: Layout) -> list[tuple[int, int]] | None:
         else:
             legal += [TARGET_RANGES[field.kind]] * field.count
     return legal
+
+
+def _values(encoded: Encoded, layout: Layout) -> np.ndarray:
+    """The observed numbers in their own units, as in `Sequence`."""
+    return standardise(encoded.tokens[encoded.kinds == CONTINUOUS], layout.statistics)
