@@ -198,7 +198,7 @@ def _report(
         "steps": str(checkpoint.facts.get("steps")),
         "timesteps a second in training": f"{np.mean([r['timesteps_per_s'] for r in losses]):,.0f}",
         **{f"seconds to {stage}": f"{value:.0f}" for stage, value in seconds.items()},
-        "prompting": "every episode begins with the start of a demonstration of its task, as in the paper",
+        "prompting": f"every episode begins with {checkpoint.model.config.moments} moments of a demonstration of its task",
         "text": "State of the Union addresses; dialogue: chit-chat between two people; captions: Noto Emoji and their names",
     }
     write_report(
