@@ -17,7 +17,7 @@ from opengato.model.config import BASE_WIDTH, ModelConfig
 from opengato.model.embedding import PaperEmbedding, SetEmbedding
 from opengato.model.losses import linear_cross_entropy, soft_cross_entropy
 from opengato.model.memory import Memory, Rows
-from opengato.tokens.vocabulary import ACTION_DISCRETE, ACTION_TEXT, BINS, DISCRETE_SIZE, TARGET_RANGES
+from opengato.tokens.vocabulary import ACTION_DISCRETE, ACTION_TEXT, BINS, DISCRETE_SIZE, TARGET_RANGES, TEXT_SIZE
 
 
 class ActionHead(nn.Module):
@@ -113,7 +113,7 @@ class Gato(nn.Module):
         """
         hidden = self.hidden(batch).flatten(0, 1)
         tokens = self.embedding.tokens
-        nothing = self._nothing() if self.training and self.all_gradients else 0.0
+        nothing = self._nothing(batch) if self.training and self.all_gradients else 0.0
         if self.actions is None:
             return linear_cross_entropy(hidden[batch.target_positions], batch.targets, *tokens.rows()) + nothing
         wide = torch.promote_types(hidden.dtype, torch.float32)
@@ -136,10 +136,24 @@ class Gato(nn.Module):
             out = out.index_copy(0, where, losses)
         return out + nothing
 
-    def _nothing(self) -> torch.Tensor:
-        """Zero, of all that a batch may leave out: its images, numbers, words or control actions."""
-        parts = [self.embedding, *([self.actions] if self.actions is not None else [])]
-        return sum((0 * p.flatten()[0].float() for part in parts for p in part.parameters()), torch.zeros((), device=self.table.device))
+    def optional(self, batch: Batch) -> list[tuple[list[nn.Parameter], bool]]:
+        """The parameters that a batch may leave out, and whether this one has something for them."""
+        eye = self.embedding
+        pictures: list[nn.Parameter] = [*eye.patches.parameters(), eye.rows.weight, eye.columns.weight]
+        parts = [(pictures, len(batch.patches) > 0)]
+        if isinstance(eye, SetEmbedding) and self.actions is not None:
+            word = ((batch.pair_tokens >= DISCRETE_SIZE) & (batch.pair_tokens < TEXT_SIZE)).any() | (
+                batch.target_kinds == ACTION_TEXT
+            ).any()
+            parts.append(([eye.tokens.words.weight], bool(word)))
+            parts.append(([eye.numbers, eye.count.weight], len(batch.numbers) > 0))
+            parts.append((list(self.actions.parameters()), bool((batch.target_kinds > ACTION_TEXT).any())))
+        return parts
+
+    def _nothing(self, batch: Batch) -> torch.Tensor:
+        """Zero, of all that a batch may leave out."""
+        parameters = [p for part, _ in self.optional(batch) for p in part]
+        return sum((0 * p.flatten()[0].float() for p in parameters), torch.zeros((), device=self.table.device))
 
     def logits(self, hidden: torch.Tensor, start: int, stop: int, index: torch.Tensor | None = None) -> torch.Tensor:
         """Scores (N, stop - start), float32, of the ids [start, stop) after hidden states (N, width).

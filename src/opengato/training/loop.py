@@ -177,6 +177,8 @@ class Trainer:
             out.counts += torch.bincount(batch.target_domains, minlength=len(names))
             out.timesteps += batch.timesteps
             out.positions += int((batch.segments >= 0).sum())
+        if self.ranks.size > 1:
+            self._drop_empty_gradients(batches)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.optimiser.clip)
         out.norm = (norm.full_tensor() if hasattr(norm, "full_tensor") else norm).item()
         out.loss = self.ranks.sum(torch.tensor(out.loss, dtype=torch.float64)).item()
@@ -187,6 +189,15 @@ class Trainer:
             optimiser.zero_grad(set_to_none=True)
         self.step += 1
         return out
+
+    def _drop_empty_gradients(self, batches: list[Batch]) -> None:
+        """Let what no rank had anything for have no gradient, as in one process: zeros would let old moments move it."""
+        parts = [self.model.optional(batch) for batch in batches]
+        used = self.ranks.sum(torch.tensor([[has for _, has in part] for part in parts], dtype=torch.int64).sum(0))
+        for (parameters, _), count in zip(parts[0], used.tolist()):
+            if not count:
+                for parameter in parameters:
+                    parameter.grad = None
 
     def _stop(self, out: Measured) -> None:
         """Name the batch that broke the run; the states before it stay."""
