@@ -139,14 +139,14 @@ class Gato(nn.Module):
     def optional(self, batch: Batch) -> list[tuple[list[nn.Parameter], bool]]:
         """The parameters that a batch may leave out, and whether this one has something for them."""
         eye = self.embedding
-        pictures: list[nn.Parameter] = [*eye.patches.parameters(), eye.rows.weight, eye.columns.weight]
+        pictures: list[nn.Parameter] = [*eye.patches.parameters(), *eye.rows.parameters(), *eye.columns.parameters()]
         parts = [(pictures, len(batch.patches) > 0)]
         if isinstance(eye, SetEmbedding) and self.actions is not None:
             word = ((batch.pair_tokens >= DISCRETE_SIZE) & (batch.pair_tokens < TEXT_SIZE)).any() | (
                 batch.target_kinds == ACTION_TEXT
             ).any()
-            parts.append(([eye.tokens.words.weight], bool(word)))
-            parts.append(([eye.numbers, eye.count.weight], len(batch.numbers) > 0))
+            parts.append((list(eye.tokens.words.parameters()), bool(word)))
+            parts.append(([eye.numbers, *eye.count.parameters()], len(batch.numbers) > 0))
             parts.append((list(self.actions.parameters()), bool((batch.target_kinds > ACTION_TEXT).any())))
         return parts
 
