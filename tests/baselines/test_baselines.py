@@ -33,14 +33,6 @@ MATRIX = np.random.default_rng(9).normal(size=(2, 6))
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
 def clock(monkeypatch):
     """Every look at it is a hundredth of a second later: so a step takes as long on any machine."""
     looks = itertools.count()

@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from test_baselines import PICTURE, SMALL, TOKENIZER, dataset
 
 pytest.importorskip("minigrid")
@@ -22,15 +21,6 @@ from opengato.evaluation.rollout import rollout
 from opengato.evaluation.words import held_out_nats
 
 TASK = get_task("babyai/go-to-obj")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """As in evaluations: products of more threads round differently, and which rows go to whom depends on how many there are."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
