@@ -52,6 +52,8 @@ def test_scores_are_those_of_rollouts_for_any_batch_and_any_number_of_workers(fo
     assert one == two and one.scores[0].n == 4 and heard == rollout(load_agent(folder), TASK, 4)
     hot = rollout(load_agent(folder), TASK, 4, temperature=100)
     assert [r.seed for r in hot] == [r.seed for r in heard] and hot != heard
+    greedy = rollout(load_agent(folder), TASK, 4, temperature=0)
+    assert [r.seed for r in greedy] == [r.seed for r in heard] and greedy != hot
 
 
 def test_refuses_other_tasks_spaces_and_precisions(folder):
