@@ -199,6 +199,7 @@ def without_memory(model: Gato, layout: Layout, engine: Engine, passes: int, sec
         np.zeros(int(inside.sum()), np.int64),
         standardise(numbers, None),
         np.zeros(count, np.int64),
+        np.zeros(count, np.int64),
         np.arange(count),
         encoded.patches[:patches],
         places[:, 0],

@@ -495,7 +495,7 @@ class TrainSettings(TypedDict, total=False):
     device: str
     """cpu, cuda or auto"""
     autocast: bool
-    """compute in bfloat16 where it helps"""
+    """compute in bfloat16 where the processor multiplies it"""
 
 
 class OptimiserSettings(TypedDict, total=False):

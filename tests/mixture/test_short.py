@@ -63,22 +63,33 @@ def test_every_timestep_is_seen_as_often_as_the_others(datasets):
     assert share.min() > 0.75 and share.max() < 1.25
 
 
-def test_prompts_are_moments_of_another_episode(datasets):
+def test_a_bunch_shares_a_prompt_of_another_episode(datasets):
     mix = make(datasets[:1], {"arm": 1.0}, short_share=1.0, prompt_share=1.0)
     prompted = 0
     for n in range(40):
-        for window in windows(mix.sequence(n)).values():
-            episodes = [e for e, _, _ in window]
-            changes = np.flatnonzero(np.diff(episodes))
-            assert len(changes) <= 1
-            if not len(changes):  # no room for a prompt
-                assert len(window) == 1
+        sequence = mix.sequence(n)
+        at = sequence.positions[np.flatnonzero(sequence.predicted)[::2]] - 1
+        for window in windows(sequence).values():
+            if len(window) == 1:  # no room was left for a prompt and somebody who reads it
                 continue
-            moments = [t for _, t, _ in window[: changes[0] + 1]]
-            assert moments == sorted(set(moments)) and len(moments) == 4 and len(window) == 5
-            assert [i for _, _, i in window] == list(range(5))
-            prompted += 1
-    assert prompted > 100
+            prompt, singles = window[:4], window[4:]
+            moments = [t for _, t, _ in prompt]
+            assert len({e for e, _, _ in prompt}) == 1 and moments == sorted(set(moments))
+            assert prompt[0][0] not in {e for e, _, _ in singles}
+            # Each of them stands right after the prompt, as if there were no others.
+            assert [i for _, _, i in prompt] == [0, 1, 2, 3] and {i for _, _, i in singles} == {4}
+            prompted += len(singles)
+        branches = sequence.branches[at]
+        for segment in set(sequence.segments[at]):
+            own = branches[sequence.segments[at] == segment]
+            np.testing.assert_array_equal(own, np.append(np.zeros(4), np.arange(1, len(own) - 3)))
+    assert prompted > 3000
+
+
+def test_a_share_of_the_sequences_is_prompted(datasets):
+    mix = make(datasets[:1], {"arm": 1.0}, short_share=1.0, prompt_share=0.25)
+    found = [mix.sequence(n).branches.any() for n in range(400)]
+    assert np.mean(found) == pytest.approx(0.25, abs=0.07)
 
 
 def test_big_timesteps_are_short_too_and_fill_their_sequences(tmp_path):

@@ -86,7 +86,7 @@ def sees(segment, window, i, j):
 
 @pytest.mark.parametrize("window", [None, 1, 3, 9])
 def test_mask_is_causal_inside_a_segment_and_a_window(window):
-    mask = segment_mask(torch.tensor(SEGMENTS), window)
+    mask = segment_mask(torch.tensor(SEGMENTS), window=window)
     assert mask.shape == (2, 1, 9, 9) and mask.dtype == torch.bool
     for row, segment in enumerate(SEGMENTS):
         assert mask[row, 0].tolist() == [[sees(segment, window, i, j) for j in range(9)] for i in range(9)]
@@ -98,21 +98,55 @@ def test_mask_is_causal_inside_a_segment_and_a_window(window):
 def test_packed_segments_against_loops(kind, window):
     module = make(kind)
     x = torch.randn(2, 9, WIDTH, dtype=torch.float64)
-    got = module(x, segment_mask(torch.tensor(SEGMENTS), window), torch.tensor(INSIDE))
+    got = module(x, segment_mask(torch.tensor(SEGMENTS), window=window), torch.tensor(INSIDE))
     for row, (segment, inside) in enumerate(zip(SEGMENTS, INSIDE)):
         where = inside if kind == "rotary" else list(range(9))
         want = naive(kind, module, x[row], lambda i, j, segment=segment: sees(segment, window, i, j), where)
         torch.testing.assert_close(got[row], want, rtol=1e-10, atol=1e-10)
 
 
+BRANCHES = [[0, 0, 0, 0, 1, 2, 2, 0, 0], [0, 0, 1, 1, 2, 3, 4, 0, 0]]
+
+
+@pytest.mark.usefixtures("path")
+def test_branches_see_what_is_shared_and_themselves_only():
+    module, x = make("rotary"), torch.randn(2, 9, WIDTH, dtype=torch.float64)
+    mask = segment_mask(torch.tensor(SEGMENTS), torch.tensor(BRANCHES))
+    got = module(x, mask, torch.tensor(INSIDE))
+    for row, (segment, branch, inside) in enumerate(zip(SEGMENTS, BRANCHES, INSIDE)):
+
+        def may(i, j, segment=segment, branch=branch):
+            return sees(segment, None, i, j) and branch[j] in (0, branch[i])
+
+        assert mask[row, 0].tolist() == [[may(i, j) for j in range(9)] for i in range(9)]
+        torch.testing.assert_close(got[row], naive("rotary", module, x[row], may, inside), rtol=1e-10, atol=1e-10)
+
+
+def test_rows_in_which_nobody_sees_another_are_not_attended():
+    """With the rows named that need attention, the result and all gradients are as without."""
+    segments = torch.tensor([[0, 1, 2, 3], [0, 0, 1, 1], [0, 1, -1, -1]])
+    position = torch.tensor([[0, 0, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0]])
+    x, share = torch.randn(3, 4, WIDTH, dtype=torch.float64), torch.randn(3, 4, WIDTH, dtype=torch.float64)
+    results = []
+    for apart in (None, torch.tensor([1])):
+        module, seen = make("rotary"), x.clone().requires_grad_()
+        rows = slice(None) if apart is None else apart
+        out = module(seen, segment_mask(segments[rows]), position[rows], apart)
+        (out * share).sum().backward()
+        results.append([out.detach(), seen.grad, *(p.grad for p in module.parameters())])
+    torch.testing.assert_close(*results)
+
+
+@pytest.mark.parametrize("branches", [None, BRANCHES])
 @pytest.mark.parametrize("kind", ["relative", "rotary"])
-def test_flex_attention_is_the_same(kind):
+def test_flex_attention_is_the_same(kind, branches):
     """Its forward pass; its backward pass runs on a GPU only."""
-    module, segments, inside = make(kind), torch.tensor(SEGMENTS), torch.tensor(INSIDE)
+    module, inside = make(kind), torch.tensor(INSIDE)
+    who = torch.tensor(SEGMENTS), None if branches is None else torch.tensor(branches)
     x = torch.randn(2, 9, WIDTH, dtype=torch.float64)
     with torch.no_grad():
-        got = module(x, segment_blocks(segments), inside)
-        torch.testing.assert_close(got, module(x, segment_mask(segments), inside), rtol=1e-9, atol=1e-9)
+        got = module(x, segment_blocks(*who), inside)
+        torch.testing.assert_close(got, module(x, segment_mask(*who), inside), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.usefixtures("path")

@@ -31,6 +31,7 @@ def plain_sequence(positions):
         np.zeros(len(flat), np.int64),
         np.array([f[3] for f in flat if f[0] == CONTINUOUS], np.float32),
         np.zeros(count, np.int64),
+        np.zeros(count, np.int64),
         np.arange(count),
         none,
         empty,

@@ -9,11 +9,13 @@ from opengato.datasets.cache import build_cache
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
 from opengato.mixture import Mixture, Sampling
+from opengato.mixture.packing import Piece, pack
 from opengato.model.batch import collate
 from opengato.model.config import PRESETS, ModelConfig, preset
 from opengato.model.gato import Gato
 from opengato.tokens.spaces import text_space
 from opengato.tokens.text import TextTokenizer
+from opengato.tokens.vocabulary import IMAGE
 
 TOKENIZER = TextTokenizer.load()
 
@@ -114,6 +116,34 @@ def test_no_observation_is_predicted_and_every_action_is(datasets, family):
         assert (sequence.kinds[whole:][~sequence.predicted[whole:]] < 6).all() or family == "gato"
         if mix.domains[sequence.domains[0]] == "arm":
             assert sequence.predicted.sum() == 2 * sequence.timesteps
+
+
+@pytest.mark.parametrize("prompt_share", [0.0, 1.0])
+def test_single_timesteps_are_seen_as_if_each_stood_alone_after_its_prompt(datasets, prompt_share):
+    """In a batch with sequences of all sorts, whatever of the attention is left out."""
+    torch.manual_seed(0)
+    model = Gato(SMALL["swift"]).double().eval()
+    mix = mixture(datasets[:2], "swift", short_share=1.0, prompt_share=prompt_share)
+    rng = np.random.default_rng(0)
+    long = mixture(datasets, "swift").sequence(0)
+    checked = 0
+    for n in range(4):
+        together = model.hidden(collate([mix.sequence(n), long], model.config))[0]
+        for piece in mix._pieces(n)[0]:
+            for window in np.unique(piece.windows):
+                inside = piece.windows == window
+                shared = inside & (piece.branches == 0)
+                for single in np.flatnonzero(inside & (piece.branches > 0)) if prompt_share else np.flatnonzero(inside):
+                    chosen = np.append(np.flatnonzero(shared & inside), single) if prompt_share else [single]
+                    own = Piece(piece.data, piece.layout, 0, piece.timesteps[chosen], *np.zeros((2, len(chosen)), np.int64), 0)
+                    alone = model.hidden(collate([pack([own], 64, mix.fold, rng)], model.config))[0]
+                    _, starts = mix.fold.positions(piece.data.gather(piece.timesteps).kinds, piece.data.gather(piece.timesteps).offsets)
+                    last = piece.base + int(starts[single + 1]) - 1
+                    count = int((pack([own], 64, mix.fold, rng).segments >= 0).sum())
+                    if piece.data.layout.observation[0].kind != IMAGE:  # where a picture's patches are is drawn anew
+                        torch.testing.assert_close(together[last], alone[count - 1])
+                        checked += 1
+    assert checked > 50
 
 
 def test_windows_of_the_papers_form_fill_the_sequence(datasets):

@@ -81,6 +81,7 @@ def most_likely(model, encoded):
         np.zeros(len(positions), np.int64),
         standardise(encoded.tokens[encoded.kinds == CONTINUOUS], None),
         np.zeros(length, np.int64),
+        np.zeros(length, np.int64),
         np.arange(length),
         encoded.patches,
         places[:, 0],

@@ -25,7 +25,9 @@ class Sequence:
         domains: int64 (N,), index of the domain that the token is of.
         values: float32 (V,), the tokens of kind CONTINUOUS in standard deviations from the mean (tokens/statistics.py).
         segments: int64 (L,), the window each position belongs to, -1 for padding.
-        index: int64 (L,), position inside its window.
+        branches: int64 (L,), 0 for what everything after it in its window sees; above 0 for what only its own branch sees: single
+            timesteps that share a prompt and know nothing of one another.
+        index: int64 (L,), position inside its window, as if its branch were the only one.
         patches uint8 (P, 16, 16, 3), patch_rows, patch_columns int64 (P,).
         timesteps: how many the sequence holds.
     """
@@ -38,6 +40,7 @@ class Sequence:
     domains: np.ndarray
     values: np.ndarray
     segments: np.ndarray
+    branches: np.ndarray
     index: np.ndarray
     patches: np.ndarray
     patch_rows: np.ndarray
@@ -50,7 +53,8 @@ class Piece:
     """Windows of one dataset in a sequence, end to end from position `base`.
 
     Attributes:
-        timesteps: int64 (T,), of the dataset. windows: int64 (T,), which window of the sequence each belongs to, ascending.
+        timesteps: int64 (T,), of the dataset. windows, branches: int64 (T,), which window of the sequence each belongs to, and which
+            branch of the window, both ascending.
         layout: how its numbers are measured. domain: its index.
         head: the last so many tokens of the timestep before the first stand before it.
     """
@@ -60,6 +64,7 @@ class Piece:
     domain: int
     timesteps: np.ndarray
     windows: np.ndarray
+    branches: np.ndarray
     base: int
     head: int = 0
 
@@ -67,7 +72,7 @@ class Piece:
 def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator) -> Sequence:
     """Lay the pieces, in order of their bases, into `length` positions; `rng` places patches, and cuts texts that are too long."""
     columns: list[list[np.ndarray]] = [[], [], [], [], [], []]
-    segments, index = np.full(length, -1, np.int64), np.zeros(length, np.int64)
+    segments, branches, index = np.full(length, -1, np.int64), np.zeros(length, np.int64), np.zeros(length, np.int64)
     values, patches, boxes = [], [], []
     for piece in pieces:
         timesteps = np.append(piece.timesteps[:1] - 1, piece.timesteps) if piece.head else piece.timesteps
@@ -90,12 +95,16 @@ def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator)
         end = min(base + int(starts[-1]), length)
         predicted = kinds >= IS_TARGET
         predicted[: piece.head] = False  # what it was decided from is cut off
-        windows = np.append(piece.windows[:1], piece.windows) if piece.head else piece.windows
-        inside = np.repeat(windows, np.diff(starts))[: end - base]
-        segments[base:end] = inside
-        first = np.flatnonzero(np.append(True, np.diff(inside) != 0)[: len(inside)])
-        # A window may go on in the next piece, after its prompt.
+        windows, apart = piece.windows, piece.branches
+        if piece.head:
+            windows, apart = np.append(windows[:1], windows), np.append(apart[:1], apart)
+        inside, branch = (np.repeat(of, np.diff(starts))[: end - base] for of in (windows, apart))
+        segments[base:end], branches[base:end] = inside, branch
+        first = np.flatnonzero(np.append(True, (np.diff(inside) != 0) | (np.diff(branch) != 0))[: len(inside)])
         index[base:end] = np.arange(end - base) - np.repeat(first, np.diff(np.append(first, end - base)))
+        if branch.any():  # a branch goes on from what its window shares
+            index[base:end] += np.where(branch > 0, np.bincount(inside[branch == 0], minlength=int(inside[-1]) + 1)[inside], 0)
+        # A window may go on in the next piece, after its prompt.
         if base and len(inside) and segments[base - 1] == inside[0]:
             index[base : base + int((inside == inside[0]).sum())] += index[base - 1] + 1
         # The words of a text beyond the last position are cut; a last target is predicted from it.
@@ -118,6 +127,7 @@ def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator)
         domains,
         np.concatenate(values),
         segments,
+        branches,
         index,
         all_patches,
         placed[:, 0],

@@ -4,9 +4,9 @@ A counter-based generator draws domain, task, episode, window and prompt, until 
 worker or rank can build any sequence.
 
 Sequences are of two sorts. A long one is of one domain, its windows as long as the room allows. A short one holds single timesteps from
-all over the data, of several tasks: a step then sees hundreds of different moments instead of a few episodes, in which one timestep is
-much like the next, and the network learns to act on what it sees, with no past as with much. Each domain's share of the positions is its
-weight.
+all over the data, in bunches of one task: a step then sees hundreds of different moments instead of a few episodes, in which one timestep
+is much like the next, and the network learns to act on what it sees, with no past as with much. A bunch may have one prompt, which each of
+its timesteps reads as if it were alone. Each domain's share of the positions is its weight.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ class Source:
         self.kept = np.flatnonzero(keep & fits)
         self.cumulative = np.cumsum(np.diff(data.episodes)[self.kept])
         self.partners = {s: self.kept[data.sources[self.kept] == s] for s in np.unique(data.sources[self.kept])}
-        self.bunch = max(BUNCH, 2 * int(longest[self.kept].max()))
+        self.longest = int(longest[self.kept].max())
+        self.bunch = max(BUNCH, 2 * self.longest)
         # Whether it acts in an environment, timestep by timestep.
         self.can_be_short = all(field.kind != ACTION_TEXT for field in layout.action) and self.bunch <= length
 
@@ -187,7 +188,8 @@ class Mixture:
                 tries += 1
                 continue
             for timesteps in windows:
-                pieces.append(Piece(source.data, source.layout, domain, timesteps, np.full(len(timesteps), segment), filled))
+                window, branch = np.full(len(timesteps), segment), np.zeros(len(timesteps), np.int64)
+                pieces.append(Piece(source.data, source.layout, domain, timesteps, window, branch, filled))
                 filled += source.size(timesteps)
             filled, segment = min(filled, self.length), segment + 1
         if filled < self.length and not self.fold.patches_per_position:
@@ -250,36 +252,40 @@ class Mixture:
     def _short(self, rng: np.random.Generator) -> list[Piece]:
         pieces: list[Piece] = []
         base, segment = 0, 0
+        # All of a sequence or nothing of it: where nobody sees anybody else, there is no attention to compute.
+        prompted = rng.random() < self.sampling.prompt_share * bool(self.sampling.moments)
         while base < self.length:
             source, domain = self._source("short", rng)
-            timesteps, windows = self._bunch(source, min(source.bunch, self.length - base), rng)
-            if not len(timesteps):
+            prompt, singles = self._bunch(source, self.length - base, prompted, rng)
+            if not len(singles):
                 break
-            pieces.append(Piece(source.data, source.layout, domain, timesteps, windows + segment, base))
+            timesteps = np.append(prompt, singles)
+            alone, before = np.arange(len(singles)), np.zeros(len(prompt), np.int64)
+            windows, branches = (np.zeros(len(timesteps), np.int64), np.append(before, alone + 1)) if len(prompt) else (alone, 0 * alone)
+            pieces.append(Piece(source.data, source.layout, domain, timesteps, windows + segment, branches, base))
             base += source.size(timesteps)
             segment += int(windows[-1]) + 1
         return pieces or self._long(rng)
 
-    def _bunch(self, source: Source, room: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Single timesteps, some after a prompt, that fill `room` positions as far as they go, and the number of each one's window."""
+    def _bunch(self, source: Source, room: int, prompted: bool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """The moments of a prompt, or none, and single timesteps of other episodes by the same agent, to a bunch or as `room` allows."""
+        prompt, episode = np.zeros(0, np.int64), -1
+        if prompted:
+            episode = int(source.kept[rng.integers(len(source.kept))])
+            moments = source.moments(episode, self.sampling.moments, rng)
+            if source.size(moments) + source.longest <= room:  # else there would be nobody to read it
+                prompt, room = moments, room - source.size(moments)
+        room = min(source.bunch, room)
         picks = rng.integers(source.cumulative[-1], size=room)
         which = np.searchsorted(source.cumulative, picks, side="right")
         episodes = source.kept[which]
         timesteps = source.data.episodes[episodes + 1] - (source.cumulative[which] - picks)
-        prompted = rng.random(room) < self.sampling.prompt_share * bool(self.sampling.moments)
-        parts = []
-        for episode, timestep, with_prompt in zip(episodes.tolist(), timesteps.tolist(), prompted.tolist()):
-            part = np.array([timestep])
-            if with_prompt:
-                prompted_part = np.append(source.moments(source.partner(episode, rng), self.sampling.moments, rng), part)
-                part = prompted_part if source.size(prompted_part) <= room else part
-            if source.size(part) > room:
-                break
-            room -= source.size(part)
-            parts.append(part)
-        if not parts:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        return np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(p) for p in parts])
+        if len(prompt):
+            same = source.data.sources[episodes] == source.data.sources[episode]
+            other = same & (episodes != episode)
+            timesteps = timesteps[other if other.any() else same]
+        sizes = source.starts[timesteps + 1] - source.starts[timesteps]
+        return prompt, timesteps[np.cumsum(sizes) <= room]
 
 
 def shared_layouts(datasets: list[TokenDataset], known: dict[str, Layout]) -> dict[str, Layout]:

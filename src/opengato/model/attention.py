@@ -12,10 +12,8 @@ from torch import nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from opengato.model.memory import Memory, Step
+from opengato.model.norm import EPSILON, RMSNorm
 from opengato.model.positions import relative_shift, rotate, sin_cos, sinusoids
-
-# Named, since PyTorch's default depends on the dtype of the input.
-NORM_EPSILON = 1e-6
 
 # Queries that the CPU multiplies at a time: keys after the chunk's last query are never touched, which saves almost half of the work.
 CPU_CHUNK = 128
@@ -25,11 +23,12 @@ CPU_CHUNK = 128
 CACHED_SCORES = 2**21
 
 
-def segment_mask(segments: torch.Tensor, window: int | None = None) -> torch.Tensor:
-    """Who attends to whom: causal, inside one segment, and less than `window` positions back.
+def segment_mask(segments: torch.Tensor, branches: torch.Tensor | None = None, window: int | None = None) -> torch.Tensor:
+    """Who attends to whom: causal, inside one segment, one's own branch of it or what all share, and less than `window` positions back.
 
     Args:
         segments: int (B, L); -1 is padding, which attends only to itself, so that no row is empty.
+        branches: int (B, L), 0 for what the whole segment shares; None where there are no others.
         window: how many positions a query sees, itself included; None for all.
 
     Returns:
@@ -39,15 +38,19 @@ def segment_mask(segments: torch.Tensor, window: int | None = None) -> torch.Ten
     diagonal = torch.ones(length, length, dtype=torch.bool, device=segments.device)
     near = diagonal.tril() if window is None else diagonal.tril().triu(1 - window)
     alone = diagonal.tril().triu() | (segments >= 0)[:, :, None]
-    return ((segments[:, :, None] == segments[:, None, :]) & near & alone)[:, None]
+    mask = (segments[:, :, None] == segments[:, None, :]) & near & alone
+    if branches is not None:
+        mask &= (branches == 0)[:, None, :] | (branches[:, :, None] == branches[:, None, :])
+    return mask[:, None]
 
 
-def segment_blocks(segments: torch.Tensor) -> BlockMask:
+def segment_blocks(segments: torch.Tensor, branches: torch.Tensor | None = None) -> BlockMask:
     """The rule of `segment_mask` for FlexAttention, which skips the blocks of 128 × 128 in which no one sees anyone."""
 
     def sees(row: torch.Tensor, _head: torch.Tensor, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
         segment = segments[row, i]
-        return (segment == segments[row, j]) & (i >= j) & ((segment >= 0) | (i == j))
+        inside = (segment == segments[row, j]) & (i >= j) & ((segment >= 0) | (i == j))
+        return inside if branches is None else inside & ((branches[row, j] == 0) | (branches[row, i] == branches[row, j]))
 
     rows, length = segments.shape
     return create_block_mask(sees, rows, None, length, length, device=str(segments.device))
@@ -137,7 +140,8 @@ def _attend_chunked(
 def _chunks(hidden: torch.Tensor) -> list[tuple[int, int, int]]:
     """Queries [start, stop) and the first key that any of them may see, of every chunk of a mask (B, 1, L, L), 0 or -inf.
 
-    Segments lie one after the other, so that nobody in a chunk sees further back than its first query.
+    Segments lie one after the other, and what all of one see lies at its beginning: nobody in a chunk sees further back than its first
+    query.
     """
     length = hidden.shape[-1]
     starts = range(0, length, CPU_CHUNK)
@@ -290,24 +294,37 @@ class RotaryAttention(nn.Module):
         self.heads, self.key_size = heads, key_size
         self.qkv = nn.Linear(width, 3 * heads * key_size, bias=False)
         self.out = nn.Linear(heads * key_size, width, bias=False)
-        self.query_norm = nn.RMSNorm(key_size, eps=NORM_EPSILON)
-        self.key_norm = nn.RMSNorm(key_size, eps=NORM_EPSILON)
+        self.query_norm, self.key_norm = RMSNorm(key_size), RMSNorm(key_size)
 
     def _project(self, x: torch.Tensor, sin: torch.Tensor, cos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Queries and keys, normalised and rotated by angles (B, 1, L, key_size / 2), and values; all (B, heads, L, key_size)."""
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, self.key_size)).permute(2, 0, 3, 1, 4)
         # Both at once: for one new position the number of kernels is what takes the time.
         weight = torch.stack([self.query_norm.weight, self.key_norm.weight])[:, None, None, None]
-        qk = rotate(F.rms_norm(qkv[:2].to(sin.dtype), (self.key_size,), eps=NORM_EPSILON) * weight, sin, cos)
+        qk = rotate(F.rms_norm(qkv[:2].to(sin.dtype), (self.key_size,), eps=EPSILON) * weight, sin, cos)
         q, k = qk.to(qkv.dtype).unbind(0)
         return q, k, qkv[2]
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | BlockMask, position: torch.Tensor) -> torch.Tensor:
-        """(B, L, width), mask of `segment_mask` or `segment_blocks`, position (B, L) inside the segment, to (B, L, width)."""
+    def forward(
+        self, x: torch.Tensor, mask: torch.Tensor | BlockMask, position: torch.Tensor, apart: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(B, L, width), mask of `segment_mask` or `segment_blocks`, position (B, L) inside the segment, to (B, L, width).
+
+        `apart`: int64 (R,), ascending, the rows whose attention is computed, to which mask and position belong; in all others every
+        position sees itself alone, and what it sees is its value. None: all rows.
+        """
+        if apart is not None:
+            mixed = F.linear(x, self.qkv.weight[-self.heads * self.key_size :])
+            if len(apart):
+                mixed = mixed.index_copy(0, apart, self._mixed(x[apart], mask, position).to(mixed.dtype))
+            return self.out(mixed)
+        return self.out(self._mixed(x, mask, position))
+
+    def _mixed(self, x: torch.Tensor, mask: torch.Tensor | BlockMask, position: torch.Tensor) -> torch.Tensor:
+        """(B, L, width) to what every position gathers, (B, L, heads · key_size)."""
         sin, cos = (part.to(self.query_norm.weight.dtype)[:, None] for part in sin_cos(position, self.key_size // 2))
         q, k, v = self._project(x, sin, cos)
-        mixed = _attend(q, k, v, mask)
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        return _attend(q, k, v, mask).transpose(1, 2).flatten(2)
 
     def forward_cached(self, x: torch.Tensor, step: Step, block: int) -> torch.Tensor:
         """The new positions of a step, (slots, T, width), in a block; keys are stored rotated."""

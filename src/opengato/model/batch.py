@@ -26,7 +26,7 @@ class Batch:
     """B sequences of L positions. "Flat position" means row·L + position.
 
     Attributes:
-        segments, index: int64 (B, L): window of each position (-1 padding) and position inside it.
+        segments, branches, index: int64 (B, L): window of each position (-1 padding), branch and position inside it, as in `Sequence`.
         pair_tokens, pair_local: int64 (U,): the distinct (token, local position) pairs of the batch.
         members: int64 (M,): the pair of every token, ordered by flat position. starts: int64 (B·L,): where each position's tokens begin;
             one entry more where tokens of padding stand after those of the last position.
@@ -40,6 +40,7 @@ class Batch:
     """
 
     segments: torch.Tensor
+    branches: torch.Tensor
     index: torch.Tensor
     pair_tokens: torch.Tensor
     pair_local: torch.Tensor
@@ -99,6 +100,7 @@ def collate(sequences: Sequences[Sequence], config: ModelConfig) -> Batch:
     first = np.append(True, np.diff(predictor) != 0)[: len(predictor)]
     return Batch(
         _tensor(segments),
+        _tensor(np.stack([s.branches for s in sequences])),
         _tensor(np.stack([s.index for s in sequences])),
         *_members(tokens, kinds, local, flat, read, segments.size, config),
         *_numbers(kinds, flat, values),
@@ -153,6 +155,7 @@ class NewTokens:
         nothing = torch.zeros(0, dtype=torch.int64)
         return Batch(
             _tensor(np.where(steps < self.lengths[:, None], 0, -1)),
+            _tensor(np.zeros((len(self.lengths), length))),
             _tensor(self.begins[:, None] + steps),
             *_pad(*_members(tokens, self.kinds, self.local, flat, read, len(self.lengths) * length, config)),
             *_numbers(self.kinds, flat, values),

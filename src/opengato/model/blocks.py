@@ -70,11 +70,22 @@ class Block(nn.Module):
         return y
 
     def forward(
-        self, x: torch.Tensor, mask: torch.Tensor | BlockMask, position: torch.Tensor, chance: torch.Tensor | None = None
+        self,
+        x: torch.Tensor,
+        mask: torch.Tensor | BlockMask,
+        position: torch.Tensor,
+        chance: torch.Tensor | None = None,
+        apart: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """(B, L, width) to (B, L, width); `chance` (B, 2), uniform in [0, 1), decides which branches are dropped."""
+        """(B, L, width) to (B, L, width); `chance` (B, 2), uniform in [0, 1), decides which branches are dropped.
+
+        `apart`: see `RotaryAttention.forward`.
+        """
         attention, mlp = (None, None) if chance is None else chance.unbind(-1)
-        x = x + self._branch(self.attention(self.attention_norm(x), mask, position), attention)
+        seen = self.attention_norm(x)
+        x = x + self._branch(
+            self.attention(seen, mask, position) if apart is None else self.attention(seen, mask, position, apart), attention
+        )
         return x + self._branch(self.mlp(self.mlp_norm(x)), mlp)
 
     def forward_cached(self, x: torch.Tensor, step: Step, block: int) -> torch.Tensor:

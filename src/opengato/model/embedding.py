@@ -8,6 +8,7 @@ from torch import nn
 
 from opengato.model.batch import Batch
 from opengato.model.config import ModelConfig
+from opengato.model.norm import RMSNorm
 from opengato.model.patches import PatchMLP, PatchResNet
 from opengato.tokens.vocabulary import DISCRETE_SIZE, LOCAL_POSITIONS, PATCH_POSITIONS, TEXT_SIZE, VOCABULARY_SIZE
 
@@ -93,7 +94,7 @@ class SetEmbedding(nn.Module):
         self.patches = PatchMLP(size, size)
         self.rows = nn.Embedding(PATCH_POSITIONS, size)
         self.columns = nn.Embedding(PATCH_POSITIONS, size)
-        self.norm = nn.RMSNorm(size)
+        self.norm = RMSNorm(size)
         self.hidden = nn.Linear(size, size)
         self.out = nn.Linear(size, config.width, bias=False)
         for table, std in ((self.count, 0.1), (self.index, 1.0), (self.rows, 0.5), (self.columns, 0.5)):

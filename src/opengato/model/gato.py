@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from opengato.model.action_head import SPACING, ActionHead, between_knots
 from opengato.model.attention import RelativeAttention, RotaryAttention, segment_blocks, segment_mask
 from opengato.model.batch import Batch
 from opengato.model.blocks import GEGLU, Block
@@ -17,29 +18,8 @@ from opengato.model.config import BASE_WIDTH, ModelConfig
 from opengato.model.embedding import PaperEmbedding, SetEmbedding
 from opengato.model.losses import linear_cross_entropy, soft_cross_entropy
 from opengato.model.memory import Memory, Rows
-from opengato.tokens.vocabulary import ACTION_DISCRETE, ACTION_TEXT, BINS, DISCRETE_SIZE, TARGET_RANGES, TEXT_SIZE
-
-
-class ActionHead(nn.Module):
-    """All numbers of a control action from one hidden state: each index has a query that is mixed with it.
-
-    The numbers are independent given the state, so an agent acts in one forward pass and training needs one position a timestep.
-    """
-
-    INDICES = 256
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.state = nn.Linear(width, width, bias=False)
-        self.query = nn.Embedding(self.INDICES, width)
-        self.out = nn.Linear(width, width, bias=False)
-        self.norm = nn.RMSNorm(width)
-        nn.init.normal_(self.query.weight, std=0.5)
-
-    def forward(self, hidden: torch.Tensor, positions: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """Hidden states (M, width), int64 positions (N,) among them and action indices (N,), to (N, width)."""
-        mixed = F.gelu(self.state(hidden)[positions] + self.query(index), approximate="tanh")
-        return self.norm((hidden[positions] + self.out(mixed)).to(self.norm.weight.dtype))
+from opengato.model.norm import RMSNorm
+from opengato.tokens.vocabulary import ACTION_DISCRETE, ACTION_TEXT, BIN_START, BINS, DISCRETE_SIZE, TARGET_RANGES, TEXT_SIZE
 
 
 class Gato(nn.Module):
@@ -61,7 +41,7 @@ class Gato(nn.Module):
         self.config, self.recompute, self.flex, self.compiled, self.all_gradients = config, False, False, False, False
         self.embedding = PaperEmbedding(config) if config.family == "gato" else SetEmbedding(config)
         attention = RelativeAttention if config.family == "gato" else RotaryAttention
-        norm = nn.LayerNorm if config.family == "gato" else nn.RMSNorm
+        norm = nn.LayerNorm if config.family == "gato" else RMSNorm
         self.blocks = nn.ModuleList(
             Block(
                 attention(config.width, config.heads, config.key_size),
@@ -96,13 +76,17 @@ class Gato(nn.Module):
     def hidden(self, batch: Batch) -> torch.Tensor:
         """Hidden states (B, L, width) after the last norm."""
         x = self.embedding(batch).to(self.norm.weight.dtype)  # the residual stream stays in float32 under autocast
-        mask = (segment_blocks if self.flex else segment_mask)(batch.segments)
+        segments, branches, position = batch.segments, batch.branches, batch.index
+        apart = None
+        if self.config.family == "swift" and len(together := _rows_of_windows(segments)) < len(segments):
+            apart, segments, branches, position = together, segments[together], branches[together], position[together]
+        mask = (segment_blocks if self.flex else segment_mask)(segments, branches)
         for number, block in enumerate(self.blocks):
             chance = None if batch.chance is None else batch.chance[:, number]
             if self.recompute and self.training:
-                x = checkpoint(block, x, mask, batch.index, chance, use_reentrant=False)
+                x = checkpoint(block, x, mask, position, chance, apart, use_reentrant=False)
             else:
-                x = block(x, mask, batch.index, chance)
+                x = block(x, mask, position, chance, apart)
         return self.norm(x)
 
     def forward(self, batch: Batch) -> torch.Tensor:
@@ -132,7 +116,7 @@ class Gato(nn.Module):
                 if kind == ACTION_DISCRETE:
                     losses = linear_cross_entropy(state, targets, shared)
                 else:
-                    losses = soft_cross_entropy(state, targets, bins)
+                    losses = soft_cross_entropy(state, targets / SPACING, bins[::SPACING])
             out = out.index_copy(0, where, losses)
         return out + nothing
 
@@ -160,13 +144,17 @@ class Gato(nn.Module):
 
         `index`, int64 (N,): swift: which number of a control action is asked for; None for text.
         """
-        if self.actions is not None and index is not None:
-            hidden = self.actions(hidden, torch.arange(len(hidden), device=hidden.device), index)
-        return self.score_rows(hidden * self.score_scale, start, stop).float()
+        if self.actions is None or index is None:
+            return self.score_rows(hidden * self.score_scale, start, stop).float()
+        state = self.actions(hidden, torch.arange(len(hidden), device=hidden.device), index) * self.score_scale
+        if start < BIN_START:
+            return self.score_rows(state, start, stop).float()
+        knots = self.score_rows(state, BIN_START, BIN_START + BINS, SPACING).float()
+        return (knots @ between_knots(knots.device))[:, start - BIN_START : stop - BIN_START]
 
-    def score_rows(self, state: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-        """Products (N, stop - start) of states (N, width) with the rows [start, stop) of the table."""
-        scores = [F.linear(state.to(rows.dtype), rows) for rows in self.embedding.tokens.rows(start, stop)]
+    def score_rows(self, state: torch.Tensor, start: int, stop: int, spacing: int = 1) -> torch.Tensor:
+        """Products of states (N, width) with every so many-th of the rows [start, stop) of the table, those without words if not all."""
+        scores = [F.linear(state.to(rows.dtype), rows[::spacing]) for rows in self.embedding.tokens.rows(start, stop)]
         return torch.cat(scores, -1) if len(scores) > 1 else scores[0]
 
     def make_memory(self, slots: int) -> Memory:
@@ -211,6 +199,11 @@ class Gato(nn.Module):
             return None
         tokens = len(batch.pair_tokens), len(batch.members), batch.numbers.shape, len(batch.patches)
         return batch.segments.shape, tokens, memory.positions.shape, rows.start, rows.stop
+
+
+def _rows_of_windows(segments: torch.Tensor) -> torch.Tensor:
+    """The rows, int64 (R,), of segments (B, L) in which any window has more than one position."""
+    return torch.nonzero((segments[:, 1:] == segments[:, :-1]).logical_and(segments[:, 1:] >= 0).any(1)).squeeze(1)
 
 
 def _shape_of_logits(hidden: torch.Tensor, start: int, stop: int, index: torch.Tensor | None = None) -> Hashable:

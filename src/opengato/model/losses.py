@@ -53,14 +53,14 @@ def linear_cross_entropy(hidden: torch.Tensor, targets: torch.Tensor, *tables: t
     return _LinearCrossEntropy.apply(hidden, near, torch.ones_like(near, dtype=torch.float32), *tables)
 
 
-def soft_cross_entropy(hidden: torch.Tensor, targets: torch.Tensor, table: torch.Tensor, deviation: float = 4.0) -> torch.Tensor:
+def soft_cross_entropy(hidden: torch.Tensor, targets: torch.Tensor, table: torch.Tensor, deviation: float = 1.0) -> torch.Tensor:
     """Kullback-Leibler divergence (N,) of scores, as in `linear_cross_entropy`, from a normal of `deviation` rows around each target.
 
-    The normal is cut at the table's ends. Bins are ordered: one beside the target is nearly right, and few demonstrations do not show every
-    bin (Imani and White 2018).
+    `targets`, (N,), may lie between two rows. The normal is cut at three deviations and at the table's ends. Rows are actions in order:
+    one beside the target is nearly right, and few demonstrations do not show every one (Imani and White 2018).
     """
     reach = math.ceil(3 * deviation)
-    near = targets[:, None] + torch.arange(-reach, reach + 1, device=targets.device)
+    near = targets.round().long()[:, None] + torch.arange(-reach, reach + 1, device=targets.device)
     weight = torch.exp(-0.5 * torch.square((near - targets[:, None]) / deviation)) * ((near >= 0) & (near < len(table)))
     weight = weight / weight.sum(-1, keepdim=True)
     entropy = -torch.special.xlogy(weight, weight).sum(-1)

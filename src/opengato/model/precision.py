@@ -50,12 +50,13 @@ class PackedRows:
 
     def __init__(self, table: TokenTable):
         self.table = table
-        self.packed: dict[tuple[int, int], PackedLinear] = {}
+        self.packed: dict[tuple[int, int, int], PackedLinear] = {}
 
-    def __call__(self, state: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-        if (start, stop) not in self.packed:
-            self.packed[start, stop] = PackedLinear(torch.cat(self.table.rows(start, stop)))
-        return self.packed[start, stop](state)
+    def __call__(self, state: torch.Tensor, start: int, stop: int, spacing: int = 1) -> torch.Tensor:
+        key = start, stop, spacing
+        if key not in self.packed:
+            self.packed[key] = PackedLinear(torch.cat(self.table.rows(start, stop))[::spacing])
+        return self.packed[key](state)
 
 
 class Int8Linear(nn.Module):

@@ -23,6 +23,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from opengato.errors import OpenGatoError
 from opengato.mixture import Mixture
 from opengato.model.batch import Batch, collate
+from opengato.model.bfloat16 import multiplies_bfloat16
 from opengato.model.gato import Gato
 from opengato.training.display import Display
 from opengato.training.optimiser import OptimiserConfig, make_optimisers, rate_factor, set_rate
@@ -42,7 +43,7 @@ class TrainConfig:
         diverged: a loss from which the run stops; guessing among all 33,025 ids costs 10.4.
         accumulate: micro-batches a step, and rank. parallel: with several ranks, "ddp" (weights on each) or "fsdp" (weights shared out).
         recompute: activation checkpointing. compile: compile the blocks with torch.compile; on a GPU, attend with FlexAttention.
-        device: "cpu", "cuda", or "auto". autocast: compute in bf16 where it helps.
+        device: "cpu", "cuda", or "auto". autocast: compute in bfloat16 where the processor multiplies it.
         optimiser: see OptimiserConfig.
     """
 
@@ -113,6 +114,7 @@ class Trainer:
             )
         self.model = model.to(self.ranks.device)
         self.model.recompute = config.recompute
+        self.autocast = config.autocast and multiplies_bfloat16(self.ranks.device)
         self.module = distribute(self.model, config.parallel, self.ranks)
         if config.compile:
             self.model.flex = self.ranks.device.type == "cuda"
@@ -167,7 +169,7 @@ class Trainer:
         out = Measured(0.0, 0.0, torch.zeros(len(names), dtype=torch.float64), torch.zeros(len(names), dtype=torch.float64))
         for number, (batch, share) in enumerate(zip(batches, shares)):
             with without_exchange(self.module, last=number == len(batches) - 1):
-                with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=config.autocast):
+                with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.autocast):
                     losses = self.module(batch.to(self.ranks.device))
                 loss = (losses * share.to(losses)).sum() * scale
                 loss.backward()

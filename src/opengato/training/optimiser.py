@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from opengato.errors import OpenGatoError
+from opengato.training.muon import Muon
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def make_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.opt
         flat = [p for p in matrices if p.ndim == 2]
         rest += [p for p in matrices if p.ndim > 2]
         optimisers = [
-            torch.optim.Muon(flat, lr=config.learning_rate, weight_decay=config.weight_decay, momentum=0.95, adjust_lr_fn="original"),
+            Muon(flat, lr=config.learning_rate, weight_decay=config.weight_decay),
             torch.optim.AdamW(rest, lr=config.table_learning_rate, betas=betas, eps=config.epsilon, weight_decay=0.0, fused=True),
         ]
     else:

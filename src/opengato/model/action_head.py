@@ -1,0 +1,58 @@
+"""The folded family's way from a hidden state to the numbers of a control action."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from opengato.model.norm import RMSNorm
+from opengato.tokens.vocabulary import BINS
+
+# Neighbouring bins are nearly the same action: scores are computed for every 11th (1,023 = 93 · 11) and drawn through them in between.
+SPACING = 11
+KNOTS = (BINS - 1) // SPACING + 1
+
+
+@cache
+def between_knots(device: torch.device) -> torch.Tensor:
+    """Weights (KNOTS, BINS), float32, that turn scores of every 11th bin into scores of all.
+
+    Catmull and Rom's cubic, which at a knot is its score and follows a parabola exactly, as the logarithm of a normal is one: the most
+    likely bin may lie between two knots. At both ends the parabola through the last three knots is gone on with.
+    """
+    at = torch.arange(BINS, dtype=torch.float64) / SPACING
+    first = at.floor().clamp(max=KNOTS - 2).long()
+    t = at - first
+    cubic = torch.stack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2]) / 2
+    # A knot before the first and one after the last, as combinations of the others.
+    padded = torch.zeros(KNOTS + 2, KNOTS, dtype=torch.float64)
+    padded[1:-1] = torch.eye(KNOTS)
+    padded[0, :3] = padded[-1, -3:].copy_(torch.tensor([1.0, -3.0, 3.0])).flip(0)
+    weights = sum(cubic[n][:, None] * padded[first + n] for n in range(4))
+    assert isinstance(weights, torch.Tensor)
+    return weights.T.float().contiguous().to(device)
+
+
+class ActionHead(nn.Module):
+    """All numbers of a control action from one hidden state: each index has a query that is mixed with it.
+
+    The numbers are independent given the state, so an agent acts in one forward pass and training needs one position a timestep.
+    """
+
+    INDICES = 256
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.state = nn.Linear(width, width, bias=False)
+        self.query = nn.Embedding(self.INDICES, width)
+        self.out = nn.Linear(width, width, bias=False)
+        self.norm = RMSNorm(width)
+        nn.init.normal_(self.query.weight, std=0.5)
+
+    def forward(self, hidden: torch.Tensor, positions: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """Hidden states (M, width), int64 positions (N,) among them and action indices (N,), to (N, width)."""
+        mixed = F.gelu(self.state(hidden)[positions] + self.query(index), approximate="tanh")
+        return self.norm((hidden[positions] + self.out(mixed)).to(self.norm.weight.dtype))
