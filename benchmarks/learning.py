@@ -2,13 +2,14 @@
 
     python benchmarks/learning.py metaworld/dial-turn metaworld/handle-pull metaworld/pick-place metaworld/assembly \
         --seconds 60 180 --seeds 0 1 2 --out benchmarks/results/learning-four.json
-    python benchmarks/learning.py metaworld --seconds 240 1500 --out benchmarks/results/learning-metaworld.json
+    python benchmarks/learning.py metaworld --seconds 60 240 1500 --threads 1 --agents swift-tiny lookup --out one.json
+    python benchmarks/learning.py metaworld --seconds 60 240 1500 --threads 1 --agents mlp --out other.json
 
 Agents are presets (with their recipe's training) and baselines (`opengato eval --baseline`): mlp, gru, cnn, lookup. Each row is trained
-from nothing on all cores for so many seconds, with a schedule that ends there, and evaluated at the seeds of `opengato eval`: per cent of
-success where a task defines it, else the score between the random agent and the expert, at most 100. Demonstrations are collected where
-the folder has none. Rows that are done are kept in the JSON, so the same command goes on where it stopped. No default of `swift-*` should
-change without this table.
+from nothing for so many seconds, with a schedule that ends there, on all cores, or on as many as `--threads` says, so that two agents can
+learn beside each other. It is evaluated at the seeds of `opengato eval`: per cent of success where a task defines it, else the score
+between the random agent and the expert, at most 100. Demonstrations are collected where the folder has none. Rows that are done are kept
+in the JSON, so the same command goes on where it stopped. No default of `swift-*` should change without this table.
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ def learn(agent: str, tasks: list[Task], seconds: float, seed: int, root: Path, 
     return {"steps": checkpoint.facts["steps"], "timesteps_per_s": sum(r["timesteps_per_s"] for r in rows) / len(rows)}
 
 
-def measure(folder: Path, tasks: list[Task], episodes: int) -> dict[str, float]:
+def measure(folder: Path, tasks: list[Task], episodes: int, workers: int) -> dict[str, float]:
     """Task -> per cent of success, or score, at most 100."""
-    found = evaluate(folder, tasks, episodes, show=False)
+    found = evaluate(folder, tasks, episodes, workers=workers, show=False)
     out = {}
     for score in found.scores:
         value = 100 * score.success if score.success is not None else score.score
@@ -74,10 +75,10 @@ def row(agent: str, tasks: list[Task], seconds: float, seed: int, a: argparse.Na
     folder = a.folder / "learned" / f"{agent}-{seconds:g}s-{seed}-{len(tasks)}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(a.threads)
     facts = learn(agent, tasks, seconds, seed, a.folder / "data", folder)
     began = time.monotonic()
-    by_task = measure(folder, tasks, a.episodes)
+    by_task = measure(folder, tasks, a.episodes, a.threads)
     return {
         "agent": agent,
         "seconds": seconds,
@@ -122,6 +123,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=10, help="of evaluation, a task")
     parser.add_argument("--demonstrations", type=int, default=60, help="a task")
     parser.add_argument("--noise", type=float, default=0.15)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of learning, and processes of evaluation")
     parser.add_argument("--folder", type=Path, default=Path("runs/learning"))
     parser.add_argument("--out", type=Path, help="JSON of the rows; default: in the folder")
     a = parser.parse_args()
@@ -145,7 +147,7 @@ def main() -> None:
                 rows.append(row(agent, tasks, seconds, seed, a))
                 out.parent.mkdir(parents=True, exist_ok=True)
                 partial = out.with_suffix(".partial")
-                partial.write_text(json.dumps({**settings, "threads": os.cpu_count(), "rows": rows}, indent=1))
+                partial.write_text(json.dumps({**settings, "threads": a.threads, "rows": rows}, indent=1))
                 os.replace(partial, out)
                 print_table(rows[-1:])
     print()

@@ -87,7 +87,7 @@ class SetEmbedding(nn.Module):
         super().__init__()
         size = config.set_width
         self.tokens = TokenTable(config.width)
-        self.numbers = nn.Parameter(torch.randn(size, LOCAL_POSITIONS) * 0.1)
+        self.numbers = nn.Embedding(LOCAL_POSITIONS, size)
         self.count = nn.Embedding(LOCAL_POSITIONS + 1, size)
         self.index = nn.Embedding(LOCAL_POSITIONS + 1, size)
         self.member = nn.Linear(config.width, size, bias=False)
@@ -97,7 +97,7 @@ class SetEmbedding(nn.Module):
         self.norm = RMSNorm(size)
         self.hidden = nn.Linear(size, size)
         self.out = nn.Linear(size, config.width, bias=False)
-        for table, std in ((self.count, 0.1), (self.index, 1.0), (self.rows, 0.5), (self.columns, 0.5)):
+        for table, std in ((self.numbers, 0.1), (self.count, 0.1), (self.index, 1.0), (self.rows, 0.5), (self.columns, 0.5)):
             nn.init.normal_(table.weight, std=std)
         nn.init.normal_(self.member.weight, std=config.width**-0.5)
         self.known: torch.Tensor | None = None
@@ -112,12 +112,13 @@ class SetEmbedding(nn.Module):
     @torch.no_grad()
     def remember_members(self) -> None:
         """Look up `members` from now on, for weights that change no more: they depend on nothing but the token."""
-        self.known = torch.cat([self.members(part) for part in torch.arange(VOCABULARY_SIZE, device=self.numbers.device).split(4096)])
+        tokens = torch.arange(VOCABULARY_SIZE, device=self.index.weight.device)
+        self.known = torch.cat([self.members(part) for part in tokens.split(4096)])
 
     def see(self, numbers: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
         """Standardised numbers (R, C) and how many of them there are, int64 (R,), to (R, set_width); in float32 whatever the weights."""
         with torch.autocast(numbers.device.type, enabled=False):
-            return F.linear(numbers, self.numbers[:, : numbers.shape[1]].float()) + self.count(counts).float()
+            return numbers @ self.numbers.weight[: numbers.shape[1]].float() + self.count(counts).float()
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """(B, L, width)."""

@@ -130,7 +130,7 @@ class Gato(nn.Module):
                 batch.target_kinds == ACTION_TEXT
             ).any()
             parts.append((list(eye.tokens.words.parameters()), bool(word)))
-            parts.append(([eye.numbers, *eye.count.parameters()], len(batch.numbers) > 0))
+            parts.append(([*eye.numbers.parameters(), *eye.count.parameters()], len(batch.numbers) > 0))
             parts.append((list(self.actions.parameters()), bool((batch.target_kinds > ACTION_TEXT).any())))
         return parts
 

@@ -88,14 +88,14 @@ def convert(model: Gato, precision: Precision) -> Gato:
     """The model, changed in place, with weights of this precision laid out for acting: it can no longer be trained or saved.
 
     bfloat16: all matrices and tables; norms and the residual stream stay in float32. int8: on a CPU those of the blocks
-    and the action head in a byte each, the rest in bfloat16. On a CPU whatever is float32 or bfloat16 is packed for oneDNN.
+    in a byte each, the rest in bfloat16. On a CPU whatever is float32 or bfloat16 is packed for oneDNN.
     """
     if precision not in get_args(Precision):
         raise unknown("precision", precision, get_args(Precision))
     table = model.table
     if precision == "int8" and table.device.type == "cpu":
-        for layer in (*(part for block in model.blocks for part in (block.attention, block.mlp)), model.actions):
-            for name, linear in list(layer.named_children()) if isinstance(layer, nn.Module) else ():
+        for layer in (part for block in model.blocks for part in block.children()):
+            for name, linear in list(layer.named_children()):
                 # What `relative` projects is kept between steps: nothing to gain.
                 if isinstance(linear, nn.Linear) and name != "relative" and not any(n % _KERNEL_MULTIPLE for n in linear.weight.shape):
                     setattr(layer, name, Int8Linear(linear))

@@ -34,7 +34,7 @@ def orthogonal(matrices: torch.Tensor, through_gram: bool) -> torch.Tensor:
     # The fourth root of the norm of (X·Xᵀ)² is at least the largest singular value, and much nearer to it than the norm of X.
     fourth = torch.linalg.matrix_norm(square, keepdim=True).clamp(min=1e-30)
     gram, square, x = gram / fourth.sqrt(), square / fourth, x / fourth.sqrt().sqrt()
-    product = None
+    product, factor = None, gram
     for number, (a, b, c) in enumerate(_ODD_POLYNOMIALS):
         if number:
             gram = factor @ gram @ factor if through_gram else x @ x.mT
