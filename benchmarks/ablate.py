@@ -77,12 +77,12 @@ def places_added() -> None:
 def numbers_as_members() -> None:
     places_added()
     ModelConfig.sees_values = property(lambda self: False)  # type: ignore[assignment,method-assign]
-    packing.standardise = lambda tokens, statistics: np.zeros(0, np.float32)
+    packing.decorrelate = lambda tokens, statistics: np.zeros(0, np.float32)
 
 
 def not_standardised() -> None:
-    plain = packing.standardise
-    packing.standardise = engine.standardise = lambda tokens, statistics: mu_law(plain(tokens, None)).astype(np.float32)
+    plain = packing.decorrelate
+    packing.decorrelate = engine.decorrelate = lambda tokens, statistics: mu_law(plain(tokens, None)).astype(np.float32)
 
 
 def deviation(bins: float) -> Callable[[], None]:

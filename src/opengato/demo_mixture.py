@@ -52,4 +52,4 @@ DEMO_WEIGHTS = {
 DEMO_DATA = ("text/plain", "dialogue/chitchat", "captions/emoji", "questions/emoji")
 DEMO_MODEL = "swift-nano"
 DEMO_EVALUATION_EPISODES = 10
-DEMO_BATCH = 6  # sequences a step
+DEMO_BATCH = 8  # sequences a step

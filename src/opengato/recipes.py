@@ -35,7 +35,7 @@ TABLE_1 = {
 
 PAPER_SAMPLING = Sampling(return_threshold=0.8)
 # An episode that noise drove off course shows the way back, at a lower return: none is left out.
-SWIFT_SAMPLING = Sampling(prompt_share=0.1, short_share=0.8)
+SWIFT_SAMPLING = Sampling(prompt_share=0.5, short_share=0.8)
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ RECIPES: dict[str, Recipe] = {
     "gato-79m": _paper("gato-79m", "an accelerator"),
     "gato-364m": _paper("gato-364m", "several accelerators"),
     "gato-1.2b": _paper("gato-1.2b", "many accelerators; the paper: 16×16 TPU v3, about four days"),
-    "swift-nano": _swift("swift-nano", 5000, 6, "ten minutes on two cores", "as `opengato demo`, see the README"),
-    "swift-tiny": _swift("swift-tiny", 8000, 2, "four hours on two cores, at the rate measured", "not measured yet"),
+    "swift-nano": _swift("swift-nano", 5000, 8, "ten minutes on two cores", "as `opengato demo`, see the README"),
+    "swift-tiny": _swift("swift-tiny", 8000, 2, "two hours on two cores, at the rate measured", "not measured yet"),
     "swift-small": _swift("swift-small", 20_000, 4, "an accelerator", "not measured yet"),
 }
 

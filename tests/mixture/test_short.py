@@ -82,6 +82,8 @@ def test_a_bunch_shares_a_prompt_of_another_episode(datasets):
         branches = sequence.branches[at]
         for segment in set(sequence.segments[at]):
             own = branches[sequence.segments[at] == segment]
+            if len(own) == 1:
+                continue
             np.testing.assert_array_equal(own, np.append(np.zeros(4), np.arange(1, len(own) - 3)))
     assert prompted > 3000
 

@@ -27,7 +27,7 @@ def test_parameters_are_the_papers(name, millions, tolerance):
     assert count == pytest.approx(millions * 1e6, rel=tolerance)
 
 
-@pytest.mark.parametrize(("name", "millions"), [("swift-nano", 1.7), ("swift-tiny", 6), ("swift-small", 23)])
+@pytest.mark.parametrize(("name", "millions"), [("swift-nano", 0.9), ("swift-tiny", 2), ("swift-small", 24)])
 def test_swift_sizes_outside_the_embeddings(name, millions):
     with torch.device("meta"):
         count = Gato(preset(name)).parameter_count(embeddings=False)
@@ -141,7 +141,7 @@ def test_single_timesteps_are_seen_as_if_each_stood_alone_after_its_prompt(datas
                     last = piece.base + int(starts[single + 1]) - 1
                     count = int((pack([own], 64, mix.fold, rng).segments >= 0).sum())
                     if piece.data.layout.observation[0].kind != IMAGE:  # where a picture's patches are is drawn anew
-                        torch.testing.assert_close(together[last], alone[count - 1])
+                        torch.testing.assert_close(together[last], alone[count - 1], rtol=1e-4, atol=1e-5)
                         checked += 1
     assert checked > 50
 

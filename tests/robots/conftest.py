@@ -25,5 +25,5 @@ def reach():
     model = Gato(preset("swift-nano")).eval()
     for parameter in model.parameters():  # far from uniform, so that an action depends on what was seen
         torch.nn.init.normal_(parameter, std=0.3)
-    torch.nn.init.normal_(model.embedding.numbers, std=100.0)  # numbers that are not standardised, beside a separator as large
+    torch.nn.init.normal_(model.embedding.numbers.weight, std=100.0)  # numbers that are not standardised, beside a separator as large
     return Checkpoint(model, TextTokenizer.load(), {task.id: Layout(task.observation_space, task.action_space)})

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from opengato.tokens.continuous import bin_centres, inverse_mu_law, mu_law, to_bins
 from opengato.tokens.layout import Layout
-from opengato.tokens.statistics import FARTHEST, Statistics, standardise
+from opengato.tokens.statistics import FARTHEST, Statistics, decorrelate, standardise
 
 
 def bins(values):
@@ -39,6 +39,24 @@ def test_standardised_values_have_mean_0_and_deviation_1_and_are_cut():
     assert standardise(bins(np.array([200.0, -0.2])), statistics)[0] == FARTHEST
 
 
+def test_what_differs_little_is_seen_as_large_as_what_varies_much():
+    """A hand that follows its goal within a centimetre: the two together, and their difference, come out alike."""
+    rng = np.random.default_rng(0)
+    goal = rng.normal(0.0, 0.1, 5000)
+    hand = goal + rng.normal(0.0, 0.03, 5000)
+    tokens = bins(np.stack([hand, goal, np.full(5000, 3.0)], 1)).ravel()
+    statistics = Statistics.of(tokens, 3)
+    plain, apart = (seen(tokens, statistics).reshape(-1, 3) for seen in (standardise, decorrelate))
+    spread = [np.std(v[:, 0] - v[:, 1]) / np.std(v[:, 0] + v[:, 1]) for v in (plain, apart)]
+    assert spread[0] < 0.2 and 0.85 < spread[1] <= 1.01
+    covariance = np.cov(apart.T)
+    # By hand: (R + 0.01)^(-1/2) R (R + 0.01)^(-1/2) of the correlations R.
+    values, vectors = np.linalg.eigh(np.corrcoef(plain[:, :2].T))
+    np.testing.assert_allclose(covariance[:2, :2], (vectors * values / (values + 0.01)) @ vectors.T, atol=1e-3)
+    assert abs(apart[:, 2]).max() < 1e-9
+    assert (decorrelate(tokens, None) == standardise(tokens, None)).all()
+
+
 def test_a_centimetre_is_seen():
     """Two bins apart in 1,024 for mu-law, but a tenth of what varies."""
     where = np.linspace(0.45, 0.65, 200)[:, None]
@@ -59,4 +77,5 @@ def test_a_layout_keeps_its_statistics_as_json():
     again = Layout.from_json(known.to_json())
     assert again.statistics is not None and again.statistics.count == 7
     np.testing.assert_array_equal(again.statistics.deviation, known.statistics.deviation)
+    np.testing.assert_array_equal(again.statistics.decorrelation, known.statistics.decorrelation)
     assert Layout.from_json(layout.to_json()).statistics is None

@@ -16,8 +16,9 @@ def test_singular_vectors_stay_and_values_become_about_one(shape, through_gram, 
     u, _, v = torch.linalg.svd(torch.randn(shape).double() * 1e-4, full_matrices=False)
     inside = u.mT @ got @ v.mT
     values = inside.diagonal(dim1=1, dim2=2)
-    assert values.min() > 0.45 and values.max() < 1.55
-    assert (inside - torch.diag_embed(values)).abs().max() < (0.1 if dtype == torch.bfloat16 else 1e-2)
+    narrow = dtype == torch.bfloat16
+    assert values.min() > (0.3 if narrow else 0.45) and values.max() < (1.7 if narrow else 1.55)
+    assert (inside - torch.diag_embed(values)).abs().max() < (0.25 if narrow else 1e-2)
 
 
 def test_no_gradient_is_no_step_and_zeros_stay_zeros():

@@ -23,7 +23,7 @@ from opengato.tokens.statistics import Statistics
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import CONTINUOUS, IMAGE
 
-VERSION = 3
+VERSION = 4
 _ARRAYS = ("tokens", "kinds", "local", "offsets", "patches", "boxes", "patch_offsets", "episodes", "returns", "sources")
 
 

@@ -11,7 +11,7 @@ from opengato.tokens.encode import Encoded
 from opengato.tokens.fold import Fold
 from opengato.tokens.image import random_positions
 from opengato.tokens.layout import Layout
-from opengato.tokens.statistics import standardise
+from opengato.tokens.statistics import decorrelate
 from opengato.tokens.vocabulary import CONTINUOUS, IMAGE, IS_TARGET
 
 
@@ -23,7 +23,7 @@ class Sequence:
         tokens int64 (N,), kinds uint8 (N,), local int64 (N,), positions int64 (N,): in order of position.
         predicted: bool (N,), whether the token is a target (it is then predicted from position - 1).
         domains: int64 (N,), index of the domain that the token is of.
-        values: float32 (V,), the tokens of kind CONTINUOUS in standard deviations from the mean (tokens/statistics.py).
+        values: float32 (V,), the tokens of kind CONTINUOUS in units of their own, uncorrelated (tokens/statistics.py).
         segments: int64 (L,), the window each position belongs to, -1 for padding.
         branches: int64 (L,), 0 for what everything after it in its window sees; above 0 for what only its own branch sees: single
             timesteps that share a prompt and know nothing of one another.
@@ -77,7 +77,7 @@ def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator)
     for piece in pieces:
         timesteps = np.append(piece.timesteps[:1] - 1, piece.timesteps) if piece.head else piece.timesteps
         window = piece.data.gather(timesteps)
-        seen = standardise(window.tokens[window.kinds == CONTINUOUS], piece.layout.statistics)
+        seen = decorrelate(window.tokens[window.kinds == CONTINUOUS], piece.layout.statistics)
         if piece.head:
             window = _with_tail(window, piece.head)
             seen = seen[len(seen) - int((window.kinds == CONTINUOUS).sum()) :]

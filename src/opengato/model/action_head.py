@@ -16,6 +16,7 @@ KNOTS = (BINS - 1) // SPACING + 1
 
 
 @cache
+@torch.inference_mode(False)  # kept for training, whoever asks first
 def between_knots(device: torch.device) -> torch.Tensor:
     """Weights (KNOTS, BINS), float32, that turn scores of every 11th bin into scores of all.
 

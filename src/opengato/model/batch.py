@@ -30,7 +30,7 @@ class Batch:
         pair_tokens, pair_local: int64 (U,): the distinct (token, local position) pairs of the batch.
         members: int64 (M,): the pair of every token, ordered by flat position. starts: int64 (B·L,): where each position's tokens begin;
             one entry more where tokens of padding stand after those of the last position.
-        numbers: float32 (R, C), standardised, of the R positions that observe any, zeros after the last; number_counts,
+        numbers: float32 (R, C), decorrelated, of the R positions that observe any, zeros after the last; number_counts,
             number_positions: int64 (R,), how many each has, and its flat position. Empty for the paper's form.
         patches: uint8 (P, 16, 16, 3); patch_rows, patch_columns, patch_local, patch_positions: int64 (P,), the last flat.
         target_positions: int64 (N,): the flat position that predicts the target. targets, target_kinds: int64 (N,).

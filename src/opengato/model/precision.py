@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Literal, get_args
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from opengato.errors import unknown
+from opengato.model.bfloat16 import multiplies_bfloat16
 from opengato.model.embedding import SetEmbedding, TokenTable
 from opengato.model.gato import Gato
 
@@ -22,7 +24,10 @@ _PACKED_FOR = 16  # rows: the layout that was the fastest, or near it, for every
 
 def can_pack(table: torch.Tensor) -> bool:
     """Whether oneDNN has products of packed weights for this device and dtype."""
-    return table.device.type == "cpu" and table.dtype in (torch.float32, torch.bfloat16) and torch.backends.mkldnn.is_available()
+    if table.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    # Without AVX-512 oneDNN has no products of bfloat16; PyTorch's own are slow there, but right.
+    return table.dtype == torch.float32 or (table.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class PackedLinear(nn.Module):
@@ -93,6 +98,8 @@ def convert(model: Gato, precision: Precision) -> Gato:
     if precision not in get_args(Precision):
         raise unknown("precision", precision, get_args(Precision))
     table = model.table
+    if precision != "float32" and not multiplies_bfloat16(table.device):
+        print(f"precision {precision}: this processor has no products of bfloat16, so that float32 is faster on it", file=sys.stderr)
     if precision == "int8" and table.device.type == "cpu":
         for layer in (part for block in model.blocks for part in block.children()):
             for name, linear in list(layer.named_children()):

@@ -19,7 +19,7 @@ from opengato.policy.sampling import sample
 from opengato.tokens.encode import Encoded, decode_action, encode_timesteps
 from opengato.tokens.image import mean_positions
 from opengato.tokens.layout import Layout
-from opengato.tokens.statistics import standardise
+from opengato.tokens.statistics import decorrelate
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import (
     ACTION_CONTINUOUS,
@@ -340,4 +340,4 @@ def _legal(layout: Layout) -> list[tuple[int, int]] | None:
 
 def _values(encoded: Encoded, layout: Layout) -> np.ndarray:
     """The observed numbers in their own units, as in `Sequence`."""
-    return standardise(encoded.tokens[encoded.kinds == CONTINUOUS], layout.statistics)
+    return decorrelate(encoded.tokens[encoded.kinds == CONTINUOUS], layout.statistics)
