@@ -281,9 +281,14 @@ class Mixture:
         episodes = source.kept[which]
         timesteps = source.data.episodes[episodes + 1] - (source.cumulative[which] - picks)
         if len(prompt):
-            same = source.data.sources[episodes] == source.data.sources[episode]
-            other = same & (episodes != episode)
-            timesteps = timesteps[other if other.any() else same]
+            agent = source.data.sources[episode]
+            readers = source.data.sources[episodes] == agent
+            if len(source.partners[agent]) > 1:
+                readers &= episodes != episode
+            if readers.any():
+                timesteps = timesteps[readers]
+            else:
+                prompt = prompt[:0]
         sizes = source.starts[timesteps + 1] - source.starts[timesteps]
         return prompt, timesteps[np.cumsum(sizes) <= room]
 
