@@ -15,8 +15,8 @@ from opengato.errors import OpenGatoError
 from opengato.mixture import Sequence
 from opengato.model import gato, memory
 from opengato.model.attention import segment_mask
-from opengato.model.bfloat16 import multiplies_bfloat16
 from opengato.model.batch import NewTokens, collate
+from opengato.model.bfloat16 import multiplies_bfloat16
 from opengato.model.compiled import check_compiler
 from opengato.model.config import ModelConfig
 from opengato.model.gato import Gato
