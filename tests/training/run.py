@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from opengato.datasets.cache import build_cache
 from opengato.episode import Episode
-from opengato.mixture import Mixture
+from opengato.mixture import Mixture, Sampling
 from opengato.model.config import ModelConfig
 from opengato.model.gato import Gato
 from opengato.tokens.text import TextTokenizer
@@ -60,7 +60,9 @@ def main() -> None:
     config = CONFIGS[a.family]
     torch.manual_seed(1)
     model = Gato(config)
-    mixture = Mixture(datasets(a.folder), {"arm": 1.0, "grid": 1.0}, config.context, config.fold, 5)
+    # Of the folded family half of the sequences hold single timesteps, so that a rank may have nothing that attends.
+    sampling = Sampling(moments=2, short_share=0.5) if a.family == "swift" else Sampling()
+    mixture = Mixture(datasets(a.folder), {"arm": 1.0, "grid": 1.0}, config.context, config.fold, 5, sampling)
     optimiser = SWIFT if a.family == "swift" else PAPER
     if a.rate:
         optimiser = replace(optimiser, learning_rate=a.rate, table_learning_rate=a.rate)

@@ -158,7 +158,8 @@ class Mixture:
         out = []
         for piece in self._pieces(n)[0]:
             episodes = np.searchsorted(piece.data.episodes, piece.timesteps, side="right") - 1
-            begins = np.flatnonzero(np.append(True, (np.diff(episodes) != 0) | (np.diff(piece.windows) != 0)))
+            apart = np.diff(np.stack([episodes, piece.windows, piece.branches])).any(0)
+            begins = np.flatnonzero(np.append(True, apart))
             for a, b in zip(begins, np.append(begins[1:], len(episodes))):
                 inside = piece.timesteps[a:b] - piece.data.episodes[episodes[a]]
                 out.append({"task": piece.data.task, "episode": int(episodes[a]), "timesteps": [int(inside[0]), int(inside[-1])]})

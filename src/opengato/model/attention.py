@@ -296,6 +296,10 @@ class RotaryAttention(nn.Module):
         self.out = nn.Linear(heads * key_size, width, bias=False)
         self.query_norm, self.key_norm = RMSNorm(key_size), RMSNorm(key_size)
 
+    def comparing_parameters(self) -> list[nn.Parameter]:
+        """Those that have no gradient where every position sees itself alone."""
+        return [self.query_norm.weight, self.key_norm.weight]
+
     def _project(self, x: torch.Tensor, sin: torch.Tensor, cos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Queries and keys, normalised and rotated by angles (B, 1, L, key_size / 2), and values; all (B, heads, L, key_size)."""
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, self.key_size)).permute(2, 0, 3, 1, 4)

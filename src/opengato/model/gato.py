@@ -79,6 +79,8 @@ class Gato(nn.Module):
         segments, branches, position = batch.segments, batch.branches, batch.index
         apart = None
         if self.config.family == "swift" and len(together := _rows_of_windows(segments)) < len(segments):
+            if not len(together) and (self.all_gradients or self.flex):
+                together = together.new_zeros(1)  # so that what compares positions gets its zeros, and FlexAttention has a row
             apart, segments, branches, position = together, segments[together], branches[together], position[together]
         mask = (segment_blocks if self.flex else segment_mask)(segments, branches)
         for number, block in enumerate(self.blocks):
@@ -122,6 +124,13 @@ class Gato(nn.Module):
 
     def optional(self, batch: Batch) -> list[tuple[list[nn.Parameter], bool]]:
         """The parameters that a batch may leave out, and whether this one has something for them."""
+        parts = self._optional_outside_blocks(batch)
+        if self.config.family == "swift":
+            comparing = [p for block in self.blocks for p in block.attention.comparing_parameters()]  # type: ignore[operator, union-attr]
+            parts.append((comparing, len(_rows_of_windows(batch.segments)) > 0))
+        return parts
+
+    def _optional_outside_blocks(self, batch: Batch) -> list[tuple[list[nn.Parameter], bool]]:
         eye = self.embedding
         pictures: list[nn.Parameter] = [*eye.patches.parameters(), *eye.rows.parameters(), *eye.columns.parameters()]
         parts = [(pictures, len(batch.patches) > 0)]
@@ -135,8 +144,8 @@ class Gato(nn.Module):
         return parts
 
     def _nothing(self, batch: Batch) -> torch.Tensor:
-        """Zero, of all that a batch may leave out."""
-        parameters = [p for part, _ in self.optional(batch) for p in part]
+        """Zero, of all outside the blocks that a batch may leave out; inside them `hidden` sees to it."""
+        parameters = [p for part, _ in self._optional_outside_blocks(batch) for p in part]
         return sum((0 * p.flatten()[0].float() for p in parameters), torch.zeros((), device=self.table.device))
 
     def logits(self, hidden: torch.Tensor, start: int, stop: int, index: torch.Tensor | None = None) -> torch.Tensor:
