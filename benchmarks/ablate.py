@@ -19,7 +19,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from opengato.model.config import ModelConfig
 from opengato.model.losses import linear_cross_entropy, soft_cross_entropy
 from opengato.model.norm import RMSNorm
 from opengato.policy import engine
-from opengato.recipes import recipe
+from opengato.recipes import PAPER_SAMPLING, recipe
 from opengato.tokens.continuous import mu_law
 from opengato.tokens.statistics import standardise
 from opengato.tokens.text import TextTokenizer
@@ -146,8 +146,17 @@ class Variant:
     patch: Callable[[], None] = lambda: None
 
 
+# The paper's form with 8 million parameters outside the embeddings, and as much of its recipe as minutes allow.
+GATO = {**asdict(preset("gato-79m")), "blocks": 5, "heads": 12, "width": 384, "feed_forward": 1536}
+PAPER = {"optimiser": {"kind": "adamw", "learning_rate": 1e-3, "weight_decay": 0.1}, "training": {"batch": 2}}
+PAPER_WINDOWS = asdict(PAPER_SAMPLING)
+SHORT_WINDOWS = {"model": {**GATO, "standardised": True, "moments": 8}}
 VARIANTS = {
     "swift-nano": Variant(),
+    "the paper's form, 8M": Variant(GATO, sampling=PAPER_WINDOWS, **PAPER),
+    "the paper's form, 8M, standardised numbers": Variant({**GATO, "standardised": True}, sampling=PAPER_WINDOWS, **PAPER),
+    "the paper's form, 8M, standardised, moments, short windows": Variant(**SHORT_WINDOWS, **PAPER),
+    "the paper's form, 8M, standardised, moments, short windows, Muon": Variant(**SHORT_WINDOWS, training={"batch": 2}),
     "numbers as members: bins, places added": Variant(patch=numbers_as_members),
     "numbers not standardised": Variant(patch=not_standardised),
     "numbers standardised, correlations left in": Variant(patch=correlated),

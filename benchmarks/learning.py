@@ -44,9 +44,8 @@ def recipe_of(name: str) -> Recipe:
     return recipe(name) if name in RECIPES else replace(recipe("swift-nano"), model=name)
 
 
-def learn(agent: str, tasks: list[Task], seconds: float, seed: int, root: Path, folder: Path) -> dict[str, Any]:
-    """Train an agent, kept in `folder`; how many steps it made."""
-    names = [dataset_id(task) for task in tasks]
+def learn(agent: str, names: list[str], seconds: float, seed: int, root: Path, folder: Path) -> dict[str, Any]:
+    """Train an agent on datasets, see `open_dataset`, kept in `folder`; how many steps it made."""
     if agent in KINDS:
         tokenizer = TextTokenizer.load()
         baseline = train_baseline(agent, [open_dataset(name, tokenizer, root) for name in names], seconds, seed, folder, show=False)
@@ -76,7 +75,7 @@ def row(agent: str, tasks: list[Task], seconds: float, seed: int, a: argparse.Na
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(a.threads)
-    facts = learn(agent, tasks, seconds, seed, a.folder / "data", folder)
+    facts = learn(agent, [dataset_id(task) for task in tasks], seconds, seed, a.folder / "data", folder)
     began = time.monotonic()
     by_task = measure(folder, tasks, a.episodes, a.threads)
     return {
