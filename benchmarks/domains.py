@@ -1,7 +1,7 @@
 """Each domain of the demo alone and all of them together: the network beside the simplest agents, same demonstrations, time and starts.
 
     opengato demo --out demo
-    python benchmarks/domains.py demo --seconds 120 --out benchmarks/results/domains.json
+    python benchmarks/domains.py demo --seconds 90 --out benchmarks/results/domains.json
 
 Every agent learns a domain from the demo's demonstrations for so many seconds on one core, as many agents at a time as there are cores;
 `together` is one network that learns all of them, each a share alike, for so many seconds a domain. Evaluated at the seeds of `opengato
@@ -35,8 +35,8 @@ from opengato.evaluation.words import held_out_nats
 # The simplest agents that see and do what a domain has.
 SIMPLE = {
     "babyai": ["mlp", "gru", "lookup"],
-    "metaworld": ["mlp", "gru", "lookup"],
-    "dm-control": ["mlp", "gru", "lookup"],
+    "metaworld": ["mlp", "lookup"],
+    "dm-control": ["mlp", "lookup"],
     "atari": ["cnn"],
     "captions": ["cnn"],
 }
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("demo", type=Path, help="folder of a finished `opengato demo`")
     parser.add_argument("--network", default="swift-nano")
     parser.add_argument("--domains", nargs="+", choices=[*SIMPLE, TOGETHER], default=[TOGETHER, *SIMPLE])
-    parser.add_argument("--seconds", type=float, default=120.0, help="of learning, a domain")
+    parser.add_argument("--seconds", type=float, default=90.0, help="of learning, a domain")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--episodes", type=int, default=10, help="of evaluation, a task")
     parser.add_argument("--folder", type=Path, default=Path("runs/domains"))
