@@ -88,7 +88,7 @@ RECIPES: dict[str, Recipe] = {
     "gato-364m": _paper("gato-364m", "several accelerators"),
     "gato-1.2b": _paper("gato-1.2b", "many accelerators; the paper: 16×16 TPU v3, about four days"),
     "swift-nano": _swift("swift-nano", 5000, 8, "ten minutes on two cores", "as `opengato demo`, see the README"),
-    "swift-tiny": _swift("swift-tiny", 8000, 2, "half an hour on one core for fifty tasks", "95% of Meta-World's fifty tasks, see docs/ablations.md"),
+    "swift-tiny": _swift("swift-tiny", 8000, 2, "an hour on one core", "docs/ablations.md: 95% of Meta-World in 25 minutes"),
     "swift-small": _swift("swift-small", 20_000, 4, "an accelerator", "not measured yet"),
 }
 
