@@ -490,6 +490,8 @@ class TrainSettings(TypedDict, total=False):
     """compile the blocks with torch.compile"""
     checkpoint_every: float
     """seconds between two saved states"""
+    states: int
+    """how many saved states are kept"""
     log_every: int
     """steps between two logged rows"""
     device: str

@@ -53,17 +53,20 @@ def test_divergence_names_the_batch_and_keeps_the_last_state(tmp_path):
     assert sorted(p.name for p in (tmp_path / "run" / "states").iterdir())
 
 
-def test_a_damaged_state_is_named_and_the_one_before_it_taken(tmp_path):
+@pytest.mark.parametrize("what", ["*.distcp", "checksums.json"])
+def test_a_damaged_state_is_named_the_one_before_it_taken_and_a_whole_one_written(what, tmp_path):
     assert train(tmp_path, 12, "--every", "0").returncode == 0
     states = sorted((tmp_path / "run" / "states").iterdir())
     assert [s.name for s in states] == ["step-00000011", "step-00000012"]
-    shard = next(states[1].glob("*.distcp"))
-    data = bytearray(shard.read_bytes())
-    data[len(data) // 2] ^= 1
-    shard.write_bytes(data)
+    damaged = next(states[1].glob(what))
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 128
+    damaged.write_bytes(data)
     done = train(tmp_path, 12, "--every", "0")
-    assert done.returncode == 0 and f"{shard} is damaged" in done.stderr
+    assert done.returncode == 0 and f"{damaged} is damaged" in done.stderr
     assert [step for step, _ in losses(tmp_path)] == list(range(1, 13))
+    again = train(tmp_path, 13, "--every", "0")
+    assert again.returncode == 0 and "damaged" not in again.stderr
 
 
 def test_a_damaged_cache_is_named_and_built_anew(tmp_path):

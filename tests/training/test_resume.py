@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from opengato.errors import OpenGatoError
 from opengato.model.config import preset
 from opengato.model.gato import Gato
 from opengato.training.optimiser import PAPER, SWIFT, make_optimisers, rate_factor
@@ -61,6 +62,26 @@ def test_state_survives_saving(tmp_path):
             assert a.state[p].keys() == b.state[q].keys()
             for key in a.state[p]:
                 torch.testing.assert_close(a.state[p][key], b.state[q][key], rtol=0, atol=0)
+
+
+def saved(folder):
+    return [int(path.name.removeprefix("step-")) for path in sorted((folder / "states").iterdir())]
+
+
+def test_as_many_states_are_kept_as_wanted_and_none_of_another_future(tmp_path):
+    model = torch.nn.Linear(2, 2)
+    optimisers = make_optimisers(model, PAPER)
+    states = States(tmp_path, Ranks(), kept=3)
+    for step in range(1, 6):
+        states.save(model, optimisers, step, 0.0)
+    assert saved(tmp_path) == [3, 4, 5]
+    (tmp_path / "states" / "step-00000005" / "checksums.json").write_text("{")
+    assert states.load(model, optimisers) == (4, 0.0)
+    assert saved(tmp_path) == [3, 4, 5]  # nothing is lost before something new is whole
+    States(tmp_path, Ranks(), kept=1).save(model, optimisers, 4, 0.0)
+    assert saved(tmp_path) == [4]
+    with pytest.raises(OpenGatoError, match="keep at least 1"):
+        States(tmp_path, Ranks(), kept=0)
 
 
 def test_the_papers_schedule():

@@ -10,8 +10,8 @@ from opengato.checkpoint import Checkpoint, checkpoint_files
 from opengato.domains import Task
 from opengato.errors import OpenGatoError
 from opengato.model.precision import Precision, convert
+from opengato.model.prompt import crop_prompt
 from opengato.policy.engine import Engine
-from opengato.policy.prompt import crop_prompt
 
 Agent = Checkpoint | Baseline
 

@@ -13,8 +13,8 @@ from gymnasium import spaces
 from opengato.checkpoint import Checkpoint
 from opengato.episode import Episode
 from opengato.model.precision import Precision, convert
+from opengato.model.prompt import crop_prompt
 from opengato.policy.engine import Engine
-from opengato.policy.prompt import crop_prompt
 from opengato.tokens.encode import encode
 
 

@@ -17,8 +17,8 @@ from aiohttp import web
 from opengato.checkpoint import Checkpoint
 from opengato.errors import OpenGatoError, unknown
 from opengato.model.precision import Precision, convert
+from opengato.model.prompt import crop_prompt
 from opengato.policy.engine import Engine
-from opengato.policy.prompt import crop_prompt
 from opengato.serving import chat
 from opengato.serving.access import is_loopback, read_token, refused
 from opengato.serving.batcher import Batcher

@@ -13,7 +13,7 @@ from aiohttp import WSMsgType, web
 from gymnasium import spaces
 
 from opengato.errors import OpenGatoError, unknown
-from opengato.policy.prompt import crop_prompt
+from opengato.model.prompt import crop_prompt
 from opengato.serving import wire
 from opengato.serving.batcher import Act, Acted, Start
 from opengato.serving.limits import Rate, Refusal

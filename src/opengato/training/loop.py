@@ -39,7 +39,7 @@ class TrainConfig:
         steps: optimiser steps. batch: sequences a step.
         seconds: train for so long instead of `steps`, with the schedule by the clock; such a run resumes, but not to the same digits.
         seed: of the weights, the mixture and the noise.
-        checkpoint_every: seconds between two saved states. log_every: steps between two logged rows.
+        checkpoint_every: seconds between two saved states. states: how many of them are kept. log_every: steps between two logged rows.
         diverged: a loss from which the run stops; guessing among all 33,025 ids costs 10.4.
         accumulate: micro-batches a step, and rank. parallel: with several ranks, "ddp" (weights on each) or "fsdp" (weights shared out).
         recompute: activation checkpointing. compile: compile the blocks with torch.compile; on a GPU, attend with FlexAttention.
@@ -52,6 +52,7 @@ class TrainConfig:
     batch: int = 16
     seed: int = 0
     checkpoint_every: float = 30.0
+    states: int = 2
     log_every: int = 10
     diverged: float = 20.0
     accumulate: int = 1
@@ -123,7 +124,7 @@ class Trainer:
         self.optimisers = make_optimisers(self.model, config.optimiser)
         folder.mkdir(parents=True, exist_ok=True)
         self.log_path = folder / "log.jsonl"
-        self.states = States(folder, self.ranks)
+        self.states = States(folder, self.ranks, config.states)
         self.step, self.elapsed = self.states.load(self.model, self.optimisers)
         if self.ranks.first:
             self._trim_log()

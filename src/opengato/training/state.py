@@ -26,17 +26,17 @@ from opengato.checksum import checksum
 from opengato.errors import OpenGatoError
 from opengato.training.parallel import Ranks
 
-KEPT = 2
-
 
 class States:
-    """The saved states of one run, the last two of them.
+    """The saved states of one run, the last `kept` of them.
 
     With several ranks a save goes on in the background, from a copy in CPU memory; the next save and `wait` wait for it.
     """
 
-    def __init__(self, folder: Path, ranks: Ranks):
-        self.folder, self.ranks = folder / "states", ranks
+    def __init__(self, folder: Path, ranks: Ranks, kept: int = 2):
+        if kept < 1:
+            raise OpenGatoError(f"states {kept} would keep no state to go on from: keep at least 1")
+        self.folder, self.ranks, self.kept = folder / "states", ranks, kept
         self._pending: tuple[Future[Any], Path, int, float] | None = None
         # Checkpoints are written by the CPU, beside training: their messages need a group of their own.
         self._group = dist.new_group(backend="gloo") if ranks.size > 1 else None
@@ -45,8 +45,6 @@ class States:
         """Write the state after `step` steps; a crash at any moment leaves the old states or them and the new one."""
         self.wait()
         path = self.folder / f"step-{step:08d}"
-        if (path / "checksums.json").is_file():
-            return
         if self.ranks.first:
             shutil.rmtree(path, ignore_errors=True)
             path.mkdir(parents=True)
@@ -80,8 +78,15 @@ class States:
         with open(partial, "rb") as file:
             os.fsync(file.fileno())
         os.replace(partial, path / "checksums.json")
-        for old in sorted(self.folder.glob("step-*"))[:-KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
+        # A state after this one is damaged, or of a run that was not gone on with.
+        before = [state for state in sorted(self.folder.glob("step-*")) if state <= path]
+        for other in set(self.folder.glob("step-*")) - set(before[-self.kept :]):
+            shutil.rmtree(other, ignore_errors=True)
+
+    @property
+    def exist(self) -> bool:
+        """Whether there is a state to go on from, be it damaged."""
+        return any(self.folder.glob("step-*/checksums.json"))
 
     def load(self, model: nn.Module, optimisers: list[torch.optim.Optimizer]) -> tuple[int, float]:
         """Restore the newest whole state; returns the steps done and the seconds they took, (0, 0.0) where there is none.
@@ -93,12 +98,11 @@ class States:
         for path in sorted(self.folder.glob("step-*"), reverse=True):
             if not (path / "checksums.json").is_file():
                 continue  # interrupted
-            facts = json.loads((path / "checksums.json").read_text())
-            wrong = [name for name, written in facts["files"].items() if not (path / name).is_file() or checksum(path / name) != written]
-            if wrong:
-                damaged.append(path / wrong[0])
+            facts, wrong = _read(path)
+            if wrong is not None:
+                damaged.append(wrong)
                 if self.ranks.first:
-                    print(f"{path / wrong[0]} is damaged: going back to the state before it", file=sys.stderr)
+                    print(f"{wrong} is damaged: going back to the state before it", file=sys.stderr)
                 continue
             state = _state(model, optimisers)
             try:
@@ -117,6 +121,16 @@ class States:
         if damaged:
             raise OpenGatoError(f"every saved state is damaged, the newest at {damaged[0]}: remove {self.folder} to begin anew")
         return 0, 0.0
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Path | None]:
+    """The facts about a state, and the first of its files that is not what was written, if there is one."""
+    try:
+        facts = json.loads((path / "checksums.json").read_text())
+    except ValueError:
+        return {}, path / "checksums.json"
+    wrong = [path / name for name, written in facts["files"].items() if not (path / name).is_file() or checksum(path / name) != written]
+    return facts, wrong[0] if wrong else None
 
 
 def _state(model: nn.Module, optimisers: list[torch.optim.Optimizer]) -> dict[str, Any]:

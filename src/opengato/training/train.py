@@ -19,7 +19,7 @@ from opengato.errors import unknown
 from opengato.mixture import Mixture
 from opengato.model.config import ModelConfig, preset
 from opengato.model.gato import Gato
-from opengato.policy.prompt import crop_prompt
+from opengato.model.prompt import crop_prompt
 from opengato.recipes import Recipe, resolve_weights
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
