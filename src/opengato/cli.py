@@ -484,6 +484,8 @@ class TrainSettings(TypedDict, total=False):
     """of everything random"""
     parallel: Literal["ddp", "fsdp"]
     """with several ranks (torchrun): weights on each, or shared out"""
+    allow_changes: bool
+    """go on with a run that was begun with other data, weights, model, sampling, batch, seed or optimiser"""
     recompute: bool
     """activation checkpointing: less memory, a third more time"""
     compile: bool

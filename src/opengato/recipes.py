@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from opengato.errors import OpenGatoError, unknown
 from opengato.mixture import Sampling
@@ -59,10 +59,10 @@ class Recipe:
     about: str = field(default="")
 
 
-def _paper(model: str, takes: str) -> Recipe:
+def _paper(model: str, takes: str, rate: float = PAPER.learning_rate) -> Recipe:
     return Recipe(
         model,
-        TrainConfig(steps=1_000_000, batch=512, optimiser=PAPER, checkpoint_every=1800.0),
+        TrainConfig(steps=1_000_000, batch=512, optimiser=replace(PAPER, learning_rate=rate), checkpoint_every=1800.0),
         needs="any of Table 1's domains",
         takes=takes,
         reaches="the paper: over 450 of 604 tasks at half the expert or better, at 1.2b; not measured here",
@@ -85,7 +85,7 @@ def _swift(model: str, steps: int, batch: int, takes: str, reaches: str) -> Reci
 
 RECIPES: dict[str, Recipe] = {
     "gato-79m": _paper("gato-79m", "an accelerator"),
-    "gato-364m": _paper("gato-364m", "several accelerators"),
+    "gato-364m": _paper("gato-364m", "several accelerators", 2e-4),
     "gato-1.2b": _paper("gato-1.2b", "many accelerators; the paper: 16×16 TPU v3, about four days"),
     "swift-nano": _swift("swift-nano", 5000, 8, "ten minutes on two cores", "as `opengato demo`, see the README"),
     "swift-tiny": _swift("swift-tiny", 8000, 2, "an hour on one core", "docs/ablations.md: 95% of Meta-World in 25 minutes"),

@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--accumulate", type=int, default=1)
     parser.add_argument("--every", type=float, default=0.05)
     parser.add_argument("--rate", type=float)
+    parser.add_argument("--allow-changes", action="store_true")
     a = parser.parse_args()
     torch.set_num_threads(1)
     config = CONFIGS[a.family]
@@ -75,6 +76,7 @@ def main() -> None:
         autocast=False,
         accumulate=a.accumulate,
         parallel=a.parallel,
+        allow_changes=a.allow_changes,
         optimiser=optimiser,
     )
     trainer = Trainer(model, mixture, training, a.folder / "run")

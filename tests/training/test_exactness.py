@@ -43,7 +43,9 @@ def test_killed_twenty_times_at_random_moments(tmp_path):
 def test_divergence_names_the_batch_and_keeps_the_last_state(tmp_path):
     assert train(tmp_path, 4).returncode == 0
     assert len(losses(tmp_path)) == 4
-    done = train(tmp_path, 40, "--rate", "1e30")
+    refused = train(tmp_path, 40, "--rate", "1e30")
+    assert refused.returncode != 0 and "begun with train.optimiser.learning_rate 0.022 and would go on with 1e+30" in refused.stderr
+    done = train(tmp_path, 40, "--rate", "1e30", "--allow-changes")
     assert done.returncode != 0 and "the last good state is kept" in done.stderr and "bad_batch.json" in done.stderr
     bad = json.loads((tmp_path / "run" / "bad_batch.json").read_text())
     assert bad["step"] >= 4 and len(bad["sequences"]) == 4

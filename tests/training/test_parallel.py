@@ -60,3 +60,24 @@ def test_a_run_goes_on_with_another_number_of_ranks(mode, ranks, alone, tmp_path
 def test_batches_that_do_not_divide_are_refused(tmp_path):
     done = subprocess.run([sys.executable, str(RUN), str(tmp_path), "2", "--accumulate", "3"], capture_output=True, text=True)
     assert "use a multiple of 3" in done.stderr
+
+
+PATIENT = """
+import time
+from datetime import timedelta
+import torch.distributed as dist
+from opengato.training.parallel import join, leave
+dist.init_process_group("gloo", timeout=timedelta(seconds=2))
+ranks = join("cpu")
+time.sleep(5 if ranks.first else 0)
+ranks.wait()
+leave()
+"""
+
+
+@pytest.mark.slow
+def test_ranks_wait_longer_than_an_exchange_of_gradients_may_take(tmp_path):
+    (tmp_path / "patient.py").write_text(PATIENT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(tmp_path / "patient.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]

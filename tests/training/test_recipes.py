@@ -1,8 +1,11 @@
 """Recipes, their weights, and fine-tuning."""
 
+import io
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import sentencepiece
 import torch
 from gymnasium import spaces
 from hypothesis import given
@@ -15,6 +18,8 @@ from opengato.model.gato import Gato
 from opengato.recipes import FINETUNE, RECIPES, TABLE_1, recipe, resolve_weights
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
+from opengato.tokens.vocabulary import ACTION_TEXT
+from opengato.training import train as training
 from opengato.training.lora import add_adapters, merge_adapters
 from opengato.training.train import finetune
 
@@ -47,6 +52,8 @@ def test_a_domain_without_a_weight_is_an_error():
 def test_every_recipe_has_a_preset_and_says_what_it_needs():
     assert set(RECIPES) == set(PRESETS)
     assert all(r.model in PRESETS and r.needs and r.takes and r.reaches for r in RECIPES.values())
+    rates = {name: r.train.optimiser.learning_rate for name, r in RECIPES.items() if name.startswith("gato")}
+    assert rates == {"gato-1.2b": 1e-4, "gato-364m": 2e-4, "gato-79m": 1e-4}  # appendix C
 
 
 def test_adapters_change_nothing_at_first_and_are_merged_without_a_trace():
@@ -70,17 +77,33 @@ def test_adapters_change_nothing_at_first_and_are_merged_without_a_trace():
     assert all(torch.equal(after[name], before[name]) for name in before if not name.startswith("blocks"))
 
 
+@pytest.fixture(scope="module")
+def other_tokenizer():
+    """One that is not the shipped one."""
+    written = io.BytesIO()
+    words = ["red cat", "blue dog", "green bird", "a face with tears of joy", "the flag of a far country"]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(words * 20), model_writer=written, vocab_size=300, byte_fallback=True, hard_vocab_limit=False, minloglevel=2
+    )
+    return TextTokenizer(written.getvalue())
+
+
 @pytest.mark.parametrize("lora", [None, 2])
-def test_finetuning_on_spaces_never_seen(lora, tmp_path):
-    """A checkpoint that knows an arm learns to name pictures, and still knows the arm."""
+def test_finetuning_on_spaces_never_seen(lora, other_tokenizer, tmp_path, monkeypatch):
+    """A checkpoint that knows an arm learns to name pictures in its own words, and still knows the arm."""
     torch.manual_seed(0)
     arm = Layout(spaces.Box(-9, 9, (3,)), spaces.Box(-1, 1, (2,)))
-    Checkpoint(Gato(SMALL).eval(), TextTokenizer.load(), {"t/arm": arm}).save(tmp_path / "start")
+    Checkpoint(Gato(SMALL).eval(), other_tokenizer, {"t/arm": arm}).save(tmp_path / "start")
     start = Checkpoint.load(tmp_path / "start").model.state_dict()
+    opened, tokenise = [], training.open_dataset
+    monkeypatch.setattr(training, "open_dataset", lambda *a: opened.append(tokenise(*a)) or opened[-1])
     quick = replace(FINETUNE, train=replace(FINETUNE.train, steps=3, batch=2, device="cpu"))
     out = finetune(tmp_path / "start", quick, ["captions/emoji"], tmp_path / "run", lora=lora, freeze=["embedding"])
     saved = Checkpoint.load(tmp_path / "run" / "checkpoint")
     assert set(saved.layouts) == {"t/arm", "captions/emoji"} == set(out.layouts)
+    assert saved.tokenizer.fingerprint == other_tokenizer.fingerprint
+    words = np.concatenate([d.tokens[d.kinds == ACTION_TEXT] for d in opened])
+    assert len(words) and words.max() < 300  # of its pieces
     moved = {name for name, value in saved.model.state_dict().items() if not torch.equal(value, start[name])}
     assert moved and all(name.startswith(("blocks", "norm", "actions") if lora is None else "blocks") for name in moved)
     with pytest.raises(OpenGatoError, match="did you mean 'embedding'"):

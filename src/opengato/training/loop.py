@@ -28,6 +28,7 @@ from opengato.model.gato import Gato
 from opengato.training.display import Display
 from opengato.training.optimiser import OptimiserConfig, make_optimisers, rate_factor, set_rate
 from opengato.training.parallel import distribute, join, without_exchange
+from opengato.training.resuming import check_same_run
 from opengato.training.state import States
 
 
@@ -42,6 +43,7 @@ class TrainConfig:
         checkpoint_every: seconds between two saved states. states: how many of them are kept. log_every: steps between two logged rows.
         diverged: a loss from which the run stops; guessing among all 33,025 ids costs 10.4.
         accumulate: micro-batches a step, and rank. parallel: with several ranks, "ddp" (weights on each) or "fsdp" (weights shared out).
+        allow_changes: go on with a run that was begun with other data, weights, model, sampling, batch, seed or optimiser.
         recompute: activation checkpointing. compile: compile the blocks with torch.compile; on a GPU, attend with FlexAttention.
         device: "cpu", "cuda", or "auto". autocast: compute in bfloat16 where the processor multiplies it.
         optimiser: see OptimiserConfig.
@@ -57,6 +59,7 @@ class TrainConfig:
     diverged: float = 20.0
     accumulate: int = 1
     parallel: str = "ddp"
+    allow_changes: bool = False
     recompute: bool = False
     compile: bool = False
     device: str = "auto"
@@ -125,12 +128,13 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         self.log_path = folder / "log.jsonl"
         self.states = States(folder, self.ranks, config.states)
+        resolved = {**(facts or {}), "train": asdict(config), "model": model.config.to_json()}
+        if self.states.exist and not config.allow_changes:
+            check_same_run(folder / "train.json", resolved)
         self.step, self.elapsed = self.states.load(self.model, self.optimisers)
         if self.ranks.first:
             self._trim_log()
-            (folder / "train.json").write_text(
-                json.dumps({**(facts or {}), "train": asdict(config), "model": model.config.to_json()}, indent=1)
-            )
+            (folder / "train.json").write_text(json.dumps(resolved, indent=1))
 
     def _trim_log(self) -> None:
         """Drop rows written after the state that the run goes on from."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import torch
@@ -37,9 +39,15 @@ class Ranks:
         return moved.cpu()
 
     def wait(self) -> None:
-        """Until every rank is here."""
+        """Until every rank is here, which may take one of them days: tokenising does not time out as an exchange of gradients does."""
         if self.size > 1:
-            dist.barrier()
+            dist.barrier(group=_patient())
+
+
+@cache
+def _patient() -> dist.ProcessGroup:
+    """A group of all ranks whose members wait for each other for a month."""
+    return dist.new_group(backend="gloo", timeout=timedelta(days=30))
 
 
 def pick_device(name: str) -> torch.device:
@@ -61,11 +69,13 @@ def join(device: str = "auto") -> Ranks:
     if not dist.is_initialized():
         # gloo beside NCCL: checkpoints are gathered from CPU memory.
         dist.init_process_group("cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo")
+    _patient()  # made by all ranks together, before any of them is busy
     return Ranks(dist.get_rank(), dist.get_world_size(), where)
 
 
 def leave() -> None:
     """Leave the process group, if there is one."""
+    _patient.cache_clear()
     if dist.is_initialized():
         dist.destroy_process_group()
 

@@ -128,16 +128,21 @@ def finetune(
             raise unknown("part of the model", prefix, {name.split(".")[0] for name, _ in model.named_parameters()})
         for parameter in frozen:
             parameter.requires_grad_(False)
-    datasets, tokenizer = open_all(data, chosen.train.device, root)
+    datasets, tokenizer = open_all(data, chosen.train.device, root, start.tokenizer)
     resolved, _ = resolve_weights(chosen.weights, {d.domain for d in datasets})
     trainer = make_trainer(model, datasets, resolved, chosen, out, start.layouts)
     return finish(trainer, datasets, tokenizer, out, start)
 
 
-def open_all(names: list[str], device: str = "auto", root: Path | None = None) -> tuple[list[TokenDataset], TextTokenizer]:
-    """Open datasets; with several ranks the first tokenises what the cache lacks, and the others wait for it."""
+def open_all(
+    names: list[str], device: str = "auto", root: Path | None = None, tokenizer: TextTokenizer | None = None
+) -> tuple[list[TokenDataset], TextTokenizer]:
+    """Open datasets; with several ranks the first tokenises what the cache lacks, and the others wait for it.
+
+    `tokenizer`: of their texts; default: the one that is shipped.
+    """
     ranks = join(device)
-    tokenizer = TextTokenizer.load()
+    tokenizer = tokenizer or TextTokenizer.load()
     if not ranks.first:
         ranks.wait()
     datasets = [open_dataset(name, tokenizer, root) for name in names]
