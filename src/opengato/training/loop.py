@@ -216,8 +216,8 @@ class Trainer:
         tasks = sorted({w["task"] for pieces in windows.values() for w in pieces})
         raise OpenGatoError(
             f"at step {self.step} the loss is {out.loss:.4g} and the gradient's norm {out.norm:.4g}, on windows of {', '.join(tasks)} "
-            f"(all in {path}): the last good state is kept in {self.states.folder}; lower --optimiser.learning-rate, with --allow-changes to go "
-            "on from there, or look at that data"
+            f"(all in {path}): the last good state is kept in {self.states.folder}; lower --optimiser.learning-rate, with "
+            "--allow-changes to go on from there, or look at that data"
         )
 
     @property
