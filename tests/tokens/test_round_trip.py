@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from opengato.episode import Episode
+from opengato.errors import OpenGatoError
 from opengato.tokens.continuous import mu_law
 from opengato.tokens.encode import decode, encode
 from opengato.tokens.layout import Layout
@@ -114,3 +115,13 @@ def test_differences_name_the_field():
     assert any("grip is missing" in line for line in lines) and any("eye is unknown" in line for line in lines)
     with pytest.raises(Exception, match="no token layout"):
         to_json(spaces.Sequence(spaces.Discrete(2)))
+
+
+def test_what_no_network_can_act_on_is_refused_at_the_door():
+    seen = spaces.Box(-1, 1, (2,), np.float32)
+    assert sum(f.count for f in Layout(seen, spaces.Box(-1, 1, (16, 16), np.float32)).action) == 256
+    with pytest.raises(OpenGatoError, match="257 numbers, more than the 256"):
+        Layout(seen, spaces.Dict(arm=spaces.Box(-1, 1, (256,), np.float32), grip=spaces.Discrete(2)))
+    nothing = Episode(np.zeros((0, 2), np.float32), np.zeros((0, 1), np.float32), np.zeros(0, np.float32), "arm/a")
+    with pytest.raises(OpenGatoError, match=r"'arm/a'.*no timesteps"):
+        encode(Layout(seen, spaces.Box(-1, 1, (1,), np.float32)), nothing, TOKENIZER)

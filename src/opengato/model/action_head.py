@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from opengato.model.norm import RMSNorm
-from opengato.tokens.vocabulary import BINS
+from opengato.tokens.vocabulary import ACTION_NUMBERS, BINS
 
 # Neighbouring bins are nearly the same action: scores are computed for every 11th (1,023 = 93 · 11) and drawn through them in between.
 SPACING = 11
@@ -44,11 +44,9 @@ class ActionHead(nn.Module):
     timestep.
     """
 
-    INDICES = 256
-
     def __init__(self, width: int):
         super().__init__()
-        self.index = nn.Embedding(self.INDICES, width)
+        self.index = nn.Embedding(ACTION_NUMBERS, width)
         self.norm = RMSNorm(width)
         nn.init.normal_(self.index.weight)
 

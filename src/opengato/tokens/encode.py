@@ -147,7 +147,9 @@ def _fixed_places(
 
 
 def encode(layout: Layout, episode: Episode, tokenizer: TextTokenizer) -> Encoded:
-    """An episode's tokens. Raises OpenGatoError naming task, field and timestep for values that have none."""
+    """An episode's tokens. Raises OpenGatoError naming task, field and timestep for values that have none, and for an empty episode."""
+    if not len(episode):
+        raise OpenGatoError(f"task {episode.task!r}: an episode has no timesteps: leave it out of the dataset")
     try:
         return encode_timesteps(layout, tokenizer, episode.observations, episode.actions, len(episode))
     except OpenGatoError as error:

@@ -19,6 +19,7 @@ from opengato.tokens.statistics import Statistics
 from opengato.tokens.vocabulary import (
     ACTION_CONTINUOUS,
     ACTION_DISCRETE,
+    ACTION_NUMBERS,
     ACTION_TEXT,
     CONTINUOUS,
     DISCRETE,
@@ -118,6 +119,11 @@ class Layout:
         self.observation = tuple(observation)
         if not self.action or any(f.count == 0 for f in self.action):
             raise OpenGatoError("the action space is empty: an agent needs at least one action to predict")
+        if (numbers := sum(f.count or 0 for f in self.action)) > ACTION_NUMBERS:
+            raise OpenGatoError(
+                f"the action space has {numbers} numbers, more than the {ACTION_NUMBERS} that an action may have: leave out those that the "
+                "task does not need, or act on them in turns"
+            )
 
     @property
     def numbers(self) -> int:

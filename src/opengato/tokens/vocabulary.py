@@ -17,6 +17,7 @@ PATCH_SIZE = 16
 PATCH_POSITIONS = 128  # vocabulary of quantised row and column positions
 LOCAL_POSITIONS = 512  # observation tokens: their index inside the timestep, the last entry for all beyond it
 LOCAL_ACTION = LOCAL_POSITIONS  # all action tokens share this one entry
+ACTION_NUMBERS = 256  # an action has at most so many numbers: each has its own place in the head that tells them apart
 
 # Kinds: what a token is. Every kind from ACTION_TEXT on is a target of the loss (section 2.3).
 # TEXT is an instruction beside an action that is no text; WORD is text that is answered in text, and read word by word.
