@@ -123,7 +123,9 @@ def resolve_weights(wanted: dict[str, float] | None, present: set[str]) -> tuple
         return {domain: 1 / len(present) for domain in sorted(present)}, []
     without = sorted(present - set(wanted))
     if without:
-        raise OpenGatoError(f"domain {without[0]!r} has no weight in this recipe: give it one, for example --weights {without[0]} 1.0")
+        likely = sum(wanted.values()) / max(len(wanted), 1) or 1.0
+        all_of_them = " ".join(f"{domain} {wanted.get(domain, likely):g}" for domain in sorted(present))
+        raise OpenGatoError(f"domain {without[0]!r} has no weight in this recipe: give each one, for example --weights {all_of_them}")
     kept = {domain: weight for domain, weight in wanted.items() if domain in present}
     total = sum(kept.values())
     if total <= 0:

@@ -42,7 +42,7 @@ def test_weights_of_what_is_there_keep_their_proportions(present):
 
 
 def test_a_domain_without_a_weight_is_an_error():
-    with pytest.raises(OpenGatoError, match="--weights dialogue"):
+    with pytest.raises(OpenGatoError, match=r"--weights atari [0-9.]+ dialogue [0-9.]+$"):
         resolve_weights(TABLE_1, {"dialogue", "atari"})
     assert resolve_weights(None, {"a", "b"}) == ({"a": 0.5, "b": 0.5}, [])
     with pytest.raises(OpenGatoError, match="did you mean 'swift-nano'"):
@@ -75,6 +75,18 @@ def test_adapters_change_nothing_at_first_and_are_merged_without_a_trace():
     for linear, weight in zip(matrices, weights, strict=True):
         torch.testing.assert_close(linear.weight, weight)
     assert all(torch.equal(after[name], before[name]) for name in before if not name.startswith("blocks"))
+
+
+@given(st.dictionaries(st.sampled_from(sorted(TABLE_1)), st.floats(0.1, 9), max_size=3))
+def test_the_advice_for_a_domain_without_a_weight_helps(wanted):
+    present = {*wanted, "spoons", "forks"}
+    with pytest.raises(OpenGatoError, match="'forks' has no weight") as error:
+        resolve_weights(wanted, present)
+    words = str(error.value).split("--weights ")[1].split()
+    advised = dict(zip(words[::2], map(float, words[1::2]), strict=True))
+    resolved, missing = resolve_weights(advised, present)
+    assert set(resolved) == present and not missing
+    assert all(advised[domain] == pytest.approx(weight, rel=1e-4) for domain, weight in wanted.items())
 
 
 @pytest.fixture(scope="module")
