@@ -32,8 +32,8 @@ from opengato.collect import collect, dataset_id
 from opengato.datasets.open import open_dataset
 from opengato.domains import get_task
 from opengato.domains.metaworld import NAMES
+from opengato.evaluation.evaluate import score_of
 from opengato.evaluation.rollout import rollout
-from opengato.evaluation.score import task_score
 from opengato.mixture import packing
 from opengato.model import action_head, embedding, gato
 from opengato.model.batch import Batch
@@ -206,8 +206,7 @@ def run(name: str, part: str, seed: int, seconds: float, episodes: int, folder: 
         if part != "grid":
             found[task.id] = 100 * float(np.mean([bool(r.success) for r in done]))
         else:
-            reference = task.reference
-            score = task_score(task.id, [r.episode_return for r in done], reference.random, reference.expert).score
+            score = score_of(task, done).score
             found[task.id] = min(100.0, score) if score is not None else math.nan
     result = {
         "variant": name,

@@ -18,8 +18,8 @@ from pathlib import Path
 from opengato.checkpoint import Checkpoint
 from opengato.collect import collect, dataset_id
 from opengato.domains import get_task
+from opengato.evaluation.evaluate import score_of
 from opengato.evaluation.rollout import rollout
-from opengato.evaluation.score import task_score
 from opengato.recipes import FINETUNE
 from opengato.training.optimiser import SWIFT
 from opengato.training.train import finetune, make_model
@@ -40,7 +40,7 @@ def main() -> None:
     start = Checkpoint.load(a.checkpoint)
     if a.task in start.layouts:
         raise SystemExit(f"the checkpoint was trained on {a.task}: choose a task that it has not seen")
-    reference, rows = task.reference, []
+    rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         scratch = Checkpoint(make_model(start.model.config, 1), start.tokenizer, start.layouts)
@@ -59,10 +59,7 @@ def main() -> None:
                 out = folder / f"{way}-{episodes}"
                 done = finetune(checkpoint, replace(FINETUNE, train=training), [dataset_id(task)], out, root=root, **options)
                 played = rollout(done, task, SCORED_EPISODES)
-                score = task_score(
-                    a.task, [r.episode_return for r in played], reference.random, reference.expert, [r.success for r in played]
-                )
-                rows.append({"demonstrations": episodes, "way": way, **score.to_json()})
+                rows.append({"demonstrations": episodes, "way": way, **score_of(task, played).to_json()})
     if a.json:
         print(json.dumps(rows, indent=1))
         return

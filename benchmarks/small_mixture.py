@@ -15,8 +15,8 @@ from opengato.datasets import captions
 from opengato.datasets.cache import TokenDataset, build_cache
 from opengato.datasets.open import open_dataset
 from opengato.domains import get_task
+from opengato.evaluation.evaluate import score_of
 from opengato.evaluation.rollout import rollout
-from opengato.evaluation.score import task_score
 from opengato.mixture import Mixture, Sampling
 from opengato.model import gato
 from opengato.model.batch import collate
@@ -140,6 +140,5 @@ def scores(trainer: Trainer, data: Data, episodes: int, tasks: list[str], prompt
     for name in tasks:
         task = get_task(name)
         done = rollout(checkpoint, task, episodes, prompt=prompt)
-        reference = task.reference
-        out[name] = task_score(name, [r.episode_return for r in done], reference.random, reference.expert, [r.success for r in done]).score
+        out[name] = score_of(task, done).score
     return {**out, "mean": float(np.mean(list(out.values())))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from opengato.domains.starts import fingerprint, is_kept
 from opengato.domains.task import Task
 
 CARTPOLE_SPACE = spaces.Box(-np.inf, np.inf, (4,), np.float32)
@@ -93,3 +95,13 @@ class Echo:
 def talk(nul: bool = False) -> Task:
     name = "talk-nul" if nul else "talk"
     return Task(f"test/{name}", TALK_OBSERVATION, TALK_ACTION, partial(Talk, nul), Echo, "gymnasium", "demo", "an echo", has_success=True)
+
+
+def _the_same(env: gym.Env) -> int:
+    return 1
+
+
+def always_the_same() -> Task:
+    """A task of one start, and that is evaluation's."""
+    assert is_kept(fingerprint(1))
+    return replace(cartpole(name="same"), start=_the_same, few_starts=True)

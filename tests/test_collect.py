@@ -19,11 +19,13 @@ import pytest
 minari = pytest.importorskip("minari")
 sys.path.insert(0, str(Path(__file__).parent))
 
+import collect_tasks  # noqa: E402
 from collect_tasks import WORDS, cartpole, make_cartpole, talk  # noqa: E402
 
 from opengato.collect import collect, load_episode, pack_episode, record_episode, save_episode  # noqa: E402
 from opengato.datasets.minari import load_minari, recorded_seeds  # noqa: E402
 from opengato.domains import get_task  # noqa: E402
+from opengato.domains.starts import evaluation_seeds, start_of  # noqa: E402
 from opengato.domains.task import Task  # noqa: E402
 from opengato.episode import Episode, leaves  # noqa: E402
 from opengato.errors import OpenGatoError  # noqa: E402
@@ -344,3 +346,31 @@ def test_references_are_plain_means_whatever_the_workers(tmp_path: Path) -> None
     update_references([task], 7, 5, workers=1, path=table)
     assert list(json.loads(table.read_text())) == ["test/cartpole", "z/kept"]
     assert json.loads(table.read_text())["test/cartpole"]["command"] == "opengato reference test/cartpole --episodes 7 --expert-episodes 5"
+
+
+# ---- starts ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_starts_of_evaluation_are_never_recorded_whatever_the_seeds(tmp_path: Path) -> None:
+    task = get_task("babyai/open-red-door")
+    if not task.available:
+        pytest.skip(task.extra)
+    env = task.make()
+    evaluated = {start_of(task, env, env.reset(seed=seed)[0]) for seed in evaluation_seeds(task, 40)}
+    for seed in (0, 100_000):
+        collect([task], 25, tmp_path / str(seed), workers=1, seed=seed, progress=False)
+        episodes = list(load_minari("opengato/babyai/open-red-door-v0", tmp_path / str(seed)))
+        starts = {e.seed: start_of(task, env, env.reset(seed=e.seed)[0]) for e in episodes}
+        assert len(episodes) == 25 and not evaluated & set(starts.values())
+        assert [e.info["start"] for e in episodes] == [f"{starts[e.seed]:016x}" for e in episodes]
+        assert set(starts) < set(range(seed, max(starts) + 1))  # some were passed over, and the next taken
+
+
+def test_seeds_of_evaluation_are_passed_over_where_starts_are_many(tmp_path: Path) -> None:
+    collect([cartpole()], 4, tmp_path, workers=1, seed=99_998, progress=False)
+    assert recorded_seeds(tmp_path / "opengato/test/cartpole-v0") == [99_998, 99_999, 200_000, 200_001]
+
+
+def test_task_all_of_whose_starts_are_kept_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OpenGatoError, match="every start is kept for evaluation"):
+        collect([collect_tasks.always_the_same()], 2, tmp_path, workers=1, progress=False)

@@ -20,9 +20,10 @@ import hostile_tasks
 from hostile_tasks import WAYS, hostile
 
 from opengato.checkpoint import Checkpoint
+from opengato.domains.starts import SEEDS as STARTS
 from opengato.errors import OpenGatoError
 from opengato.evaluation.evaluate import Evaluation, evaluate
-from opengato.evaluation.rollout import FIRST_SEED, Rollout
+from opengato.evaluation.rollout import Rollout
 from opengato.jobs import Job, Result, Workers
 from opengato.model.config import ModelConfig
 from opengato.model.gato import Gato
@@ -180,7 +181,7 @@ def test_missing_ray_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # ---- evaluation -----------------------------------------------------------------------------------------------------------------
 
-SEEDS = range(FIRST_SEED, FIRST_SEED + 7)
+SEEDS = STARTS[:7]
 BAD = SEEDS[2]
 REASONS = {
     "raise": "RuntimeError('the physics exploded')",

@@ -1,4 +1,4 @@
-"""Checkpoints: `config.json`, `model.safetensors`, `tokenizer.model` and `prompts.safetensors`, all that an agent needs."""
+"""Checkpoints: all that an agent needs, as `config.json`, `model`, `prompts` and `starts.safetensors`, and `tokenizer.model`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
+from opengato.datasets.starts import STARTS_FILE, Starts, load_starts, save_starts
 from opengato.errors import OpenGatoError
 from opengato.layouts import known_layout
 from opengato.model.config import ModelConfig
@@ -23,7 +24,7 @@ from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
 
-_FILES = ("config.json", "model.safetensors", "tokenizer.model", "prompts.safetensors")
+_FILES = ("config.json", "model.safetensors", "tokenizer.model", "prompts.safetensors", STARTS_FILE)
 _PROMPT_ARRAYS = ("tokens", "kinds", "local", "offsets", "patches", "boxes")
 
 
@@ -35,6 +36,7 @@ class Checkpoint:
         model: the network. tokenizer: of its text.
         layouts: task id -> layout, of every task it was trained on.
         prompts: task id -> the beginning of a successful demonstration (paper, section 2.4), where there is one.
+        starts: task id -> the starts of the episodes that it was trained on.
         facts: what else is worth keeping: how it was trained.
     """
 
@@ -43,19 +45,21 @@ class Checkpoint:
     layouts: dict[str, Layout]
     prompts: dict[str, Encoded] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    starts: Starts = field(default_factory=dict)
 
     def layout(self, task: str, observation_space: spaces.Space | None = None, action_space: spaces.Space | None = None) -> Layout:
         """The layout of a task, checked against an environment's spaces where they are given; raises as `known_layout`."""
         return known_layout(self.layouts, task, observation_space, action_space)
 
     def save(self, folder: Path) -> None:
-        """Write the four files, each replaced atomically."""
+        """Write the five files, each replaced atomically."""
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
         _replace(folder / "model.safetensors", lambda path: save_file(weights, path, metadata={"format": "pt"}))
         arrays = {f"{task}|{name}": np.ascontiguousarray(getattr(p, name)) for task, p in self.prompts.items() for name in _PROMPT_ARRAYS}
         _replace(folder / "prompts.safetensors", lambda path: save_arrays(arrays, path))
         _replace(folder / "tokenizer.model", lambda path: path.write_bytes(self.tokenizer.bytes))
+        save_starts(folder, self.starts)
         config = {
             "format": 1,
             "model": self.model.config.to_json(),
@@ -83,7 +87,8 @@ class Checkpoint:
         arrays = load_arrays(folder / "prompts.safetensors") if (folder / "prompts.safetensors").is_file() else {}
         names = {key.split("|")[0] for key in arrays}
         prompts = {task: Encoded(**{name: arrays[f"{task}|{name}"] for name in _PROMPT_ARRAYS}) for task in names}
-        return cls(model.eval(), TextTokenizer.load(folder / "tokenizer.model"), layouts, prompts, config.get("facts", {}))
+        tokenizer = TextTokenizer.load(folder / "tokenizer.model")
+        return cls(model.eval(), tokenizer, layouts, prompts, config.get("facts", {}), load_starts(folder))
 
 
 def read_config(folder: Path) -> dict[str, Any]:

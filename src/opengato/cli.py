@@ -173,16 +173,17 @@ def evaluate(
     timeout: float = 900.0,
     ray: str | None = None,
     precision: Precision = "float32",
+    out: Path | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
-    """Run an agent in its environments and score it between the random agent and the expert.
+    """Run an agent in its environments and score it between the random agent and the expert; interrupted, it goes on where it stopped.
 
     With --baseline the agent is one of the simplest there are, trained on the same data for the same time, to stand beside a score.
 
     Args:
         agent: a folder with a checkpoint or a baseline; with --baseline one to keep it in.
         tasks: ids, domains or patterns; default: all tasks the agent knows.
-        episodes: of each task, at fixed seeds.
+        episodes: of each task, from the starts that are kept for evaluation.
         baseline: train this one first, unless the folder has it already.
         data: what the baseline learns from, as for `train`.
         seconds: for which the baseline learns.
@@ -196,6 +197,7 @@ def evaluate(
         timeout: seconds an episode may take; the process of a simulator that hangs for as long is killed.
         ray: run on the Ray cluster at this address; "auto" is the one of this machine.
         precision: of the weights; bfloat16 and int8 are quicker on a CPU.
+        out: folder in which every finished episode is kept; default: one in runs/eval for this agent and these settings.
         as_json: print an object instead of a table.
     """
     from opengato.errors import OpenGatoError
@@ -206,8 +208,10 @@ def evaluate(
     from opengato.baselines.train import train_or_load
     from opengato.evaluation.agent import load_agent
     from opengato.evaluation.evaluate import evaluate as run
-    from opengato.evaluation.evaluate import known_tasks, print_scores
+    from opengato.evaluation.evaluate import known_tasks
+    from opengato.evaluation.results import default_folder, settings_of
     from opengato.evaluation.score import summarise
+    from opengato.evaluation.table import print_scores
     from opengato.evaluation.words import held_out_nats
 
     if baseline is not None:
@@ -224,12 +228,76 @@ def evaluate(
         return
     chosen = known_tasks(loaded, tasks)
     sampling: Any = {"temperature": temperature, "prompt": prompt, "precision": precision}
-    found = run(agent, chosen, episodes, batch=batch, workers=workers, timeout_s=timeout, ray=ray, show=not as_json, **sampling)
+    kept = out or default_folder(agent, settings_of(agent, **sampling))
+    pool: Any = {"batch": batch, "workers": workers, "timeout_s": timeout, "ray": ray}
+    found = run(agent, chosen, episodes, out=kept, show=not as_json, **pool, **sampling)
     summary = summarise(found.scores, found.unscored)  # stops where there is nothing to print
     if as_json:
         _print_json(summary | told)
     else:
         print_scores(found)
+        print(f"the episodes are kept in {kept}")
+
+
+@app.command
+def compare(
+    first: Positional[Path],
+    second: Positional[Path],
+    tasks: list[str] | None = None,
+    episodes: int = 50,
+    batch: int = 10,
+    temperature: float | None = None,
+    prompt: bool = True,
+    workers: int | None = None,
+    timeout: float = 900.0,
+    precision: Precision = "float32",
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """Say how far one agent is ahead of another, on the same starts: episode by episode, with an interval.
+
+    Args:
+        first: a folder with a checkpoint or a baseline, or a file with what `opengato eval --json` printed.
+        second: likewise; it is the one that is ahead or not.
+        tasks: ids, domains or patterns; default: all tasks that both know.
+        episodes: of each task; those that `opengato eval` has kept are not run again.
+        batch: environments stepped together.
+        temperature: of the actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
+        prompt: begin with a checkpoint's demonstration of the task.
+        workers: processes, default one a core.
+        timeout: seconds an episode may take.
+        precision: of the weights; bfloat16 and int8 are quicker on a CPU.
+        as_json: print an object instead of a table.
+    """
+    from opengato.domains import get_task, match_tasks
+    from opengato.errors import OpenGatoError
+    from opengato.evaluation.agent import load_agent
+    from opengato.evaluation.compare import compare as run
+    from opengato.evaluation.compare import comparison_to_json
+    from opengato.evaluation.evaluate import evaluate as play_all
+    from opengato.evaluation.evaluate import known_tasks
+    from opengato.evaluation.results import default_folder, settings_of
+    from opengato.evaluation.score import read_scores
+    from opengato.evaluation.table import print_comparison
+
+    sampling: Any = {"temperature": temperature, "prompt": prompt, "precision": precision}
+    pool: Any = {"batch": batch, "workers": workers, "timeout_s": timeout}
+    read = {path: read_scores(json.loads(path.read_text())) for path in (first, second) if path.is_file()}
+    known = [[s.task for s in read[p]] if p in read else [t.id for t in known_tasks(load_agent(p), None)] for p in (first, second)]
+    chosen = [task.id for task in match_tasks(tasks)] if tasks else [task for task in known[0] if task in known[1]]
+    if not chosen:
+        raise OpenGatoError(f"{first} and {second} know no common task: name some with --tasks")
+    scores = []
+    for path in (first, second):
+        if path not in read:
+            folder = default_folder(path, settings_of(path, **sampling))
+            wanted = [get_task(task) for task in chosen]
+            read[path] = play_all(path, wanted, episodes, out=folder, show=not as_json, **pool, **sampling).scores
+        scores.append([s for s in read[path] if s.task in chosen])
+    found = run(*scores)
+    if as_json:
+        _print_json(comparison_to_json(found))
+    else:
+        print_comparison(found)
 
 
 @app.command

@@ -1,7 +1,8 @@
 """Experts at work, recorded as Minari datasets.
 
 Every finished episode is first staged on disk, atomically, so that an interruption loses none; then the staged episodes become (or
-extend) the Minari dataset `opengato/<domain>/<name>-v0`. An episode is a pure function of (task, seed, noise), wherever it ran.
+extend) the Minari dataset `opengato/<domain>/<name>-v0`. An episode is a pure function of (task, seed, noise), wherever it ran. Starts that
+are kept for evaluation (see `domains.starts`) are passed over, whatever the seeds.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from opengato.domains.starts import SEEDS, is_evaluation, start_of
 from opengato.domains.task import Expert, Task
 from opengato.episode import Episode, Nested, leaves, map_leaves, stack
 from opengato.errors import OpenGatoError
@@ -31,6 +33,7 @@ from opengato.jobs import TIMEOUT_S, Begun, Done, Job, Result, Workers
 _CHUNK_SECONDS = 2.0  # a job has as many seeds as take about this long
 _CHUNK_EPISODES = 20
 _MOST_NOISE = 0.4
+_MOST_PASSED = 200  # seeds of evaluation's starts in a row: then all of the task's are
 
 
 def dataset_id(task: Task) -> str:
@@ -69,13 +72,14 @@ def record_episode(task: Task, env: gym.Env, expert: Expert, seed: int, noise: f
     """Let the expert act for one episode; returns it and the observation after its last action.
 
     With `noise` in [0, 0.4], about this share of the executed actions is random; what is recorded is always the expert's advice for
-    the state it is in, so that the data shows the way back. `Episode.info` has the executed share as "noise", "return", and whether
-    the episode "terminated" (or else was truncated).
+    the state it is in, so that the data shows the way back. `Episode.info` has the executed share as "noise", "return", whether the
+    episode "terminated" (or else was truncated), and the hash of its full starting state as "start", 16 digits.
     """
     rng = np.random.default_rng(seed)
     env.action_space.seed(int(rng.integers(2**31)))
     disturb = Noise(noise, task.burst, seed, env.action_space, rng)
     observation, _ = env.reset(seed=seed)
+    start = f"{start_of(task, env, observation):016x}"
     expert.reset(env, observation, seed)
     observations, actions, rewards = [observation], [], []
     terminated = truncated = False
@@ -94,7 +98,7 @@ def record_episode(task: Task, env: gym.Env, expert: Expert, seed: int, noise: f
         "expert",
         bool(info.get("success", False)) if task.has_success else None,
         seed,
-        {"noise": disturb.steps / len(actions), "terminated": bool(terminated)},
+        {"noise": disturb.steps / len(actions), "terminated": bool(terminated), "start": start},
     )
     episode.info["return"] = episode.episode_return
     return episode, observation
@@ -211,7 +215,7 @@ def _let_go() -> None:
 
 
 def _record(task: Task, noise: float, seeds: tuple[int, ...]) -> Iterator[Begun | Done]:
-    """The work of a collecting process: an episode a seed, packed."""
+    """The work of a collecting process: an episode a seed, packed; None where its start is evaluation's."""
     for seed in seeds:
         yield Begun(seed)
         try:
@@ -219,6 +223,9 @@ def _record(task: Task, noise: float, seeds: tuple[int, ...]) -> Iterator[Begun 
                 _let_go()
                 assert task.make_expert is not None
                 _worker.update(env=task.make(), expert=task.make_expert(), task=task.id)
+            if is_evaluation(task, _worker["env"], seed):
+                yield Done(seed, None)
+                continue
             episode, final = record_episode(task, _worker["env"], _worker["expert"], seed, noise)
             _check(task.observation_space, episode.observations, len(episode), "observation")
             _check(task.action_space, episode.actions, len(episode), "action")
@@ -233,7 +240,10 @@ def _record(task: Task, noise: float, seeds: tuple[int, ...]) -> Iterator[Begun 
 
 
 class _Collection:
-    """What one task has and still needs. Seeds are taken in order, so that the N episodes are those of the first N seeds that work."""
+    """What one task has and still needs.
+
+    Seeds are taken in order, so that the N episodes are those of the first N seeds that work and whose starts are not evaluation's.
+    """
 
     def __init__(self, task: Task, episodes: int, seed: int, root: Path, noise: float, budget: float | None, deadline: float):
         from opengato.datasets.minari import recorded_seeds
@@ -245,9 +255,10 @@ class _Collection:
             self.staging.mkdir(parents=True, exist_ok=True)
         have = {*recorded_seeds(self.dataset), *(int(p.stem) for p in self.staging.glob("*.npz"))}
         self.done = len(have)
-        self._unused = (s for s in range(seed, seed + 100_000_000) if s not in have)
+        kept = range(0) if task.few_starts else SEEDS
+        self._unused = (s for s in range(seed, seed + 100_000_000) if s not in have and s not in kept)
         self.under_way = 0
-        self.used, self.added = 0.0, 0
+        self.used, self.added, self.passed = 0.0, 0, 0
         self.failures: list[tuple[int, str]] = []
 
     @property
@@ -261,7 +272,7 @@ class _Collection:
     def take(self) -> list[int]:
         """The next seeds to record; empty when enough are done or under way, or when the time is used up."""
         spent = time.monotonic() >= self.deadline or (self.budget is not None and self.used >= self.budget)
-        hopeless = len(self.failures) > 5 + 2 * self.episodes
+        hopeless = len(self.failures) > 5 + 2 * self.episodes or self.passed > _MOST_PASSED
         missing = self.episodes - self.done - self.under_way
         if hopeless or missing <= 0 or (spent and self.done + self.under_way > 0):
             return []
@@ -278,6 +289,10 @@ class _Collection:
         if result.failure is not None:
             self.failures.append((result.seed, result.failure))
             return
+        if result.value is None:
+            self.passed += 1
+            return
+        self.passed = 0
         save_episode(self.staging / f"{result.seed:08d}.npz", result.value)
         self.done += 1
         self.added += 1
@@ -337,8 +352,9 @@ def collect(
             for result in pool.run(_record, lambda: _next(jobs)):
                 job = by_id[str(result.name)]
                 job.give(result)
-                bar.update(line[job.task.id], advance=result.failure is None)
-                bar.update(total, advance=result.failure is None)
+                recorded = result.failure is None and result.value is not None
+                bar.update(line[job.task.id], advance=recorded)
+                bar.update(total, advance=recorded)
         for job in jobs:
             if job.done:
                 _assemble(job)
@@ -348,7 +364,8 @@ def collect(
             print(f"{job.task.id}: {len(job.failures)} seeds gave no episode, the first {first}: {reason}")
     for job in jobs:
         if job.done == 0:
-            raise OpenGatoError(f"no episode of {job.task.id!r} could be recorded: {min(job.failures)[1] if job.failures else 'no time'}")
+            reason = min(job.failures)[1] if job.failures else "every start is kept for evaluation" if job.passed else "no time"
+            raise OpenGatoError(f"no episode of {job.task.id!r} could be recorded: {reason}")
     return [dataset_id(t) for t in tasks]
 
 

@@ -155,7 +155,7 @@ def _evaluate(out: Path, episodes: int) -> tuple[list[Any], dict[str, dict[int, 
     waiting = [get_task(d.task) for d in DEMO_TASKS if not path(d.task).is_file()]
     unscored = {}
     if waiting:
-        unscored = evaluate(out / "checkpoint", waiting[::-1], episodes, record=1, finished=keep).unscored  # the longest episodes first
+        unscored = evaluate(out / "checkpoint", waiting[::-1], episodes, record=1, out=folder / "episodes", finished=keep).unscored
     scored = [d.task for d in DEMO_TASKS if d.task not in unscored]
     return [TaskScore.from_json(task, json.loads(path(task).read_text())) for task in scored], unscored
 

@@ -18,7 +18,7 @@ from opengato.domains.task import Expert, Reference, Task, reference_scores
 from opengato.errors import OpenGatoError
 from opengato.jobs import Begun, Done, Job, Workers
 
-FIRST_SEED = 10_000  # collection starts from 0, evaluation from 100,000
+FIRST_SEED = 10_000
 
 
 class RandomAgent:
@@ -49,7 +49,7 @@ def _returns(task: Task, expert: bool, seeds: tuple[int, ...]) -> Iterator[Begun
 
 
 def measure(task: Task, episodes_random: int, episodes_expert: int, pool: Workers, seed: int = FIRST_SEED) -> Reference:
-    """Mean return of `action_space.sample` and of the expert, over episodes of the same seeds, run by the code that records episodes.
+    """Return of `action_space.sample` and of the expert, over episodes of the same seeds, run by the code that records episodes.
 
     Args:
         episodes_random, episodes_expert: how many of each, at least one.
@@ -76,9 +76,17 @@ def measure(task: Task, episodes_random: int, episodes_expert: int, pool: Worker
     random, best = returns[False], returns[True]
     if not best:
         raise OpenGatoError(f"the expert of {task.id!r} finished no episode: it cannot be a reference")
-    # fsum: the same mean in whichever order the episodes come.
     command = f"opengato reference {task.id} --episodes {episodes_random} --expert-episodes {episodes_expert}"
-    return Reference(math.fsum(random) / len(random), math.fsum(best) / len(best), len(random), len(best), command)
+    (random_mean, random_sd), (best_mean, best_sd) = _mean_and_deviation(random), _mean_and_deviation(best)
+    return Reference(random_mean, best_mean, len(random), len(best), command, random_sd, best_sd)
+
+
+def _mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
+    """Of a sample; the same in whichever order the episodes come."""
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return mean, None
+    return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
 
 
 def update_references(
@@ -101,4 +109,6 @@ def update_references(
             partial.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
             os.replace(partial, path)
             reference_scores.cache_clear()
+            if found.problem:
+                print(f"{task.id}: {found.problem}, so that it has no score: mend the expert")
             print(f"{task.id}: random {found.random:.4g} (n={found.n_random}), expert {found.expert:.4g} (n={found.n_expert})", flush=True)

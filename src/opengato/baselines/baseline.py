@@ -1,4 +1,4 @@
-"""A trained baseline as it acts and as it is saved: `baseline.json` and `model.safetensors`."""
+"""A trained baseline as it acts and as it is saved: `baseline.json`, `model.safetensors` and `starts.safetensors`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from opengato.baselines.pool import Pool
 from opengato.baselines.settings import Settings
 from opengato.baselines.targets import TEMPERATURE, Targets
 from opengato.datasets.cache import TokenDataset
+from opengato.datasets.starts import STARTS_FILE, Starts, load_starts, save_starts
 from opengato.errors import OpenGatoError
 from opengato.layouts import known_layout
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
 
-FILES = ("baseline.json", "model.safetensors")
+FILES = ("baseline.json", "model.safetensors", STARTS_FILE)
 _BATCH = 256  # timesteps whose loss is taken at a time
 
 
@@ -49,7 +50,7 @@ class Baseline:
 
     Attributes:
         kind: mlp, gru, cnn or lookup. settings: it was made with. groups: of the tasks of the same spaces.
-        facts: how it was trained.
+        facts: how it was trained. starts: task id -> the starts of the episodes that it was trained on.
     """
 
     kind: str
@@ -57,6 +58,7 @@ class Baseline:
     groups: list[Group]
     tokenizer: TextTokenizer
     facts: dict[str, Any] = field(default_factory=dict)
+    starts: Starts = field(default_factory=dict)
 
     @property
     def layouts(self) -> dict[str, Layout]:
@@ -97,7 +99,7 @@ class Baseline:
         return total / count
 
     def save(self, folder: Path) -> None:
-        """Write both files, each replaced atomically, `baseline.json` last."""
+        """Write the three files, each replaced atomically, `baseline.json` last."""
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {
             f"{number}.{name}": tensor.detach().contiguous()
@@ -114,7 +116,8 @@ class Baseline:
             ],
             "facts": self.facts,
         }
-        for name in FILES[::-1]:
+        save_starts(folder, self.starts)
+        for name in ("model.safetensors", "baseline.json"):
             partial = folder / f"{name}.partial"
             if name == "baseline.json":
                 partial.write_text(json.dumps(described))
@@ -141,7 +144,7 @@ class Baseline:
             own = {name.split(".", 1)[1]: tensor for name, tensor in tensors.items() if name.split(".", 1)[0] == str(number)}
             network.load_state_dict(own, assign=True)
             groups.append(Group(layout, data["tasks"], features, targets, network.eval()))
-        return cls(described["kind"], settings, groups, tokenizer, described["facts"])
+        return cls(described["kind"], settings, groups, tokenizer, described["facts"], load_starts(folder))
 
     def _group(self, task: str) -> Group:
         self.layout(task)

@@ -16,6 +16,7 @@ from opengato.baselines.pool import Pool
 from opengato.baselines.settings import Settings
 from opengato.datasets.cache import TokenDataset
 from opengato.datasets.open import open_dataset
+from opengato.datasets.starts import starts_of
 from opengato.errors import OpenGatoError
 from opengato.mixture.sampling import shared_layouts
 from opengato.tokens.layout import Layout
@@ -97,7 +98,7 @@ def train_baseline(
     for data in sorted(datasets, key=lambda data: data.task):
         by_spaces.setdefault(str(data.layout.spaces_json()), []).append(data)
     schools = [_Training(kind, layouts[found[0].task], found, settings, tokenizer, seed) for found in by_spaces.values()]
-    baseline = Baseline(kind, settings, [school.group for school in schools], tokenizer)
+    baseline = Baseline(kind, settings, [school.group for school in schools], tokenizer, starts=starts_of(datasets))
     waiting = sorted(pauses)
 
     def pause() -> None:

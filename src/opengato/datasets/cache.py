@@ -15,7 +15,8 @@ import numpy as np
 from gymnasium import spaces
 
 from opengato.checksum import checksum
-from opengato.episode import Episode
+from opengato.domains.starts import fingerprint as fingerprint_of_start
+from opengato.episode import Episode, map_leaves
 from opengato.errors import OpenGatoError
 from opengato.tokens.encode import Encoded, encode, ranges
 from opengato.tokens.layout import Layout
@@ -23,8 +24,8 @@ from opengato.tokens.statistics import Statistics
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import CONTINUOUS, IMAGE
 
-VERSION = 4
-_ARRAYS = ("tokens", "kinds", "local", "offsets", "patches", "boxes", "patch_offsets", "episodes", "returns", "sources")
+VERSION = 5
+_ARRAYS = ("tokens", "kinds", "local", "offsets", "patches", "boxes", "patch_offsets", "episodes", "returns", "sources", "starts")
 
 
 def cache_root() -> Path:
@@ -42,6 +43,7 @@ class TokenDataset:
         tokens uint16 (N,), kinds uint8 (N,), local int16 (N,), offsets int64 (T + 1,): as in `Encoded`, episodes end to end.
         patches uint8 (P, 16, 16, 3), boxes uint8 (P, 4), patch_offsets int64 (T + 1,): the patches of every timestep.
         episodes int64 (E + 1,): the first timestep of every episode. returns float64 (E,). sources int64 (E,): index of the agent.
+        starts uint64 (E,): the hash of the full starting state where the recorder left one, else of the first observation.
     """
 
     tokens: np.ndarray
@@ -54,6 +56,7 @@ class TokenDataset:
     episodes: np.ndarray
     returns: np.ndarray
     sources: np.ndarray
+    starts: np.ndarray
 
     def __init__(self, path: Path):
         meta = json.loads((path / "meta.json").read_text())
@@ -63,7 +66,7 @@ class TokenDataset:
         for name in _ARRAYS:
             setattr(self, name, np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False))
         # The small index arrays are read for every sequence: plain memory is quicker than a map.
-        for name in ("offsets", "patch_offsets", "episodes", "returns", "sources"):
+        for name in ("offsets", "patch_offsets", "episodes", "returns", "sources", "starts"):
             setattr(self, name, np.array(getattr(self, name)))
 
     @property
@@ -117,11 +120,12 @@ def build_cache(
         shutil.rmtree(path)
     layout = Layout(observation_space, action_space)
     encoded: list[Encoded] = []
-    returns, names = [], []
+    returns, names, starts = [], [], []
     for episode in episodes:
         encoded.append(encode(layout, episode, tokenizer))
         returns.append(episode.episode_return)
         names.append(episode.source)
+        starts.append(_start(episode))
     if not encoded:
         raise OpenGatoError(f"the dataset of task {task!r} has no episodes: collect some with `opengato collect {task}`")
     sources = sorted(set(names))
@@ -137,6 +141,7 @@ def build_cache(
         "episodes": np.concatenate([[0], np.cumsum([len(e) for e in encoded])]).astype(np.int64),
         "returns": np.array(returns, np.float64),
         "sources": np.array([sources.index(n) for n in names], np.int64),
+        "starts": np.array(starts, np.uint64),
     }
     partial = path.with_name(f"{key}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -155,6 +160,12 @@ def build_cache(
             raise
         shutil.rmtree(partial)  # another process was quicker
     return TokenDataset(path)
+
+
+def _start(episode: Episode) -> int:
+    if "start" in episode.info:
+        return int(episode.info["start"], 16)
+    return fingerprint_of_start(map_leaves(lambda leaf: leaf[0], episode.observations))
 
 
 def damaged_file(path: Path) -> Path | None:

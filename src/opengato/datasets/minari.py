@@ -18,6 +18,7 @@ from opengato.domains.task import Task, reference_scores
 from opengato.episode import Episode, Nested, leaves
 from opengato.errors import OpenGatoError
 
+_SAID = ("ended", "start")  # what an episode's info says in words
 _BATCH_STEPS = 4_000  # written at once, so that thousands of Atari frames need not fit into memory together
 
 
@@ -173,14 +174,13 @@ def _batches(episodes: Iterable[tuple[Episode, Nested]]) -> Iterator[list[tuple[
 
 
 def _note(dataset: Any, start: int, episodes: list[Episode]) -> None:
-    """Each episode's return, success, executed noise and end, where Minari keeps its seed."""
+    """Each episode's return, success, executed noise, end and start, where Minari keeps its seed."""
     notes: list[dict[str, Any]] = []
     for e in episodes:
         notes.append({"return": e.episode_return, "noise": float(e.info.get("noise", 0.0))})
         if e.success is not None:
             notes[-1]["success"] = bool(e.success)
-        if "ended" in e.info:
-            notes[-1]["ended"] = str(e.info["ended"])
+        notes[-1] |= {key: str(e.info[key]) for key in _SAID if key in e.info}
     dataset.storage.update_episode_metadata(notes, range(start, start + len(episodes)))
 
 
@@ -260,7 +260,7 @@ class MinariEpisodes:
                 self.source,
                 _success(episode.infos),
                 int(seed) if seed is not None else None,
-                {k: note[k].item() if hasattr(note[k], "item") else note[k] for k in ("noise", "return", "ended") if k in note},
+                {k: note[k].item() if hasattr(note[k], "item") else note[k] for k in ("noise", "return", *_SAID) if k in note},
             )
 
 

@@ -14,7 +14,10 @@ from opengato.domains.task import Expert, Task
 
 # Agent steps. The usual limit is 27,000 (half an hour of play); an expert that searches pays seconds for every hundred of them.
 MAX_STEPS = 2_000
-NO_OPS = 30  # up to this many at reset, drawn from the seed, so that no two games need be alike
+# At reset the seed draws 1 to 30 frames of doing nothing, as is usual, which alone would give thirty starts at most, and then up to
+# eight random actions.
+NO_OPS = 30
+RANDOM_ACTIONS = 8
 OBSERVATION_SPACE = spaces.Box(0, 255, (80, 64, 3), np.uint8)
 ACTION_SPACE = spaces.Discrete(18)
 
@@ -27,16 +30,20 @@ video_pinball wizard_of_wor yars_revenge zaxxon""".split()
 
 
 class Atari(gym.Env):
-    """One game: 80×64 colour frames (paper), the full set of 18 actions, four frames an action, no sticky actions.
+    """One game: 80×64 colour frames (paper), the full set of 18 actions, four frames an action.
 
-    A frame is the brighter of the last two, since sprites flicker. Reset's seed draws the number of no-ops.
+    A frame is the brighter of the last two, since sprites flicker. Reset's seed draws the start.
+
+    Args:
+        sticky: the chance, at every frame, that the last action is repeated in place of the one that was chosen; 0.25 is usual
+            (Machado et al. 2018), 0 makes a game depend on its start and the actions alone.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012
     render_mode = "rgb_array"
     frame_skip = 4
 
-    def __init__(self, game: str):
+    def __init__(self, game: str, sticky: float = 0.0):
         import ale_py
         from ale_py import roms
 
@@ -48,6 +55,7 @@ class Atari(gym.Env):
         self.ale.loadROM(rom)
         self.observation_space, self.action_space = OBSERVATION_SPACE, ACTION_SPACE
         self._start = self.ale.cloneSystemState()
+        self.sticky, self._last = sticky, 0
         self._steps = 0
 
     def _observation(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -61,7 +69,10 @@ class Atari(gym.Env):
         self.ale.reset_game()
         for _ in range(int(self.np_random.integers(1, NO_OPS + 1))):
             self.ale.act(0)
-        self._steps = 0
+        for action in self.np_random.integers(ACTION_SPACE.n, size=self.np_random.integers(RANDOM_ACTIONS + 1)):
+            for _ in range(self.frame_skip):
+                self.ale.act(int(action))
+        self._steps = self._last = 0
         frame = self.ale.getScreenRGB()
         return self._observation(frame, frame), {"lives": self.ale.lives()}
 
@@ -69,7 +80,9 @@ class Atari(gym.Env):
         reward = 0.0
         before = after = None
         for i in range(self.frame_skip):
-            reward += self.ale.act(int(action))
+            if not (self.sticky and self.np_random.random() < self.sticky):
+                self._last = int(action)
+            reward += self.ale.act(self._last)
             if i == self.frame_skip - 2:
                 before = self.ale.getScreenRGB()
         after = self.ale.getScreenRGB()
@@ -92,16 +105,26 @@ SEARCH: dict[str, SearchConfig] = {
     "freeway": SearchConfig(horizon=64, commit=16, lengths=(8, 16, 48)),
 }
 
-TASKS = [
-    Task(
-        id=f"atari/{game.replace('_', '-')}",
+
+def _start(env: gym.Env) -> np.ndarray:
+    world: Any = env.unwrapped
+    return world.ale.getRAM()
+
+
+def task(game: str, sticky: float = 0.0) -> Task:
+    """A game of `GAMES` as a task, "atari/pong"; with sticky actions "atari/pong-sticky", a task of its own with scores of its own."""
+    return Task(
+        id=f"atari/{game.replace('_', '-')}{'-sticky' if sticky else ''}",
         observation_space=OBSERVATION_SPACE,
         action_space=ACTION_SPACE,
-        make_env=partial(Atari, game),
+        make_env=partial(Atari, game, sticky),
         make_expert=partial(_make_expert, SEARCH.get(game, SearchConfig())),
         requires="ale_py",
         extra="atari",
         expert_name="search on the emulator's state",
+        start=_start,
+        few_starts=True,
     )
-    for game in GAMES
-]
+
+
+TASKS = [task(game) for game in GAMES]

@@ -63,6 +63,13 @@ class Suite(gym.Env):
         self.inner.close()
 
 
+def _start(env: gym.Env) -> dict[str, np.ndarray]:
+    """The state, and what tasks move of the world itself."""
+    physics = env.unwrapped.inner.physics  # type: ignore[attr-defined]
+    moved = {name: np.array(getattr(physics.model, name)) for name in ("body_pos", "geom_pos", "site_pos")}
+    return {"state": physics.get_state(), **moved}
+
+
 def tolerance(
     x: np.ndarray, low: float = 0.0, high: float = 0.0, margin: float = 0.0, sigmoid: str = "gaussian", at_margin: float = 0.1
 ) -> np.ndarray:
@@ -339,6 +346,7 @@ def _task(key: tuple[str, str]) -> Task:
         extra="dmc",
         expert_name="iCEM planning over mujoco.rollout",
         burst=30,
+        start=_start,
     )
 
 

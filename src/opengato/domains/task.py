@@ -28,13 +28,25 @@ class Expert(Protocol):
 
 @dataclass(frozen=True)
 class Reference:
-    """Random and expert mean returns, measured by `opengato reference`, with the number of episodes and the command."""
+    """Random and expert mean returns, measured by `opengato reference`, with the number of episodes and the command.
+
+    `random_sd`, `expert_sd`: the standard deviations of the returns; None of a single episode, and of references that never told.
+    """
 
     random: float
     expert: float
     n_random: int
     n_expert: int
     command: str
+    random_sd: float | None = None
+    expert_sd: float | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why no score can be measured by them; None where one can."""
+        if self.expert > self.random:
+            return None
+        return f"its expert's return {self.expert:.4g} is not above the random agent's {self.random:.4g}"
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,8 @@ class Task:
         expert_name: one line on how the expert works.
         has_success: whether `info["success"]` (bool or 0/1) of the last step tells success.
         burst: longest run of steps that noise in collection holds a random action: enough to be driven off course.
+        start: of an environment that was just reset: its full state, nested like an observation, by which starts are told apart; None: its
+            first observation is all of it. few_starts: whether two seeds easily draw the same one (see `domains.starts`).
     """
 
     id: str
@@ -64,6 +78,8 @@ class Task:
     expert_name: str
     has_success: bool = False
     burst: int = 6
+    start: Callable[[gym.Env], Any] | None = None
+    few_starts: bool = False
 
     @property
     def domain(self) -> str:

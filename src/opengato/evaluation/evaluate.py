@@ -1,7 +1,8 @@
-"""Evaluate an agent on tasks: rollouts at fixed seeds, scored against the stored references."""
+"""Evaluate an agent on tasks: rollouts from the starts kept for it, scored against the stored references."""
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,13 +12,16 @@ from typing import Any
 
 import torch
 
+from opengato.datasets.starts import Starts
 from opengato.domains import Task, match_tasks, tasks
-from opengato.domains.task import reference_scores
+from opengato.domains.starts import SEEDS, evaluation_seeds
+from opengato.domains.task import Reference, reference_scores
 from opengato.errors import OpenGatoError
 from opengato.evaluation.agent import Agent, agent_files, load_agent
-from opengato.evaluation.rollout import BATCH, FIRST_SEED, Rollout, rollouts
-from opengato.evaluation.score import TaskScore, describe_failures, number, scored, task_score
-from opengato.jobs import TIMEOUT_S, Job, Workers
+from opengato.evaluation.results import Results, settings_of
+from opengato.evaluation.rollout import BATCH, Rollout, rollouts
+from opengato.evaluation.score import TaskScore, task_score
+from opengato.jobs import TIMEOUT_S, Begun, Done, Job, Workers
 from opengato.model.precision import Precision
 
 
@@ -52,6 +56,35 @@ def _work(task: Task, settings: dict[str, Any], seeds: tuple[int, ...]) -> Itera
     return rollouts(_agent, task, seeds, **settings)
 
 
+def _find_seeds(task: Task, episodes: int, seeds: tuple[int, ...]) -> Iterator[Any]:
+    """Which seeds begin at starts of evaluation: asked of the simulator, and so in a process of its own."""
+    yield Begun(seeds[0])
+    yield Done(seeds[0], evaluation_seeds(task, episodes))
+
+
+def score_of(task: Task, episodes: list[Rollout], failed: dict[int, str] | None = None, starts: Starts | None = None) -> TaskScore:
+    """The score of a task's finished episodes against its stored references; without any, returns and success alone.
+
+    `starts`: that the agent was trained on; None or without the task where it does not say.
+    """
+    episodes = sorted(episodes, key=lambda r: r.seed)
+    known = set((starts or {})[task.id].tolist()) if starts and task.id in starts else None
+    return task_score(
+        task.id,
+        {r.seed: r.episode_return for r in episodes},
+        reference_of(task),
+        {r.seed: r.success for r in episodes if r.success is not None},
+        failed,
+        starts=len({r.start for r in episodes}),
+        seen=None if known is None else sum(r.start in known or r.first in known for r in episodes) / max(len(episodes), 1),
+    )
+
+
+def reference_of(task: Task) -> Reference | None:
+    """The stored reference scores, None where there are none."""
+    return task.reference if task.id in reference_scores() else None
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What an evaluation found.
@@ -78,99 +111,96 @@ def evaluate(
     timeout_s: float = TIMEOUT_S,
     ray: str | None = None,
     precision: Precision = "float32",
+    out: Path | None = None,
     show: bool = True,
     finished: Callable[[TaskScore, list[Rollout]], None] | None = None,
 ) -> Evaluation:
-    """Score an agent on each task over `episodes` episodes at fixed seeds.
+    """Score an agent on each task over `episodes` episodes from the starts that are kept for evaluation.
 
     An episode whose simulator raises, takes too long or takes its process down is tried once more, alone. Then its seed is reported as
-    failed, and the score is that of the others. A task without stored references gets its return and success, and no score.
+    failed, and the score is that of the others. A task without stored references, or with such as are of no use, gets its return and
+    success, and no score.
 
     Args:
         folder: of a checkpoint or a baseline.
         batch: environments stepped together in a process. temperature, prompt: see `rollouts`.
-        record: keep frames of this many episodes of each task, from the first seed.
+        record: keep frames of this many episodes of each task, the first ones.
         workers: processes; default: one a core, of this machine or the cluster.
         timeout_s: what an episode may take; a process in which for as long no simulator finished a step is killed.
         ray: the address of a Ray cluster to run on, to which the agent is sent.
         precision: of the weights; with fewer bits than they were trained with, results may depend on the batch.
+        out: folder where every finished episode is kept at once; those that are there already are not run again, unless to be recorded.
         finished: called with each task's score and rollouts, by seed, as soon as they are there.
 
     Raises:
-        OpenGatoError: before any work, where a task is unknown to the agent or is not installed.
+        OpenGatoError: before any work, where a task is unknown to the agent or is not installed, or `out` holds results of other settings.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     if episodes < 1 or batch < 1:
         raise OpenGatoError(f"episodes is {episodes} and batch {batch}: ask for 1 or more of each")
-    references = {task.id: task.reference if task.id in reference_scores() else None for task in chosen}
     agent = load_agent(folder)
     for task in chosen:
         if not task.available:
             task.make()  # says what to install
         agent.layout(task.id, task.observation_space, task.action_space)
+        reference = reference_of(task)
+        if show and reference is not None and reference.problem is not None:
+            print(f"{task.id} will have no score: {reference.problem}", file=sys.stderr)
+    known = agent.starts
     del agent
-    seeds = range(FIRST_SEED, FIRST_SEED + episodes)
-    settings = {"temperature": temperature, "prompt": prompt, "record": tuple(seeds[:record]), "timeout_s": timeout_s}
-    batches = [tuple(seeds[first : first + batch]) for first in range(0, episodes, batch)]
-    jobs = (Job(task.id, (task, settings), part) for task in chosen for part in batches)
+    results = Results(out, settings_of(folder, temperature=temperature, prompt=prompt, precision=precision)) if out is not None else None
     start = partial(_start, folder, precision)
     if ray is not None:
         start = partial(_start_from, {path.name: path.read_bytes() for path in agent_files(folder)}, precision)
     done: dict[str, list[Rollout]] = {task.id: [] for task in chosen}
     failed: dict[str, dict[int, str]] = {task.id: {} for task in chosen}
     scores: dict[str, TaskScore] = {}
+
+    def settle(task: Task) -> None:
+        """Score a task whose episodes are all over."""
+        if done[task.id] and len(done[task.id]) + len(failed[task.id]) == episodes:
+            done[task.id].sort(key=lambda r: r.seed)
+            scores[task.id] = score_of(task, done[task.id], failed[task.id], known)
+            if finished:
+                finished(scores[task.id], done[task.id])
+
     with (
         Progress(TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), disable=not show) as bar,
         Workers(workers, start, timeout_s, ray) as pool,
     ):
         line = bar.add_task("evaluating", total=episodes * len(chosen))
-        for result in pool.run(_work, lambda: next(jobs, None)):
+        seeds = {task.id: evaluation_seeds(task, episodes) for task in chosen if not task.few_starts}
+        asking = iter([Job(task.id, (task, episodes), (0,)) for task in chosen if task.few_starts])
+        for result in pool.run(_find_seeds, lambda: next(asking, None)):
+            if result.failure is None:
+                seeds[str(result.name)] = result.value
+            else:  # a simulator that cannot even be reset
+                failed[str(result.name)] = {SEEDS[0]: result.failure}
+                bar.update(line, advance=episodes)
+        jobs = []
+        for task in chosen:
+            if task.id not in seeds:
+                continue
+            filmed = seeds[task.id][:record]
+            kept = results.of(task.id) if results else {}
+            done[task.id] = [kept[seed] for seed in seeds[task.id] if seed in kept and seed not in filmed]
+            bar.update(line, advance=len(done[task.id]))
+            settle(task)
+            waiting = [seed for seed in seeds[task.id] if seed not in kept or seed in filmed]
+            settings = {"temperature": temperature, "prompt": prompt, "record": tuple(filmed), "timeout_s": timeout_s}
+            parts = (waiting[first : first + batch] for first in range(0, len(waiting), batch))
+            jobs += [Job(task.id, (task, settings), tuple(part)) for part in parts]
+        by_id, left = {task.id: task for task in chosen}, iter(jobs)
+        for result in pool.run(_work, lambda: next(left, None)):
             task_id = str(result.name)
             if result.failure is None:
                 done[task_id].append(result.value)
+                if results:
+                    results.add(task_id, result.value)
             else:
                 failed[task_id][result.seed] = result.failure
             bar.update(line, description=task_id, advance=1)
-            rollouts_done = done[task_id]
-            if rollouts_done and len(rollouts_done) + len(failed[task_id]) == episodes:
-                rollouts_done.sort(key=lambda r: r.seed)
-                returns, successes = [r.episode_return for r in rollouts_done], [r.success for r in rollouts_done]
-                reference = references[task_id]
-                random, expert = (reference.random, reference.expert) if reference else (None, None)
-                scores[task_id] = task_score(task_id, returns, random, expert, successes, failed[task_id])
-                if finished:
-                    finished(scores[task_id], rollouts_done)
+            settle(by_id[task_id])
     unscored = {task.id: failed[task.id] for task in chosen if task.id not in scores}
     return Evaluation([scores[task.id] for task in chosen if task.id in scores], unscored)
-
-
-def print_scores(evaluation: Evaluation) -> None:
-    """A table on the terminal, and what failed."""
-    from rich.console import Console
-    from rich.table import Table
-
-    scores = evaluation.scores
-    table = Table("task", "score %", "95% interval", "return", "random", "expert", "success", "n", box=None)
-    for s in scores:
-        table.add_row(
-            s.task,
-            number(s.score, ".1f"),
-            "–" if s.ci_low is None or s.ci_high is None else f"{s.ci_low:.1f} … {s.ci_high:.1f}",
-            number(s.mean_return, ".4g"),
-            number(s.random, ".4g"),
-            number(s.expert, ".4g"),
-            number(s.success, ".0%"),
-            str(s.n),
-        )
-    Console().print(table)
-    for task, failed in {**{s.task: s.failed for s in scores if s.failed}, **evaluation.unscored}.items():
-        print(f"{task}: {len(failed)} failed{' and none scored' * (task in evaluation.unscored)}: seed {describe_failures(failed)}")
-    if percents := scored(scores):
-        clipped, whole = (sum(values) / len(percents) for values in ([s.counted for s in percents], [s.score for s in percents]))
-        print(f"mean score {clipped:.1f}% of the expert over {len(percents)} tasks, each counted at most 100 (unclipped {whole:.1f}%)")
-    if missing := [s.task for s in scores if s.score is None]:
-        print(f"no reference scores of {', '.join(missing)}: measure them with `opengato reference`")
-    successes = [s.success for s in scores if s.success is not None]
-    if successes:
-        print(f"mean success {sum(successes) / len(successes):.1%} over {len(successes)} tasks")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from opengato.evaluation.figures import loss_chart, score_chart, threshold_chart
-from opengato.evaluation.score import TaskScore, describe_failures, number, scored
+from opengato.evaluation.score import BEATEN, TaskScore, describe_failures, mean_intervals, number, scored, spread, summarise
 
 # ruff: noqa: E501
 _STYLE = """
@@ -23,6 +23,7 @@ th{font-weight:500;color:var(--muted);text-align:right;border-bottom:1px solid v
 border-bottom:1px solid var(--rule)}th:first-child,td:first-child{text-align:left;padding-left:0}
 .figure{width:100%;height:auto;font-size:12.5px}.figure text{fill:var(--ink)}.figure text[fill]{fill:revert-layer}.figure .muted{fill:var(--muted)}
 .figure .number{font-variant-numeric:tabular-nums}.figure .rule{stroke:var(--rule)}.figure .whisker{stroke:var(--ink);stroke-width:1.4;opacity:.65}
+.figure .ring{fill:var(--paper);stroke:var(--ink);stroke-width:1.4}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(190px,1fr));gap:18px}figure{margin:0}
 figure video{width:100%;border-radius:6px;background:#000;display:block}figcaption{font-size:13px;color:var(--muted);margin-top:4px}
 .small{grid-template-columns:repeat(auto-fill,minmax(130px,1fr))}.small img{width:64px;height:64px;border-radius:6px;image-rendering:auto;background:#fff}
@@ -33,22 +34,35 @@ dl{display:grid;grid-template-columns:200px 1fr;gap:4px 16px;font-size:14px}dt{c
 
 def _table(scores: Sequence[TaskScore]) -> str:
     rows = "".join(
-        f"<tr><td>{escape(s.task)}</td><td>{number(s.score, '.1f')}</td><td>{number(s.ci_low, '.0f')} … {number(s.ci_high, '.0f')}</td>"
-        f"<td>{s.mean_return:.4g}</td><td>{number(s.random, '.4g')}</td><td>{number(s.expert, '.4g')}</td><td>{number(s.success, '.0%')}</td><td>{s.n}</td></tr>"
+        f"<tr><td>{escape(s.task)}</td><td>{number(s.score, '.1f')}</td><td>{spread((s.ci_low, s.ci_high), '.0f')}</td>"
+        f"<td>{number(s.success, '.0%')}</td><td>{spread(s.success_interval, '.0%')}</td>"
+        f"<td>{s.mean_return:.4g}</td><td>{number(s.random, '.4g')}</td><td>{number(s.expert, '.4g')}</td>"
+        f"<td>{s.n}</td><td>{number(s.starts, 'd')}</td><td>{number(s.seen, '.0%')}</td></tr>"
         for s in scores
     )
     return (
-        "<table><tr><th>task</th><th>score %</th><th>95% interval</th><th>return</th><th>random</th><th>expert</th><th>success</th><th>episodes</th></tr>"
-        f"{rows}</table>"
+        "<table><tr><th>task</th><th>score %</th><th>95% interval</th><th>success</th><th>95% interval</th><th>return</th><th>random</th><th>expert</th>"
+        f"<th>episodes</th><th>starts</th><th>seen</th></tr>{rows}</table>"
     )
 
 
-def _failures(failed: Mapping[str, Mapping[int, str]]) -> str:
-    """The episodes that did not finish, of which the scores know nothing."""
+def _remarks(scores: Sequence[TaskScore]) -> str:
+    """What a reader should know before trusting a score."""
+    rows = [f"{s.task} has no score: {s.unmeasurable}." for s in scores if s.unmeasurable]
+    rows += [
+        f"{s.task}: the agent beats its expert by half, which is a poor measure of it then." for s in scored(scores) if s.score > BEATEN
+    ]
+    rows += [f"{s.task}: {s.seen:.0%} of the episodes began as episodes that the agent was trained on." for s in scores if s.seen]
+    return "".join(f"<p>{escape(row)}</p>" for row in rows)
+
+
+def _failures(failed: Mapping[str, Mapping[int, str]], mean: float | None) -> str:
+    """The episodes that did not finish, of which the scores know nothing; `mean`: the score that counts them."""
     if not failed:
         return ""
     rows = "".join(f"<dt>{escape(task)}</dt><dd>seed {escape(describe_failures(seeds))}</dd>" for task, seeds in failed.items())
-    return f"<p>Episodes that failed twice and are in no score:</p><dl>{rows}</dl>"
+    beside = "" if mean is None else f"; with them as the random agent, the mean score is {mean:.0f}%"
+    return f"<p>Episodes that failed twice and are in no score{beside}:</p><dl>{rows}</dl>"
 
 
 def _data(mime: str, content: bytes) -> str:
@@ -75,19 +89,24 @@ def write_report(
         unscored: task -> (seed -> reason) of tasks of which no episode finished.
     """
     percents = scored(scores)
-    mean = number(sum(s.counted for s in percents) / len(percents) if percents else None, ".0f")
+    found = summarise(scores, unscored) if scores else {"mean_score": None, "mean_success": None, "mean_score_failures_as_random": None}
+    over_tasks, over_episodes = mean_intervals(scores) if percents else (None, None)
     names = sorted({key for row in losses for key in row if key.startswith("loss/")})
     series = {n.removeprefix("loss/"): ([r["step"] for r in losses if n in r], [r[n] for r in losses if n in r]) for n in names}
     above = sum(s.score > 0 for s in percents)
     parts = [
         f"<h1>{escape(title)}</h1><div class=muted>One network, one set of weights, every task below.</div>",
-        f"<div class=lead><div><b>{mean}%</b><span>of the expert, mean over {len(percents)} control tasks, each counted at most 100</span></div>"
+        f"<div class=lead><div><b>{number(found['mean_score'], '.0f')}%</b><span>of the expert, mean over {len(percents)} control tasks, each counted at most 100</span></div>"
+        f"<div><b>{number(found['mean_success'], '.0%')}</b><span>success, mean over {sum(s.success is not None for s in scores)} tasks that define it</span></div>"
         f"<div><b>{sum(s.score >= 50 for s in percents)}</b><span>tasks at half the expert or better</span></div>"
         f"<div><b>{above}/{len(percents)}</b><span>tasks above the random agent</span></div></div>",
-        "<h2>Scores</h2><p class=muted>0 is the random agent, 100 the expert that made the demonstrations; lines are 95% intervals over episodes.</p>",
+        "<h2>Scores</h2><p class=muted>0 is the random agent, 100 the expert that made the demonstrations; lines are 95% intervals, rings the share of "
+        f"successes. The mean's 95% interval: {spread(over_tasks, '.0f')} over tasks and episodes, {spread(over_episodes, '.0f')} for these tasks alone; "
+        f"unclipped mean {number(found.get('mean_score_unclipped'), '.0f')}, interquartile mean {number(found.get('interquartile_mean'), '.0f')}.</p>",
         score_chart(scores),
         _table(scores),
-        _failures({**{s.task: s.failed for s in scores if s.failed}, **(unscored or {})}),
+        _remarks(scores),
+        _failures({**{s.task: s.failed for s in scores if s.failed}, **(unscored or {})}, found["mean_score_failures_as_random"]),
         "<h2>Tasks at or above each share of the expert</h2>",
         threshold_chart(scores),
     ]

@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 
 from opengato.domains import Task
+from opengato.domains.starts import evaluation_seeds, fingerprint, start_of
 from opengato.errors import OpenGatoError
 from opengato.evaluation.agent import Agent, make_actor
 from opengato.jobs import Begun, Done, Failed, describe
@@ -23,20 +24,22 @@ MOST_FRAMES = 80
 # (MKL on x86). An agent that has two actions equally likely to the last digit would choose by who runs beside it.
 LEAST_ROWS = 4
 _SILENCE_S = 1.0  # longest time without a sign of life, while steps are taken
-FIRST_SEED = 100_000  # evaluation's seeds; collection starts from 0, reference scores from 10,000
 
 
 @dataclass
 class Rollout:
     """One episode: its seed, undiscounted return, length, success (None where the task defines none), and its frames if asked for.
 
-    `stride` is the number of steps from one frame to the next.
+    `start` and `first` are the hashes of its full starting state and of its first observation, see `domains.starts`. `stride` is the
+    number of steps from one frame to the next.
     """
 
     seed: int
     episode_return: float
     length: int
     success: bool | None
+    start: int = 0
+    first: int = 0
     frames: list[np.ndarray] = field(default_factory=list)
     stride: int = 1
 
@@ -50,19 +53,20 @@ def rollout(
     temperature: float | None = None,
     prompt: bool = True,
     record: int = 0,
-    seed: int = FIRST_SEED,
+    seed: int | None = None,
 ) -> list[Rollout]:
-    """Run `episodes` episodes in this process, seeds `seed` on, and return them by seed; each is the same whatever runs beside it.
+    """Run `episodes` episodes in this process and return them by seed; each is the same whatever runs beside it.
 
     Args:
         batch: environments stepped together.
+        seed: of the first episode, which the others follow; None: the task's evaluation seeds.
         temperature, prompt, record: as in `rollouts`.
 
     Raises:
         OpenGatoError: where an episode fails.
     """
     done: list[Rollout] = []
-    seeds = range(seed, seed + episodes)
+    seeds = evaluation_seeds(task, episodes) if seed is None else list(range(seed, seed + episodes))
     for first in range(0, episodes, batch):
         together = seeds[first : first + batch]
         for message in rollouts(agent, task, together, temperature=temperature, prompt=prompt, record=seeds[:record]):
@@ -171,6 +175,8 @@ class _Desk:
     def _start(self) -> None:
         self.environment = self.task.make()
         self.observation, _ = self.environment.reset(seed=self.episode.seed)
+        self.episode.start = start_of(self.task, self.environment, self.observation)
+        self.episode.first = fingerprint(self.observation)
 
     def _step(self, action: Any) -> None:
         assert self.environment is not None

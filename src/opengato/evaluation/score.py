@@ -2,67 +2,129 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from opengato.domains.task import Reference
 from opengato.errors import OpenGatoError
+from opengato.evaluation.interval import Interval, half_width, mean_interval, mean_of_means_interval, wilson
 
 THRESHOLDS = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
-MOST = 100.0  # per cent that a task counts in a mean: one game played far above its expert must not hide ten that were lost
+RANDOM, EXPERT = 0.0, 100.0  # per cent
+MOST = EXPERT  # that a task counts in a mean: one game played far above its expert must not hide ten that were lost
+BEATEN = 150.0  # an expert that an agent beats by half is a poor measure of it
 
 
 def score_percent(episode_return: float, random: float, expert: float) -> float:
-    """100 · (return − random) / (expert − random)."""
-    if expert == random:
+    """100 · (return − random) / (expert − random). Raises OpenGatoError where the expert is not above the random agent."""
+    if not expert > random:
         raise OpenGatoError(
-            f"the expert's return {expert} equals the random agent's, so no score can be given: measure the references again"
+            f"the expert's return {expert:g} is not above the random agent's {random:g}, so there is no score: measure the references again"
         )
     return 100.0 * (episode_return - random) / (expert - random)
 
 
 @dataclass(frozen=True)
 class TaskScore:
-    """One task's score: percentages of the expert, returns, and a 95% bootstrap interval of the score over episodes.
+    """One task's score: per cent of the way from the random agent to the expert.
 
-    `random`, `expert`, `score` and the interval are None where the task has no stored references: it is in no mean then.
-    `failed`: seed -> reason of the episodes that did not finish, of which the score knows nothing; `n` counts those that did.
+    Attributes:
+        returns, successes: seed -> of every episode that finished; no successes where the task defines none.
+        random, expert: the reference returns; None without references.
+        score: of the mean return, with its 95% interval; None where there are no references, or `unmeasurable` says why they are of no use.
+        reference_half: half of the 95% interval that the references alone would give it.
+        failed: seed -> reason of the episodes that did not finish, of which the score knows nothing.
+        starts: how many different starts the episodes had, None where that is unknown.
+        seen: the share of the episodes whose start was among those the agent was trained on, None where the agent does not say.
     """
 
     task: str
-    n: int
-    mean_return: float
+    returns: Mapping[int, float]
+    successes: Mapping[int, bool]
     random: float | None
     expert: float | None
     score: float | None
     ci_low: float | None
     ci_high: float | None
-    success: float | None
+    reference_half: float | None = None
+    unmeasurable: str | None = None
     failed: Mapping[int, str] = field(default_factory=dict)
+    starts: int | None = None
+    seen: float | None = None
 
     @property
     def domain(self) -> str:
         return self.task.split("/")[0]
 
+    @property
+    def n(self) -> int:
+        """Episodes that finished."""
+        return len(self.returns)
+
+    @property
+    def mean_return(self) -> float:
+        return _mean(self.returns.values())
+
+    @property
+    def success(self) -> float | None:
+        """The share of the episodes that succeeded."""
+        return sum(self.successes.values()) / len(self.successes) if self.successes else None
+
+    @property
+    def success_interval(self) -> Interval | None:
+        """Wilson's."""
+        return wilson(sum(self.successes.values()), len(self.successes)) if self.successes else None
+
+    @property
+    def score_failures_as_random(self) -> float | None:
+        """The score, had every episode that failed been the random agent's."""
+        return None if self.score is None else (self.n * self.score + len(self.failed) * RANDOM) / (self.n + len(self.failed))
+
     def to_json(self) -> dict[str, Any]:
+        """Everything, each episode by its seed included."""
+        seeds = sorted(self.returns)
         return {
             "score": self.score,
+            "ci": [self.ci_low, self.ci_high],
+            "success": self.success,
+            "success_ci": list(self.success_interval or (None, None)),
             "return": self.mean_return,
             "random": self.random,
             "expert": self.expert,
-            "success": self.success,
+            "reference_half": self.reference_half,
+            "unmeasurable": self.unmeasurable,
+            "score_failures_as_random": self.score_failures_as_random,
             "n": self.n,
-            "ci": [self.ci_low, self.ci_high],
+            "starts": self.starts,
+            "seen": self.seen,
             "failed": failures_to_json(self.failed),
+            "seeds": seeds,
+            "returns": [self.returns[seed] for seed in seeds],
+            "successes": [self.successes[seed] for seed in seeds] if self.successes else None,
         }
 
     @classmethod
     def from_json(cls, task: str, data: dict[str, Any]) -> TaskScore:
-        low, high = data["ci"]
-        failed = {f["seed"]: f["reason"] for f in data.get("failed", [])}
-        return cls(task, data["n"], data["return"], data["random"], data["expert"], data["score"], low, high, data["success"], failed)
+        """What `to_json` gave."""
+        return cls(
+            task,
+            dict(zip(data["seeds"], data["returns"])),
+            dict(zip(data["seeds"], data["successes"] or [])),
+            data["random"],
+            data["expert"],
+            data["score"],
+            data["ci"][0],
+            data["ci"][1],
+            data["reference_half"],
+            data["unmeasurable"],
+            {f["seed"]: f["reason"] for f in data["failed"]},
+            data["starts"],
+            data["seen"],
+        )
 
 
 def failures_to_json(failed: Mapping[int, str]) -> list[dict[str, Any]]:
@@ -80,37 +142,67 @@ def describe_failures(failed: Mapping[int, str]) -> str:
 
 def task_score(
     task: str,
-    returns: Sequence[float],
-    random: float | None,
-    expert: float | None,
-    successes: Sequence[bool | None] = (),
+    returns: Mapping[int, float],
+    reference: Reference | None,
+    successes: Mapping[int, bool] | None = None,
     failed: Mapping[int, str] | None = None,
+    *,
+    starts: int | None = None,
+    seen: float | None = None,
 ) -> TaskScore:
-    """Score a task's episodes; the interval is the percentile bootstrap of 10,000 resamples with a fixed seed.
+    """Score a task's episodes, by seed; the interval is that of `mean_interval`, widened by what is uncertain of the references.
 
-    Without the random agent's and the expert's return there is neither score nor interval.
+    Without references, or with such as `Reference.problem` finds fault with, there is neither score nor interval.
+
+    Raises:
+        OpenGatoError: where no episode finished.
     """
     if not returns:
         raise OpenGatoError(f"task {task!r} has no finished episode to score")
-    score = low = high = None
-    if random is not None and expert is not None:
-        values = np.array([score_percent(r, random, expert) for r in returns])
-        draws = np.random.default_rng(0).integers(len(values), size=(10_000, len(values)))
-        low, high = (float(end) for end in np.percentile(values[draws].mean(1), [2.5, 97.5]))
-        score = float(values.mean())
-    known = [s for s in successes if s is not None]
-    success = float(np.mean(known)) if known else None
-    return TaskScore(task, len(returns), float(np.mean(returns)), random, expert, score, low, high, success, dict(failed or {}))
+    score = low = high = half = problem = None
+    if reference is not None:
+        problem = reference.problem
+        if problem is None:
+            values = [score_percent(r, reference.random, reference.expert) for r in returns.values()]
+            score, (low, high) = _mean(values), mean_interval(values, RANDOM, EXPERT)
+            half = _reference_half(score, reference)
+            # Independent errors, each on its own side, add as squares (Zou and Donner 2008).
+            low, high = score - math.hypot(score - low, half), score + math.hypot(high - score, half)
+    return TaskScore(
+        task,
+        dict(returns),
+        dict(successes or {}),
+        reference.random if reference else None,
+        reference.expert if reference else None,
+        score,
+        low,
+        high,
+        half,
+        problem,
+        dict(failed or {}),
+        starts,
+        seen,
+    )
+
+
+def _reference_half(score: float, reference: Reference) -> float:
+    """What is uncertain of a score since its references are means of episodes, too; per cent."""
+    at, scale = score / 100, 100 / (reference.expert - reference.random)
+    random = half_width(reference.n_random, reference.random_sd or 0.0) * (1 - at)
+    expert = half_width(reference.n_expert, reference.expert_sd or 0.0) * at
+    return scale * math.hypot(random, expert)
 
 
 class Scored(NamedTuple):
-    """A score that there is, its interval, and what it counts in a mean."""
+    """A score that there is, its interval, the scores of its episodes, and what it counts in a mean."""
 
     task: str
     domain: str
     score: float
     ci_low: float
     ci_high: float
+    episodes: list[float]
+    whole: TaskScore
 
     @property
     def counted(self) -> float:
@@ -119,12 +211,47 @@ class Scored(NamedTuple):
 
 
 def scored(scores: Sequence[TaskScore]) -> list[Scored]:
-    """Those of the tasks with references, in order."""
-    return [
-        Scored(s.task, s.domain, s.score, s.ci_low, s.ci_high)
-        for s in scores
-        if s.score is not None and s.ci_low is not None and s.ci_high is not None
-    ]
+    """Those of the tasks that have a score, in order."""
+    found = []
+    for s in scores:
+        if s.score is not None and s.ci_low is not None and s.ci_high is not None:
+            assert s.random is not None and s.expert is not None
+            episodes = [score_percent(r, s.random, s.expert) for r in s.returns.values()]
+            found.append(Scored(s.task, s.domain, s.score, s.ci_low, s.ci_high, episodes, s))
+    return found
+
+
+def mean_intervals(scores: Sequence[TaskScore]) -> tuple[Interval, Interval]:
+    """95% intervals of the mean score, each task counted at most 100: over tasks and episodes, and over the episodes of these tasks.
+
+    The first says what other tasks of this kind would give, the second what this evaluation would give again; of one task both are the
+    second. Raises OpenGatoError without a score.
+    """
+    rows = scored(scores)
+    if not rows:
+        raise OpenGatoError("no task has a score, so there is no interval of their mean: measure references with `opengato reference`")
+    mean = _mean([s.counted for s in rows])
+    low, high = mean_of_means_interval([s.episodes for s in rows], RANDOM, EXPERT)
+    centre = _mean([s.score for s in rows])
+    half = math.hypot(*(s.whole.reference_half or 0.0 for s in rows)) / len(rows)
+    these = mean - math.hypot(centre - low, half), min(mean + math.hypot(high - centre, half), MOST)
+    if len(rows) == 1:
+        return these, these
+    spread = half_width(len(rows), float(np.std([s.counted for s in rows], ddof=1)))
+    return (min(mean - spread, these[0]), min(max(mean + spread, these[1]), MOST)), these
+
+
+def interquartile_mean(scores: Sequence[TaskScore]) -> float | None:
+    """The mean of the middle half of all episodes' scores, each task of the same weight (Agarwal et al. 2021); None without a score."""
+    rows = scored(scores)
+    if not rows:
+        return None
+    values = np.concatenate([s.episodes for s in rows])
+    weights = np.concatenate([np.full(len(s.episodes), 1 / len(s.episodes)) for s in rows]) / len(rows)
+    order = np.argsort(values, kind="stable")
+    ends = np.concatenate([[0.0], np.cumsum(weights[order])])
+    inside = np.diff(np.clip(ends, 0.25, 0.75))
+    return float((values[order] * inside).sum() / inside.sum())
 
 
 def number(value: float | None, form: str) -> str:
@@ -132,30 +259,52 @@ def number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
+def spread(interval: Sequence[float | None] | None, form: str) -> str:
+    """An interval of a table, a dash where there is none."""
+    low, high = interval or (None, None)
+    return "–" if low is None or high is None else f"{low:{form}} … {high:{form}}"
+
+
 def mean(values: Sequence[float]) -> float | None:
     """Of no values None."""
-    return float(np.mean(values)) if values else None
+    return _mean(values) if values else None
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(list(values)))
 
 
 def summarise(scores: Sequence[TaskScore], unscored: Mapping[str, Mapping[int, str]] | None = None) -> dict[str, Any]:
     """All scores as JSON: by task, mean, by domain and over domains (section 5.1), counts above thresholds (Figure 5).
 
-    Each task counts at most 100 in a mean, but in `mean_score_unclipped`. Tasks without references are in no mean of scores; a mean of
-    nothing is None. `unscored`: task -> its failed seeds and their reasons, where no episode finished: listed without a score, and in no
-    mean. Raises OpenGatoError where no episode finished at all.
+    Each task counts at most 100 in a mean, but in `mean_score_unclipped` and the interquartile mean. Tasks without a score are in no mean
+    of scores; a mean of nothing is None. `unscored`: task -> its failed seeds and their reasons, where no episode finished: listed without
+    a score, and in no mean but that which takes failures for the random agent's. Raises OpenGatoError where no episode finished at all.
     """
     if not scores:
         task, failed = next(iter((unscored or {"none": {}}).items()))
         raise OpenGatoError(f"no episode of any task finished, so there is no score; {task}: seed {describe_failures(failed)}")
     percents = scored(scores)
-    domains = {d: float(np.mean([s.counted for s in percents if s.domain == d])) for d in sorted({s.domain for s in percents})}
+    domains = {d: _mean([s.counted for s in percents if s.domain == d]) for d in sorted({s.domain for s in percents})}
+    over_tasks, over_episodes = mean_intervals(scores) if percents else ((None, None), (None, None))
+    as_random = [min(s.score_failures_as_random, MOST) for s in scores if s.score_failures_as_random is not None]
     return {
         "tasks": {s.task: s.to_json() for s in scores}
         | {t: {"score": None, "n": 0, "failed": failures_to_json(f)} for t, f in (unscored or {}).items()},
         "mean_score": mean([s.counted for s in percents]),
+        "mean_score_ci": list(over_tasks),
+        "mean_score_ci_of_these_tasks": list(over_episodes),
         "mean_score_unclipped": mean([s.score for s in percents]),
+        "mean_score_failures_as_random": mean([*as_random, *(RANDOM for _ in unscored or {})]) if percents else None,
+        "interquartile_mean": interquartile_mean(scores),
         "mean_success": mean([s.success for s in scores if s.success is not None]),
         "domains": domains,
         "mean_over_domains": mean(list(domains.values())),
         "count_at_or_above": {str(t): sum(s.score >= t for s in percents) for t in THRESHOLDS},
+        "beaten_experts": [s.task for s in percents if s.score > BEATEN],
     }
+
+
+def read_scores(data: Mapping[str, Any]) -> list[TaskScore]:
+    """The scores that `summarise` gave as JSON, of the tasks with a finished episode."""
+    return [TaskScore.from_json(task, found) for task, found in data["tasks"].items() if found["n"]]

@@ -14,6 +14,7 @@ import torch
 from opengato.checkpoint import Checkpoint
 from opengato.datasets.cache import TokenDataset
 from opengato.datasets.open import open_dataset
+from opengato.datasets.starts import join_starts, starts_of
 from opengato.domains.task import reference_scores
 from opengato.errors import unknown
 from opengato.mixture import Mixture
@@ -70,7 +71,7 @@ def make_checkpoint(trainer: Trainer, datasets: list[TokenDataset], tokenizer: T
     config = trainer.model.config
     prompts = best_prompts(datasets, config)
     facts = {"steps": trainer.step, "seed": trainer.config.seed}
-    return Checkpoint(trainer.model, tokenizer, trainer.mixture.layouts, prompts, facts)
+    return Checkpoint(trainer.model, tokenizer, trainer.mixture.layouts, prompts, facts, starts_of(datasets))
 
 
 def train(
@@ -192,6 +193,7 @@ def finish(
     checkpoint = make_checkpoint(trainer, datasets, tokenizer)
     if start is not None:
         checkpoint.layouts = {**start.layouts, **checkpoint.layouts}
+        checkpoint.starts = join_starts(start.starts, checkpoint.starts)
         checkpoint.prompts = {**start.prompts, **checkpoint.prompts}
     if trainer.ranks.first:
         checkpoint.save(out / "checkpoint")

@@ -1,0 +1,42 @@
+"""The starts that an agent was trained on, kept beside its weights, so that evaluation can tell how many of its own were among them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from opengato.datasets.cache import TokenDataset
+
+STARTS_FILE = "starts.safetensors"
+
+Starts = dict[str, np.ndarray]  # task -> uint64 (S,), increasing: hashes of full starting states, or of first observations
+
+
+def starts_of(datasets: Iterable[TokenDataset]) -> Starts:
+    """The starts of all episodes."""
+    found: Starts = {}
+    for data in datasets:
+        found = join_starts(found, {data.task: data.starts})
+    return found
+
+
+def join_starts(one: Starts, other: Starts) -> Starts:
+    """The starts of both."""
+    empty = np.zeros(0, np.uint64)
+    return {task: np.union1d(one.get(task, empty), other.get(task, empty)) for task in {**one, **other}}
+
+
+def save_starts(folder: Path, starts: Starts) -> None:
+    """Write them, replaced atomically."""
+    partial = folder / f"{STARTS_FILE}.partial"
+    save_file(starts, partial)
+    os.replace(partial, folder / STARTS_FILE)
+
+
+def load_starts(folder: Path) -> Starts:
+    """What was saved; empty where nothing was."""
+    return load_file(folder / STARTS_FILE) if (folder / STARTS_FILE).is_file() else {}

@@ -1,0 +1,76 @@
+"""Scores on a terminal."""
+
+from __future__ import annotations
+
+from opengato.evaluation.compare import Difference, mean_difference
+from opengato.evaluation.evaluate import Evaluation
+from opengato.evaluation.score import BEATEN, describe_failures, interquartile_mean, mean_intervals, number, scored, spread, summarise
+
+
+def print_scores(evaluation: Evaluation) -> None:
+    """A table, what failed, and the means."""
+    from rich.console import Console
+    from rich.table import Table
+
+    scores, unscored = evaluation.scores, evaluation.unscored
+    table = Table(
+        "task", "score %", "95% interval", "success", "95% interval", "return", "random", "expert", "n", "starts", "seen", box=None
+    )
+    for s in scores:
+        table.add_row(
+            s.task,
+            number(s.score, ".1f"),
+            spread((s.ci_low, s.ci_high), ".1f"),
+            number(s.success, ".0%"),
+            spread(s.success_interval, ".0%"),
+            number(s.mean_return, ".4g"),
+            number(s.random, ".4g"),
+            number(s.expert, ".4g"),
+            str(s.n),
+            number(s.starts, "d"),
+            number(s.seen, ".0%"),
+        )
+    Console().print(table)
+    for s in scores:
+        if s.failed:
+            as_random = "" if s.score is None else f" (score {s.score_failures_as_random:.1f}% with them as the random agent)"
+            print(f"{s.task}: {len(s.failed)} failed{as_random}: seed {describe_failures(s.failed)}")
+        if s.unmeasurable:
+            print(f"{s.task} has no score: {s.unmeasurable}")
+        if s.score is not None and s.score > BEATEN:
+            print(f"{s.task}: the agent beats its expert by half, which is a poor measure of it then: look at success")
+        if s.seen:
+            print(f"{s.task}: {s.seen:.0%} of the episodes began as episodes that the agent was trained on")
+    for task, failed in unscored.items():
+        print(f"{task}: {len(failed)} failed and none scored: seed {describe_failures(failed)}")
+    if percents := scored(scores):
+        found, (over_tasks, over_episodes) = summarise(scores, unscored), mean_intervals(scores)
+        print(
+            f"mean score {found['mean_score']:.1f}% of the expert over {len(percents)} tasks, each counted at most 100 "
+            f"(unclipped {found['mean_score_unclipped']:.1f}%, interquartile {interquartile_mean(scores):.1f}%)"
+        )
+        print(
+            f"95% intervals of the mean: {spread(over_tasks, '.1f')} over tasks and episodes, {spread(over_episodes, '.1f')} of these tasks"
+        )
+        if unscored or any(s.failed for s in scores):
+            print(f"mean score {found['mean_score_failures_as_random']:.1f}% with the failed episodes as the random agent")
+    if missing := [s.task for s in scores if s.score is None and not s.unmeasurable]:
+        print(f"no reference scores of {', '.join(missing)}: measure them with `opengato reference`")
+    successes = [s.success for s in scores if s.success is not None]
+    if successes:
+        print(f"mean success {sum(successes) / len(successes):.1%} over {len(successes)} tasks")
+
+
+def print_comparison(differences: list[Difference]) -> None:
+    """A line a task, and the mean."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("task", "measure", "first %", "second %", "second ahead by", "95% interval", "better", "worse", "n", box=None)
+    for d in differences:
+        levels = f"{d.first:.1f}", f"{d.second:.1f}", f"{d.difference:+.1f}"
+        table.add_row(d.task, d.measure, *levels, spread((d.ci_low, d.ci_high), "+.1f"), str(d.better), str(d.worse), str(d.n))
+    Console().print(table)
+    found, over_tasks, over_episodes = mean_difference(differences)
+    print(f"the second is ahead by {found:+.1f} points over {len(differences)} tasks, each counted at most 100")
+    print(f"its 95% interval: {spread(over_tasks, '+.1f')} over tasks and episodes, {spread(over_episodes, '+.1f')} for these tasks alone")
