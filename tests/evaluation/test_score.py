@@ -5,10 +5,18 @@ import json
 import numpy as np
 import pytest
 
+from opengato.domains.task import Reference
 from opengato.errors import OpenGatoError
-from opengato.evaluation.evaluate import Evaluation, print_scores
+from opengato.evaluation.evaluate import Evaluation
 from opengato.evaluation.report import write_report
-from opengato.evaluation.score import TaskScore, score_percent, summarise, task_score
+from opengato.evaluation.score import TaskScore, interquartile_mean, mean_intervals, score_percent, summarise, task_score
+from opengato.evaluation.table import print_scores
+
+TEN = Reference(0, 10, 50, 10, "")  # so that a return of 1 is 10%
+
+
+def score(task, returns, reference=TEN, successes=None, **options):
+    return task_score(task, dict(enumerate(returns)), reference, dict(enumerate(successes or [])), **options)
 
 
 def test_score_is_0_at_random_and_100_at_the_expert():
@@ -18,17 +26,60 @@ def test_score_is_0_at_random_and_100_at_the_expert():
         score_percent(1, 2, 2)
 
 
-def test_interval_agrees_with_scipys_bootstrap():
+def test_interval_is_scipys_student_interval_widened_by_its_references():
     stats = pytest.importorskip("scipy.stats")
     returns = np.random.default_rng(1).normal(5, 2, 30)
-    score = task_score("a/b", list(returns), 0, 10)
-    other = stats.bootstrap((returns * 10,), np.mean, n_resamples=9999, method="percentile", random_state=0).confidence_interval
-    assert score.score == pytest.approx(returns.mean() * 10)
-    assert (score.ci_low, score.ci_high) == pytest.approx((other.low, other.high), abs=0.6)
+    other = stats.t.interval(0.95, 29, returns.mean() * 10, stats.sem(returns * 10))
+    found = score("a/b", returns)
+    assert found.score == pytest.approx(returns.mean() * 10)
+    assert (found.ci_low, found.ci_high) == pytest.approx(other, abs=0.1)
+    uncertain = score("a/b", returns, Reference(0, 10, 50, 10, "", 2.0, 3.0))
+    half = np.hypot(stats.t.ppf(0.975, 49) * 2 / 50**0.5 * (1 - found.score / 100), stats.t.ppf(0.975, 9) * 3 / 10**0.5 * found.score / 100)
+    assert uncertain.reference_half == pytest.approx(10 * half, rel=0.02)
+    assert found.score - uncertain.ci_low == pytest.approx(np.hypot(found.score - found.ci_low, 10 * half), rel=0.02)
+
+
+def test_episodes_that_all_went_alike_do_not_make_an_interval_of_no_width():
+    found = score("a/b", [10.0] * 10)
+    assert found.score == 100 and found.ci_low == pytest.approx(78, abs=1) and found.ci_high >= 100
+
+
+@pytest.mark.parametrize("random, expert", [(3.0, 3.0), (3.0, 1.0)])
+def test_an_expert_no_better_than_the_random_agent_gives_no_score_and_no_error(random, expert, capsys):
+    found = score("a/b", [5.0, 7.0], Reference(random, expert, 50, 10, ""), [True, False])
+    assert found.score is None and found.ci_low is None and "not above" in found.unmeasurable and found.success == 0.5
+    assert summarise([found, score("a/c", [5.0])])["mean_score"] == 50
+    print_scores(Evaluation([found], {}))
+    assert "a/b has no score: its expert's return" in capsys.readouterr().out
+
+
+def test_intervals_of_the_mean():
+    alike = [score(f"a/{i}", [2.0, 4.0, 6.0, 8.0]) for i in range(9)]
+    over_tasks, over_episodes = mean_intervals(alike)
+    one = alike[0]
+    assert (
+        over_episodes[0] == pytest.approx(over_tasks[0]) and 50 - over_episodes[0] < (50 - one.ci_low) / 2
+    )  # nine tasks know more than one
+    unlike = [score(f"a/{i}", [0.9 * i, 1.1 * i]) for i in range(1, 10)]
+    over_tasks, over_episodes = mean_intervals(unlike)
+    stats = pytest.importorskip("scipy.stats")
+    levels = [10.0 * i for i in range(1, 10)]
+    assert over_tasks == pytest.approx(stats.t.interval(0.95, 8, 50, stats.sem(levels)), abs=0.3)
+    assert over_tasks[0] < over_episodes[0] < 50 < over_episodes[1] < over_tasks[1]
+    with pytest.raises(OpenGatoError, match="opengato reference"):
+        mean_intervals([score("a/b", [1.0], None)])
+
+
+def test_interquartile_mean_is_scipys_where_all_tasks_have_as_many_episodes():
+    stats = pytest.importorskip("scipy.stats")
+    returns = np.random.default_rng(0).normal(5, 4, (3, 8))
+    assert interquartile_mean([score(f"a/{i}", r) for i, r in enumerate(returns)]) == pytest.approx(
+        stats.trim_mean(10 * returns.ravel(), 0.25)
+    )
 
 
 def test_summary():
-    scores = [task_score("a/x", [5.0], 0, 10, [True]), task_score("a/y", [10.0], 0, 10, [False]), task_score("b/z", [0.0], 0, 10)]
+    scores = [score("a/x", [5.0], successes=[True]), score("a/y", [10.0], successes=[False]), score("b/z", [0.0])]
     summary = summarise(scores)
     assert summary["mean_score"] == pytest.approx(50) and summary["domains"] == {"a": 75, "b": 0}
     assert summary["mean_over_domains"] == pytest.approx(37.5)
@@ -38,23 +89,25 @@ def test_summary():
 
 
 def test_without_references_there_is_no_score_and_no_mean():
-    bare = task_score("a/x", [5.0, 7.0], None, None, [True, False])
+    bare = score("a/x", [5.0, 7.0], None, [True, False])
     assert bare.score is bare.ci_low is bare.ci_high is None and bare.mean_return == 6 and bare.success == 0.5
     assert TaskScore.from_json("a/x", json.loads(json.dumps(bare.to_json()))) == bare
     summary = summarise([bare])
     assert summary["mean_score"] is summary["mean_over_domains"] is None and summary["domains"] == {} and summary["mean_success"] == 0.5
     assert set(summary["count_at_or_above"].values()) == {0}
-    assert summarise([bare, task_score("b/z", [10.0], 0, 10)])["domains"] == {"b": 100}
+    assert summarise([bare, score("b/z", [10.0])])["domains"] == {"b": 100}
 
 
 def test_a_task_counts_at_most_100_in_every_mean(tmp_path, capsys):
-    scores = [task_score("a/x", [50.0], 0, 10), task_score("a/y", [2.0], 0, 10), task_score("b/z", [-4.0], 0, 10)]
+    scores = [score("a/x", [50.0]), score("a/y", [2.0]), score("b/z", [-4.0])]
     summary = summarise(scores)
     assert summary["tasks"]["a/x"]["score"] == 500 and summary["domains"] == {"a": 60, "b": -40}
     assert summary["mean_score"] == pytest.approx(80 / 3) and summary["mean_score_unclipped"] == pytest.approx(160)
     assert summary["mean_over_domains"] == pytest.approx(10)
     print_scores(Evaluation(scores, {}))
-    assert "mean score 26.7% of the expert over 3 tasks, each counted at most 100 (unclipped 160.0%)" in capsys.readouterr().out
+    assert (
+        "mean score 26.7% of the expert over 3 tasks, each counted at most 100 (unclipped 160.0%, interquartile" in capsys.readouterr().out
+    )
     empty = {"losses": [], "videos": {}, "captions": [], "texts": [], "facts": {}}
     write_report(tmp_path / "report.html", title="", scores=scores, **empty)
     assert "<b>27%</b>" in (tmp_path / "report.html").read_text()
@@ -62,7 +115,7 @@ def test_a_task_counts_at_most_100_in_every_mean(tmp_path, capsys):
 
 def test_failed_episodes_are_named_and_in_no_mean(capsys):
     failed = {100_003: "it hung", 100_001: "it <died>", 100_004: "it hung"}
-    scores = [task_score("a/x", [5.0, 7.0], 0, 10, failed=failed), task_score("b/z", [10.0], 0, 10)]
+    scores = [score("a/x", [5.0, 7.0], failed=failed), score("b/z", [10.0])]
     summary = json.loads(json.dumps(summarise(scores, {"b/lost": {100_000: "gone"}})))
     assert summary["tasks"]["a/x"]["n"] == 2 and summary["tasks"]["a/x"]["score"] == 60
     assert summary["tasks"]["a/x"]["failed"] == [{"seed": seed, "reason": failed[seed]} for seed in sorted(failed)]
@@ -72,7 +125,7 @@ def test_failed_episodes_are_named_and_in_no_mean(capsys):
     assert TaskScore.from_json("a/x", summary["tasks"]["a/x"]) == scores[0]
     print_scores(Evaluation(scores, {"b/lost": {100_000: "gone"}}))
     said = capsys.readouterr().out
-    assert "a/x: 3 failed: seed 100001: it <died>; 100003, 100004: it hung\n" in said
+    assert "a/x: 3 failed (score 24.0% with them as the random agent): seed 100001: it <died>; 100003, 100004: it hung\n" in said
     assert "b/lost: 1 failed and none scored: seed 100000: gone\n" in said
     with pytest.raises(OpenGatoError, match=r"no episode of any task finished.*b/lost: seed 100000: gone"):
         summarise([], {"b/lost": {100_000: "gone"}})
@@ -84,7 +137,7 @@ def test_report_holds_everything_and_escapes_hostile_text(tmp_path):
     write_report(
         path,
         title=hostile,
-        scores=[task_score("a/<b>", [1.0, 3.0], 0, 4, failed={7: hostile}), task_score("a/bare", [123456.0], None, None)],
+        scores=[score("a/<b>", [1.0, 3.0], failed={7: hostile}), score("a/bare", [123456.0], None)],
         unscored={"a/lost": {100_009: "gone"}},
         losses=[{"step": s, "loss/a": 3 / s} for s in range(1, 9)],
         videos={hostile: b"mp4"},
@@ -108,3 +161,14 @@ def test_video_reads_back(tmp_path):
     back = imageio.imread(tmp_path / "v.mp4", plugin="FFMPEG")
     assert back.shape == (12, 52, 40, 3)
     assert np.abs(back[6, 10:40, 10:30].astype(int) - 60).max() < 8
+
+
+@pytest.mark.parametrize("n, p", [(10, 0.95), (10, 0.5), (20, 0.8), (10, 1.0)])
+def test_intervals_hold_the_truth_as_often_as_they_say(n, p):
+    """Brute force: a percentile bootstrap fails this at 95% success and ten episodes (40%)."""
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(300):
+        found = score("a/b", 10.0 * (rng.random(n) < p) + rng.normal(0, 0.2, n))
+        hits += found.ci_low <= 100 * p <= found.ci_high
+    assert hits / 300 > 0.9

@@ -13,22 +13,18 @@ def print_scores(evaluation: Evaluation) -> None:
     from rich.table import Table
 
     scores, unscored = evaluation.scores, evaluation.unscored
-    table = Table(
-        "task", "score %", "95% interval", "success", "95% interval", "return", "random", "expert", "n", "starts", "seen", box=None
-    )
+    table = Table("task", "score %", "95%", "success", "95%", "return", "random", "expert", "n", box=None)
     for s in scores:
         table.add_row(
             s.task,
             number(s.score, ".1f"),
-            spread((s.ci_low, s.ci_high), ".1f"),
+            spread((s.ci_low, s.ci_high), ".0f"),
             number(s.success, ".0%"),
             spread(s.success_interval, ".0%"),
             number(s.mean_return, ".4g"),
             number(s.random, ".4g"),
             number(s.expert, ".4g"),
             str(s.n),
-            number(s.starts, "d"),
-            number(s.seen, ".0%"),
         )
     Console().print(table)
     for s in scores:
@@ -39,6 +35,8 @@ def print_scores(evaluation: Evaluation) -> None:
             print(f"{s.task} has no score: {s.unmeasurable}")
         if s.score is not None and s.score > BEATEN:
             print(f"{s.task}: the agent beats its expert by half, which is a poor measure of it then: look at success")
+        if s.starts is not None and s.starts < s.n:
+            print(f"{s.task}: its {s.n} episodes had {s.starts} different starts, all that are kept for evaluation")
         if s.seen:
             print(f"{s.task}: {s.seen:.0%} of the episodes began as episodes that the agent was trained on")
     for task, failed in unscored.items():
