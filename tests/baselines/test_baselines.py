@@ -260,7 +260,7 @@ def test_saved_and_loaded_it_acts_the_same(tmp_path, kind):
     sets.append(dataset(tmp_path, "toy/c", space, spaces.Discrete(4), [(seen, np.arange(4))]))
     baseline = train_baseline(kind, sets, 0.3, folder=tmp_path / "agent", settings=dataclasses.replace(SMALL, task_id=True), show=False)
     again = Baseline.load(tmp_path / "agent")
-    assert sorted(p.name for p in (tmp_path / "agent").iterdir()) == ["baseline.json", "model.safetensors"]
+    assert sorted(p.name for p in (tmp_path / "agent").iterdir()) == ["baseline.json", "model.safetensors", "starts.safetensors"]
     assert again.settings == baseline.settings and again.facts == baseline.facts and set(again.layouts) == {d.task for d in sets}
     states = list(np.random.default_rng(3).normal(0.5, 1, (8, 6)))
     for agent in (baseline, again):

@@ -162,7 +162,7 @@ def test_without_references_successes_are_compared():
 
 
 @pytest.mark.slow
-def test_compare_is_a_command(agent):
+def test_compare_is_a_command(agent, tmp_path):
     command = [sys.executable, "-m", "opengato", "compare", str(agent), str(agent), "--episodes", "3", "--workers", "1", "--json"]
-    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout)
     assert found["mean_difference"] == 0 and found["tasks"][TASK.id]["n"] == 3

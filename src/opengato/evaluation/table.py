@@ -10,10 +10,10 @@ from opengato.evaluation.score import BEATEN, describe_failures, interquartile_m
 def print_scores(evaluation: Evaluation) -> None:
     """A table, what failed, and the means."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     scores, unscored = evaluation.scores, evaluation.unscored
-    table = Table("task", "score %", "95%", "success", "95%", "return", "random", "expert", "n", box=None)
+    table = Table(Column("task", no_wrap=True), "score %", "95%", "success", "95%", "return", "random", "expert", "n", box=None)
     for s in scores:
         table.add_row(
             s.task,
@@ -62,9 +62,11 @@ def print_scores(evaluation: Evaluation) -> None:
 def print_comparison(differences: list[Difference]) -> None:
     """A line a task, and the mean."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("task", "measure", "first %", "second %", "second ahead by", "95% interval", "better", "worse", "n", box=None)
+    table = Table(
+        Column("task", no_wrap=True), "measure", "first %", "second %", "second ahead by", "95% interval", "better", "worse", "n", box=None
+    )
     for d in differences:
         levels = f"{d.first:.1f}", f"{d.second:.1f}", f"{d.difference:+.1f}"
         table.add_row(d.task, d.measure, *levels, spread((d.ci_low, d.ci_high), "+.1f"), str(d.better), str(d.worse), str(d.n))
