@@ -1,9 +1,14 @@
 """Sizes, the form of the batch, losses where targets are, and acting as training saw it."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from opengato.datasets.cache import build_cache
 from opengato.episode import Episode
@@ -15,7 +20,7 @@ from opengato.model.config import PRESETS, ModelConfig, preset
 from opengato.model.gato import Gato
 from opengato.tokens.spaces import text_space
 from opengato.tokens.text import TextTokenizer
-from opengato.tokens.vocabulary import IMAGE
+from opengato.tokens.vocabulary import CONTINUOUS, IMAGE
 
 TOKENIZER = TextTokenizer.load()
 
@@ -86,24 +91,84 @@ def test_the_nth_sequence_is_a_pure_function_of_seed_and_n(datasets, family):
 
 @pytest.mark.parametrize("family", ["gato", "swift"])
 def test_packed_windows_do_not_see_each_other(datasets, family):
-    """The losses of a window's targets are the same whatever stands in the other windows of the row."""
+    """The losses of a window's targets are the same whatever stands in the windows before it, which causality does not hide."""
     torch.manual_seed(0)
     model = Gato(SMALL[family]).double().eval()
     mix = mixture(datasets, family)
     checked = 0
     for n in range(30):
         sequence = mix.sequence(n)
-        first = sequence.positions < (sequence.segments == 0).sum()
-        own = (sequence.segments[np.minimum(sequence.positions - 1, len(sequence.segments) - 1)] == 0) & sequence.predicted
-        if sequence.segments.max() < 1 or not own.any():
+        last = sequence.segments.max()
+        own = (sequence.segments[np.minimum(sequence.positions - 1, len(sequence.segments) - 1)] == last) & sequence.predicted
+        begins = np.flatnonzero(sequence.segments == last)[0]
+        # The words before it; with folding a last one stands in the observation that follows, and so in the window itself.
+        changed = (sequence.positions < begins) & (sequence.tokens < 33024) & (sequence.kinds != CONTINUOUS)
+        if last < 1 or not own.any() or not changed.any():
             continue
-        before = model(collate([sequence], model.config))[torch.from_numpy(own[sequence.predicted])]
-        changed = ~first & ~sequence.predicted & (sequence.tokens < 33024)
+        before = model(collate([sequence], model.config))
         sequence.tokens = np.where(changed, 17, sequence.tokens)
-        after = model(collate([sequence], model.config))[torch.from_numpy(own[sequence.predicted])]
-        torch.testing.assert_close(before, after)
+        after = model(collate([sequence], model.config))
+        mine = torch.from_numpy(own[sequence.predicted])
+        torch.testing.assert_close(before[mine], after[mine])
+        assert not torch.allclose(before[~mine], after[~mine])
         checked += 1
     assert checked > 5
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Captions of pictures of 4 to 132 patches, some of which leave no room for words in a context of 96 or 64."""
+    rng = np.random.default_rng(0)
+    root, out = tmp_path_factory.mktemp("pictures"), []
+    for side in (32, 96, 128, 144, 160, 176):
+        seen = spaces.Dict(image=spaces.Box(0, 255, (side, side, 3), np.uint8), question=text_space())
+        words = " ".join(f"word {i}" for i in range(6 if side == 96 else 30))
+        shown = {"image": rng.integers(0, 256, (1, side, side, 3), np.uint8), "question": ["what is it?"]}
+        episodes = [Episode(shown, [words], np.zeros(1, np.float32), f"see/{side}")]
+        out.append(build_cache(f"see/{side}", seen, text_space(), episodes, TOKENIZER, "1", root))
+    return out
+
+
+@pytest.mark.parametrize(("family", "side"), [("gato", 32), ("gato", 96), ("gato", 128), ("swift", 32), ("swift", 96), ("swift", 128), ("swift", 144)])
+def test_a_picture_is_whole_and_has_words(pictures, family, side):
+    data = [d for d in pictures if d.task == f"see/{side}"]
+    mix = mixture(data, family)
+    for n in range(60):
+        sequence = mix.sequence(n)
+        assert (sequence.kinds == IMAGE).sum() == len(sequence.patches) == len(sequence.patches) // (side // 16) ** 2 * (side // 16) ** 2
+        last_patch = {s: p for s, p in zip(sequence.segments[sequence.positions[sequence.kinds == IMAGE]], range(10**6))}
+        told = np.bincount(sequence.segments[sequence.positions[sequence.predicted] - 1], minlength=len(last_patch))
+        assert (told >= 10).all()
+
+
+@pytest.mark.parametrize(("family", "side"), [("gato", 144), ("gato", 160), ("swift", 176)])
+def test_a_picture_that_leaves_no_room_for_words_is_refused(pictures, family, side, capsys):
+    by_side = {d.task: d for d in pictures}
+    with pytest.raises(OpenGatoError, match=f"a timestep of task 'see/{side}' takes at least .* positions, more than the context of"):
+        mixture([by_side[f"see/{side}"]], family)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    sizes=st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=9), min_size=1, max_size=4),
+    family=st.sampled_from(["gato", "swift"]),
+    prompt_share=st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_no_window_leaves_its_episode(sizes, family, prompt_share):
+    """Talks whose turns have any number of words: each window is of one episode, its timesteps in a row."""
+    episodes = [
+        Episode(["said " + "so " * n for n in turns], ["well " * (n + 1) for n in turns], np.zeros(len(turns), np.float32), "talk/c")
+        for turns in sizes
+    ]
+    with tempfile.TemporaryDirectory() as root:
+        data = build_cache("talk/c", text_space(), text_space(), episodes, TOKENIZER, "1", Path(root))
+        mix = mixture([data], family, moments=0, prompt_share=prompt_share)
+        for n in range(20):
+            for piece in mix._pieces(n)[0]:
+                inside = np.searchsorted(data.episodes, piece.timesteps, side="right")
+                assert (inside == inside[0]).all() and (np.diff(piece.timesteps) == 1).all()
+                taken = mix.sources[0][0].size(piece.timesteps)
+                assert piece.base + taken <= mix.length or len(piece.timesteps) == 1
 
 
 @pytest.mark.parametrize("family", ["gato", "swift"])

@@ -23,8 +23,9 @@ from opengato.mixture.packing import Piece, Sequence, pack
 from opengato.tokens.fold import Fold
 from opengato.tokens.layout import Layout
 from opengato.tokens.statistics import Statistics
-from opengato.tokens.vocabulary import ACTION_TEXT
+from opengato.tokens.vocabulary import ACTION_TEXT, IS_TARGET
 
+FEWEST_WORDS = 64  # of a text, or a quarter of the context: with less room it is not drawn
 BUNCH = 64  # positions of a short sequence that are of one task; or as many as two timesteps take
 
 
@@ -46,6 +47,13 @@ class Sampling:
     return_threshold: float = 0.0
 
 
+def _before_targets(kinds: np.ndarray, positions: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """The position of every timestep's first target, which is predicted from the one before; int64 (T,)."""
+    targets = np.append(np.flatnonzero(kinds >= IS_TARGET), len(kinds))
+    first = targets[np.searchsorted(targets, offsets[:-1])]
+    return np.append(positions, positions[-1:])[np.minimum(first, offsets[1:])]
+
+
 class Source:
     """One dataset with what sampling needs: the kept episodes, and running positions of every timestep."""
 
@@ -60,25 +68,33 @@ class Source:
                     f"no episode of task {data.task!r} reaches {threshold:.0%} of the expert return {expert_return:.4g}: "
                     "collect better ones or lower --return-threshold"
                 )
-        _, self.starts = fold.positions(np.asarray(data.kinds), data.offsets)
+        kinds = np.asarray(data.kinds)
+        positions, self.starts = fold.positions(kinds, data.offsets)
         timesteps = np.diff(self.starts)
-        longest = np.maximum.reduceat(timesteps, data.episodes[:-1])
-        # A text that is one timestep is cut where a sequence ends; of anything else a timestep must fit whole.
-        fits = (longest <= length) | (np.diff(data.episodes) == 1)
+        # A text that is one timestep is cut where a sequence ends, but not what it answers to, nor its first words; of anything else a
+        # timestep must fit whole.
+        single = np.diff(data.episodes) == 1
+        least = np.maximum.reduceat(timesteps, data.episodes[:-1])
+        before = _before_targets(kinds, positions, data.offsets) - self.starts[:-1]
+        before = before[data.episodes[:-1]]
+        least = np.where(single, before + np.minimum(least - before, min(length // 4, FEWEST_WORDS)), least)
+        self.least = least
+        fits = least <= length
         if not (keep & fits).any():
             raise OpenGatoError(
-                f"a timestep of task {data.task!r} takes {longest.max()} positions, more than the context of {length}: use a preset with a "
-                "longer context or smaller observations"
+                f"a timestep of task {data.task!r} takes at least {least[keep].min()} positions, more than the context of {length}: use a "
+                "preset with a longer context or smaller observations"
             )
         if left_out := int((keep & ~fits).sum()):
             print(
-                f"{data.task}: {left_out} of {len(data)} episodes have a timestep longer than the context, {length}: left out",
+                f"{data.task}: {left_out} of {len(data)} episodes have a timestep that does not fit into the context of {length}, or a "
+                "picture that leaves no room for words: left out, use a preset with a longer context or smaller observations",
                 file=sys.stderr,
             )
         self.kept = np.flatnonzero(keep & fits)
         self.cumulative = np.cumsum(np.diff(data.episodes)[self.kept])
         self.partners = {s: self.kept[data.sources[self.kept] == s] for s in np.unique(data.sources[self.kept])}
-        self.longest = int(longest[self.kept].max())
+        self.longest = int(np.maximum.reduceat(timesteps, data.episodes[:-1])[self.kept].max())
         self.bunch = max(BUNCH, 2 * self.longest)
         # Whether it acts in an environment, timestep by timestep.
         self.can_be_short = all(field.kind != ACTION_TEXT for field in layout.action) and self.bunch <= length
@@ -237,8 +253,7 @@ class Mixture:
         # The last start from which the rest of the episode still fits.
         latest = int(np.searchsorted(starts, starts[last] - budget, side="left"))
         if latest >= last:  # not even the last timestep fits: text is cut inside it, anything else is not drawn
-            single = last - first == 1
-            return np.arange(first, last) if single and budget >= min(self.length // 4, 64) else None
+            return np.arange(first, last) if last - first == 1 and source.least[episode] <= budget else None
         if at_end:
             return np.arange(latest, last)
         # Starts before the episode count as its start, so that the beginning is seen with an empty context often enough.
