@@ -50,6 +50,34 @@ def cartpole(seconds: float = 0.0, fails: tuple[int, ...] = (), name: str = "car
     )
 
 
+class Overshoots:
+    """Pushes a pendulum, whose torque is at most 2, with 5."""
+
+    def reset(self, env: gym.Env, observation: Any, seed: int) -> None:
+        """Nothing is kept."""
+
+    def act(self, observation: Any) -> np.ndarray:
+        return np.array([5.0 if observation[2] > 0 else -5.0])
+
+
+def make_pendulum() -> gym.Env:
+    return gym.make("Pendulum-v1", render_mode="rgb_array", max_episode_steps=60)
+
+
+def overshooting() -> Task:
+    speeds = np.array([1, 1, 8], np.float32)
+    return Task(
+        id="test/overshooting",
+        observation_space=spaces.Box(-speeds, speeds),
+        action_space=spaces.Box(-2, 2, (1,), np.float32),
+        make_env=make_pendulum,
+        make_expert=Overshoots,
+        requires="gymnasium",
+        extra="demo",
+        expert_name="none to speak of",
+    )
+
+
 WORDS = ("", "north", "gegenüber 🐈", "東", "a\nb\t", "trailing space ")
 TALK_OBSERVATION = spaces.Dict(
     said=spaces.Text(100), where=spaces.Tuple((spaces.Discrete(6), spaces.Box(0, 255, (2, 3, 3), np.uint8))), a=spaces.MultiDiscrete([3, 7])

@@ -138,6 +138,12 @@ def test_noise_is_the_share_it_says_and_advice_is_recorded() -> None:
     assert sum(e.info["noise"] * len(e) for e in noisy) / steps == pytest.approx(0.10, abs=0.015)
 
 
+def test_what_is_recorded_is_what_a_simulator_that_clips_was_given(tmp_path: Path) -> None:
+    collect([collect_tasks.overshooting()], 1, tmp_path, workers=1, progress=False)
+    (episode,) = load_minari("opengato/test/overshooting-v0", tmp_path)
+    assert episode.actions.dtype == np.float32 and set(np.unique(episode.actions)) == {np.float32(-2), np.float32(2)}
+
+
 def test_failing_experts_are_replaced_by_the_next_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     collect([cartpole(fails=(0, 2, 5))], 4, tmp_path, workers=2, progress=False)
     data = load_minari("opengato/test/cartpole-v0", tmp_path)

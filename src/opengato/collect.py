@@ -68,6 +68,15 @@ class Noise:
         return self._action
 
 
+def within(space: spaces.Space, action: Any) -> Any:
+    """The action, clipped to the bounds of the space's boxes; of the space's dtypes there."""
+    if isinstance(space, spaces.Dict):
+        return {key: within(part, action[key]) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(within(part, one) for part, one in zip(space.spaces, action, strict=True))
+    return np.clip(action, space.low, space.high).astype(space.dtype) if isinstance(space, spaces.Box) else action
+
+
 def record_episode(task: Task, env: gym.Env, expert: Expert, seed: int, noise: float = 0.0) -> tuple[Episode, Any]:
     """Let the expert act for one episode; returns it and the observation after its last action.
 
@@ -85,7 +94,7 @@ def record_episode(task: Task, env: gym.Env, expert: Expert, seed: int, noise: f
     terminated = truncated = False
     info: dict[str, Any] = {}
     while not (terminated or truncated):
-        advice = expert.act(observation)
+        advice = within(env.action_space, expert.act(observation))  # as simulators take it, which clip
         observation, reward, terminated, truncated, info = env.step(disturb(advice))
         observations.append(observation)
         actions.append(advice)

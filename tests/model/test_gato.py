@@ -129,7 +129,9 @@ def pictures(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize(("family", "side"), [("gato", 32), ("gato", 96), ("gato", 128), ("swift", 32), ("swift", 96), ("swift", 128), ("swift", 144)])
+@pytest.mark.parametrize(
+    ("family", "side"), [("gato", 32), ("gato", 96), ("gato", 128), ("swift", 32), ("swift", 96), ("swift", 128), ("swift", 144)]
+)
 def test_a_picture_is_whole_and_has_words(pictures, family, side):
     data = [d for d in pictures if d.task == f"see/{side}"]
     mix = mixture(data, family)

@@ -91,6 +91,22 @@ def test_a_field_outside_its_space_is_refused(tokenizer):
         encode(layout, Episode(np.zeros((2, 1), np.float32), np.array([1, 0]), np.zeros(2), "a/b"), tokenizer)
 
 
+def test_an_action_outside_its_bounds_is_refused_and_rounding_is_not(tokenizer):
+    bounded = spaces.Dict(arm=spaces.Box(-2.0, 2.0, (2,)), base=spaces.Box(-np.inf, np.inf, (1,)))
+    layout = Layout(spaces.Box(-1, 1, (1,)), bounded)
+
+    def tokens(arm, base):
+        actions = {"arm": np.array([[0.0, 0.0], arm], np.float32), "base": np.array([[0.0], [base]], np.float32)}
+        encoded = encode(layout, Episode(np.zeros((2, 1), np.float32), actions, np.zeros(2), "a/b"), tokenizer)
+        return encoded.tokens[encoded.kinds == ACTION_CONTINUOUS].tolist()[3:]
+
+    assert tokens([2.00001, -2.00001], 1.0) == [33023, 32000, 33023]
+    with pytest.raises(OpenGatoError, match=r"task 'a/b': action field arm is 2.1 at timestep 1, entry 1, outside \[-2, 2\]"):
+        tokens([0.0, 2.1], 0.0)
+    with pytest.raises(OpenGatoError, match=r"action field base is 300 at timestep 1, entry 0, and its space states no bounds"):
+        tokens([0.0, 0.0], 300.0)
+
+
 def test_spaces_without_a_layout_name_the_remedy():
     with pytest.raises(OpenGatoError, match="1024 discrete ids"):
         Layout(spaces.Discrete(2000), spaces.Discrete(2))

@@ -29,6 +29,8 @@ from opengato.tokens.vocabulary import (
     WORD,
 )
 
+_ROUNDING = 1e-5  # an action may lie so far outside its bounds, as a share of their span: float32 in and out of other libraries
+
 
 @dataclass(frozen=True)
 class Field:
@@ -167,6 +169,17 @@ def encode_leaf(field: Field, values: Any, first_timestep: int = 0) -> np.ndarra
             return continuous.to_bins(continuous.mu_law(x))
         assert field.low is not None and field.high is not None
         span = np.where(field.high > field.low, field.high - field.low, 1.0)
+        slack = _ROUNDING * span
+        bad = (x < field.low - slack) | (x > field.high + slack)
+        if bad.any():
+            t, i = np.argwhere(bad)[0]
+            where = f"action {name} is {x[t, i]:g} at timestep {first_timestep + t}, entry {i}"
+            bounds = np.float64([field.space.low.ravel()[i], field.space.high.ravel()[i]])  # type: ignore[attr-defined]
+            if not np.isfinite(bounds).all():
+                raise OpenGatoError(
+                    f"{where}, and its space states no bounds there, so that it must be in [-1, 1]: state its bounds or scale it"
+                )
+            raise OpenGatoError(f"{where}, outside [{bounds[0]:g}, {bounds[1]:g}]: record what was executed, or clip it or widen the space")
         return continuous.to_bins((np.float64(x) - field.low) / span * 2.0 - 1.0)
     assert field.low is not None and field.high is not None
     ids = x.astype(np.int64) - field.low
