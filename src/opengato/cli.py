@@ -345,7 +345,7 @@ def serve(
     chats: int = 4,
     queue: int = 16,
     rate: float = 1000.0,
-    max_message: int = 16 * 2**20,
+    max_message: int = 8 * 2**20,
     temperature: float | None = None,
     max_text: int = 64,
     device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -378,7 +378,7 @@ def serve(
     except ImportError as error:
         raise OpenGatoError(f"serving needs a package that is not installed ({error.name}): pip install 'opengato[serve]'") from None
 
-    limits = Limits(sessions=sessions, chats=chats, queue=queue, rate=rate, burst=max(1, int(rate)), message_bytes=max_message)
+    limits = Limits(sessions=sessions, chats=chats, queue=queue, rate=rate, message_bytes=max_message)
     run(
         checkpoint,
         token_file,

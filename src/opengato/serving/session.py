@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 from gymnasium import spaces
 
 from opengato.errors import OpenGatoError, unknown
 from opengato.model.prompt import crop_prompt
 from opengato.serving import wire
 from opengato.serving.batcher import Act, Acted, Start
+from opengato.serving.check import listed
 from opengato.serving.limits import Rate, Refusal
 from opengato.serving.wire import short
 from opengato.tokens.encode import encode
@@ -44,14 +45,14 @@ class _Reply:
 class Session:
     """Serves one connection until it ends, or the server does."""
 
-    def __init__(self, server: Server, socket: web.WebSocketResponse):
-        self.server, self.socket = server, socket
+    def __init__(self, server: Server, socket: web.WebSocketResponse, connection: Any):
+        self.server, self.socket, self._connection = server, socket, connection
         self.seat = server.batcher.sit()
         self._task: str | None = None
         # The seeds of a session's episodes are those of `Policy`, so that it acts as a Policy of its own would.
         self._chance = np.random.default_rng(0)
         limits = server.limits
-        self._rate = Rate(limits.rate, limits.burst)
+        self._rate = Rate(limits.rate, limits.burst or max(1, int(limits.rate)))
         # Full, it stops the reading, and the client's sending with it: a client that never reads holds nobody's memory.
         self._replies: asyncio.Queue[_Reply] = asyncio.Queue(2 * limits.queue)
         self._reading, self._ended = asyncio.Lock(), asyncio.Event()
@@ -61,18 +62,35 @@ class Session:
         """Answer frames until the connection ends."""
         sender = asyncio.create_task(self._send())
         try:
-            await self.socket.send_bytes(wire.pack(self.server.metadata))
-            async for frame in self.socket:
-                if frame.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-                    break
+            await self.socket.send_bytes(self.server.greeting)
+            while (frame := await self._frame()) is not None:
+                cost = time.thread_time()
                 async with self._reading:
-                    await self._replies.put(await self._read(frame.type, frame.data))
+                    reply = await self._read(frame.type, frame.data)
+                    cost = time.thread_time() - cost
+                    await self._replies.put(reply)
+                if reply.kind == "refused":
+                    size, frame = len(frame.data), None  # a message that waits in line holds no memory
+                    await self.server.penance.pay(cost, size)
         except ConnectionError:
             pass
         finally:
             sender.cancel()
             self._ended.set()
             self.server.batcher.leave(self.seat)
+
+    async def _frame(self) -> WSMessage | None:
+        """The next message; None where the connection ends, by its client or for want of messages."""
+        idle = self.server.limits.idle
+        try:
+            with self._connection.message():
+                async with asyncio.timeout(idle):
+                    frame = await self.socket.receive()
+        except TimeoutError:
+            self.server.metrics.errors.labels("connection").inc()
+            await self.socket.close(code=1008, message=f"no message came for {idle:g} s: connect again".encode())
+            return None
+        return frame if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY) else None
 
     async def finish(self) -> None:
         """Send the answers to all that was asked, then close; done at once where the client is gone."""
@@ -107,7 +125,7 @@ class Session:
             if not isinstance(command, str) or command not in _KEYS:
                 raise Refusal("message", f"field 'opengato' is {short(command)}: send 'reset' or 'act'")
             if extra := sorted(set(message) - _KEYS[command]):
-                raise Refusal("message", f"{command!r} has no {short(', '.join(extra))}: it has {', '.join(sorted(_KEYS[command]))}")
+                raise Refusal("message", f"{command!r} has no {listed(extra)}: it has {', '.join(sorted(_KEYS[command]))}")
             return await self._reset(message, arrived) if command == "reset" else self._control_act(message, arrived)
         except Refusal as error:
             refusal = error
@@ -147,7 +165,7 @@ class Session:
         if isinstance(space, spaces.Dict):
             return self._act(task, message, None, arrived)
         if set(message) != {"observation"}:
-            found = short(", ".join(sorted(message))) or "nothing"
+            found = listed(message)
             raise Refusal("observation", f"the observation is a map of {found}: send {short(str(space), 120)} as 'observation'")
         return self._act(task, message["observation"], None, arrived)
 
@@ -207,9 +225,10 @@ class Session:
             prompt = None
         else:
             # Encoding a long demonstration takes a while: not on the event loop. Timesteps beyond the context would be cut anyway.
-            episode = await asyncio.to_thread(self.server.checker.demonstration, task, layout, given, config.context)
+            loop, threads = asyncio.get_running_loop(), self.server.encoder
+            episode = await loop.run_in_executor(threads, self.server.checker.demonstration, task, layout, given, config.context)
             try:
-                prompt = crop_prompt(await asyncio.to_thread(encode, layout, episode, checkpoint.tokenizer), config)
+                prompt = crop_prompt(await loop.run_in_executor(threads, encode, layout, episode, checkpoint.tokenizer), config)
             except OpenGatoError as error:
                 raise Refusal("prompt", str(error)) from None
             if prompt is None:
@@ -231,12 +250,17 @@ class Session:
             try:
                 try:
                     acted = await reply.answer
-                    await self.socket.send_bytes(wire.pack(self._message(reply, acted)))
+                    async with asyncio.timeout(self.server.limits.unfinished):
+                        await self.socket.send_bytes(wire.pack(self._message(reply, acted)))
                     self.server.metrics.latency.labels(reply.kind).observe(time.monotonic() - reply.arrived)
                 except Refusal as refusal:
                     self.server.metrics.errors.labels(refusal.kind).inc()
-                    await self.socket.send_str(str(refusal))
+                    async with asyncio.timeout(self.server.limits.unfinished):
+                        await self.socket.send_str(str(refusal))
                 self._previous = (time.monotonic() - reply.arrived) * 1000
+            except TimeoutError:  # a client that takes no answers holds no seat
+                self.server.metrics.errors.labels("connection").inc()
+                self._connection.drop()
             except ConnectionError:
                 pass  # the reader sees it too, and ends the session
             except Exception:
