@@ -44,6 +44,7 @@ class Server:
         task: of clients that name none; default: the checkpoint's only task.
         name: of the model for OpenAI's clients. limits: what is taken on.
         temperature: of the actions, as `Engine`. max_text: tokens of an answer in words.
+        horizon: actions in an answer to a bare observation, as openpi's clients send it; all are chosen from that one observation.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Server:
         limits: Limits | None = None,
         temperature: float | None = None,
         max_text: int = 64,
+        horizon: int = 1,
     ):
         if token is None and not is_loopback(host):
             raise OpenGatoError(f"host {host!r} can be reached from other machines: give a token file, or serve on 127.0.0.1")
@@ -66,6 +68,8 @@ class Server:
         self.limits = limits or Limits()
         self.limits.check()
         within("max_text", max_text, 1, checkpoint.model.config.context)
+        within("horizon", horizon, 1, max(self.limits.queue - 1, 1))
+        self.horizon = horizon
         if temperature is not None:
             within("temperature", temperature, 0, 100)
         self.default_task = task or (next(iter(checkpoint.layouts)) if len(checkpoint.layouts) == 1 else None)
@@ -97,6 +101,7 @@ class Server:
             "protocol": 1,
             "tasks": {task: layout.spaces_json() for task, layout in sorted(checkpoint.layouts.items())},
             "default_task": self.default_task,
+            "horizon": horizon,
             "limits": {
                 "message_bytes": self.limits.message_bytes,
                 "queue": self.limits.queue,

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 PIXELS = 4096 * 4096  # of a JPEG at most, which is decoded at a fraction of its size
 PLAIN_PIXELS = 2048 * 2048  # of any other image
 SCANS = 32  # of a progressive JPEG: each may be a few bytes long and goes over the whole picture
+REFUSED_SECONDS = 0.002  # about what a request costs that is refused, beside its bytes
 PARTS = 65_536  # brackets, commas and escapes of a body, each a step of a parser that nobody can interrupt
 # As the command line's chat.
 TEMPERATURE, TOP_P = 0.9, 0.95
@@ -103,7 +104,6 @@ def add_routes(app: web.Application, server: Server) -> None:
         task = asyncio.current_task()
         assert task is not None
         server.chats.add(task)
-        started = time.monotonic()
         try:
             return await _complete(server, request)
         except BadRequest as bad:
@@ -115,7 +115,7 @@ def add_routes(app: web.Application, server: Server) -> None:
             answer = error(status, str(refusal), "messages" if status == 400 else None)
         finally:
             server.chats.discard(task)
-        await server.penance.pay(time.monotonic() - started)
+        await server.penance.pay(REFUSED_SECONDS, request.content_length or 0)
         return answer
 
     app.add_routes([web.get("/v1/models", models), web.get("/v1/models/{name}", model), web.post("/v1/chat/completions", completions)])

@@ -15,7 +15,7 @@ from gymnasium import spaces
 from opengato.errors import OpenGatoError, unknown
 from opengato.model.prompt import crop_prompt
 from opengato.serving import wire
-from opengato.serving.batcher import Act, Acted, Start
+from opengato.serving.batcher import Act, Acted, Start, heard
 from opengato.serving.check import listed
 from opengato.serving.limits import Rate, Refusal
 from opengato.serving.wire import short
@@ -33,7 +33,7 @@ GONE = "the server is shutting down"
 
 @dataclass
 class _Reply:
-    """An answer to come: `answer` gives Acted, None or a Refusal."""
+    """An answer to come: `answer` gives the Acted of a chunk, None or a Refusal."""
 
     kind: str
     arrived: float
@@ -160,14 +160,19 @@ class Session:
         fields = space.spaces if isinstance(space, spaces.Dict) else {"observation": space}
         for key in {"task", "prompt"} & set(message) - set(fields):
             value = message.pop(key)
-            if not isinstance(value, str) or value not in layouts:
+            instruction = [name for name, field in fields.items() if isinstance(field, spaces.Text) and name not in message]
+            if isinstance(value, str) and value in layouts:
+                continue
+            if key == "prompt" and isinstance(space, spaces.Dict) and len(instruction) == 1:
+                message[instruction[0]] = value  # as openpi has it: what the robot is told
+            else:
                 raise Refusal("task", f"field {key!r} names no task: {unknown('task of this checkpoint', short(value), layouts)}")
         if isinstance(space, spaces.Dict):
-            return self._act(task, message, None, arrived)
+            return self._act(task, message, None, arrived, steps=self.server.horizon)
         if set(message) != {"observation"}:
             found = listed(message)
             raise Refusal("observation", f"the observation is a map of {found}: send {short(str(space), 120)} as 'observation'")
-        return self._act(task, message["observation"], None, arrived)
+        return self._act(task, message["observation"], None, arrived, steps=self.server.horizon)
 
     def _control_act(self, message: dict[str, Any], arrived: float) -> _Reply:
         deadline = message.get("deadline_ms")
@@ -187,14 +192,21 @@ class Session:
         known = short(", ".join(sorted(layouts)), 1000)
         return Refusal("task", f"no task is chosen: send a reset with 'task', or name one in the observation's field 'task': {known}")
 
-    def _act(self, task: str, observation: Any, deadline: float | None, arrived: float, extra: dict[str, Any] | None = None) -> _Reply:
+    def _act(
+        self, task: str, observation: Any, deadline: float | None, arrived: float, extra: dict[str, Any] | None = None, steps: int = 1
+    ) -> _Reply:
+        """Ask for `steps` actions in a row; all but the first are chosen from the same observation, since no newer one is known."""
         layout = self.server.checkpoint.layouts[task]
         checked = self.server.checker.observation(layout, observation)
+        if steps > 1:  # all of them or none: a chunk begun would move the memory
+            self.server.batcher.need(self.seat, steps + (task != self._task))
         if task != self._task:
             self._start(task)
-        answer = self.server.batcher.submit(self.seat, Act(checked, deadline))
+        answers = [self.server.batcher.submit(self.seat, Act(checked, deadline)) for _ in range(steps)]
         self.server.metrics.requests.labels("act").inc()
-        return _Reply("act", arrived, answer, layout, extra)
+        actions = asyncio.gather(*answers)
+        actions.add_done_callback(heard)
+        return _Reply("act", arrived, actions, layout, extra)
 
     def _start(self, task: str) -> None:
         """Begin an episode as a Policy does by default."""
@@ -217,6 +229,8 @@ class Session:
             raise Refusal("message", f"field 'seed' is {short(seed)}: send an integer from 0 to 2**63 - 1, or None")
         if newest is not None and not isinstance(newest, bool):
             raise Refusal("message", f"field 'newest_wins' is {short(newest)}: send True, False or None")
+        if newest and self.server.horizon > 1:
+            raise Refusal("message", f"field 'newest_wins' is True where answers are {self.server.horizon} actions: leave it out")
         layout, config = checkpoint.layouts[task], checkpoint.model.config
         given = message.get("prompt")
         if given is None:
@@ -269,23 +283,23 @@ class Session:
             finally:
                 self._replies.task_done()
 
-    def _message(self, reply: _Reply, acted: Acted | None) -> dict[str, Any]:
+    def _message(self, reply: _Reply, acted: list[Acted] | None) -> dict[str, Any]:
         message = dict(reply.extra or {})
         if acted is not None:
             assert reply.layout is not None
-            timing = {"infer_ms": acted.seconds * 1000}
+            timing = {"infer_ms": sum(one.seconds for one in acted) * 1000}
             if self._previous is not None:
                 timing["prev_total_ms"] = self._previous
-            message |= {"actions": with_horizon(reply.layout.action_space, acted.action), "server_timing": timing}
+            message |= {"actions": chunk(reply.layout.action_space, [one.action for one in acted]), "server_timing": timing}
         return message
 
 
-def with_horizon(space: spaces.Space, action: Any) -> Any:
-    """An action as openpi's chunk of one: leaves with a leading axis of 1, a text as a list of one string."""
+def chunk(space: spaces.Space, actions: list[Any]) -> Any:
+    """Actions in a row as openpi's chunk: leaves with a leading axis of len(actions), texts as a list of strings."""
     if isinstance(space, spaces.Dict):
-        return {key: with_horizon(sub, action[key]) for key, sub in space.spaces.items()}
+        return {key: chunk(sub, [action[key] for action in actions]) for key, sub in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
-        return [with_horizon(sub, entry) for sub, entry in zip(space.spaces, action)]
+        return [chunk(sub, [action[i] for action in actions]) for i, sub in enumerate(space.spaces)]
     if isinstance(space, spaces.Text):
-        return [action]
-    return np.asarray(action, space.dtype)[None]
+        return list(actions)
+    return np.stack([np.asarray(action, space.dtype) for action in actions])
