@@ -1,4 +1,4 @@
-"""Everything a bad client can do to a server, from 32 connections at once (`serve.py --hostile`); run as a program, it attacks until killed.
+"""Everything a bad client can do to a server, from 32 connections at once (`serve.py --hostile`).
 
 python benchmarks/hostile.py PORT TOKEN TASK
 """
@@ -145,7 +145,7 @@ class Attacker:
             head = (
                 f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nContent-Type: application/json\r\n{admission}{more}"
             )
-            writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+            writer.write(f"{head}{admission}{more}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
             async with asyncio.timeout(wait):
                 await writer.drain()
                 await reader.read()

@@ -2,6 +2,7 @@
 
 import socket as sockets
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -406,3 +407,16 @@ def test_little_is_logged():
         now[0] += 0.001
     assert len(records) <= 6 and records[0] == "bad 1" and records[1].endswith("records before it were left out)")
     assert seldom.filter(logging.LogRecord("x", logging.CRITICAL, "", 0, "dead", (), None))
+
+
+@pytest.mark.slow
+def test_every_attack_at_once_costs_little_memory_and_no_answers(checkpoint, tmp_path, monkeypatch):
+    """The times of the good client are shown by `benchmarks/serve.py --hostile`, whose attackers these are."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    from serve import hostile as under_attack
+
+    checkpoint.save(tmp_path)
+    result = under_attack(tmp_path, 20.0, "cpu")
+    assert result["exit_status"] == 0 and result["requests_alone_and_attacked"][1] > 0
+    assert result["memory_grown_mb"] <= 200 and result["log_records_per_s"] <= 1
+    assert {"access", "chat", "connection", "task", "observation"} & set(result["refused"]) and "internal" not in result["refused"]

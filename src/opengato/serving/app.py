@@ -24,7 +24,7 @@ from opengato.serving import chat, wire
 from opengato.serving.access import is_loopback, read_token, refused
 from opengato.serving.batcher import Batcher
 from opengato.serving.check import Checker
-from opengato.serving.door import BACKLOG, Connection, Door, room
+from opengato.serving.door import AT_ONCE, BACKLOG, Connection, Door, room
 from opengato.serving.limits import Limits, Penance, Refusal, Seldom, within
 from opengato.serving.metrics import Metrics
 from opengato.serving.session import GONE, Session
@@ -120,7 +120,7 @@ class Server:
         self._batching = asyncio.create_task(self.batcher.run())
         self._batching.add_done_callback(_failed)
         # A handler whose client is gone is cancelled: a chat nobody reads gives its seat back.
-        self._runner = web.AppRunner(app, handle_signals=False, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
+        self._runner = web.AppRunner(app, handle_signals=False, access_log=None, handler_cancellation=True, shutdown_timeout=0.25)
         await self._runner.setup()
         loop, manager = asyncio.get_running_loop(), self._runner.server
         assert manager is not None
@@ -132,10 +132,13 @@ class Server:
             )
 
         try:
-            self._listening = await loop.create_server(connection, self.host, self.port, backlog=BACKLOG)
+            self._listening = await loop.create_server(connection, self.host, self.port, backlog=AT_ONCE)
         except (OSError, OverflowError) as error:
             await self.stop()
             raise OpenGatoError(f"cannot listen on {self.host}:{self.port}: {error}; choose another host or port") from None
+        for listening in self._listening.sockets:  # asyncio has one number for both
+            with listening.dup() as same:
+                same.listen(BACKLOG)
         self._watching = asyncio.create_task(self.door.watch())
         self.port = self._listening.sockets[0].getsockname()[1]
 

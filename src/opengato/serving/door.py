@@ -18,7 +18,8 @@ from aiohttp.web_protocol import RequestHandler
 
 from opengato.errors import OpenGatoError
 
-BACKLOG = 64  # connections that the kernel keeps, and asyncio takes at a time before any of them is looked at
+AT_ONCE = 8  # connections that are taken in one round of the event loop, before any of them is looked at
+BACKLOG = 128  # connections that the kernel keeps meanwhile
 SPARE = 64  # connections beside those of sessions and chats, for metrics and for being told no
 _FILES = 32  # that the process may open beside its connections
 _SMALL = 4096  # bytes of an unfinished message that need not hurry: they may be signs of life
@@ -141,7 +142,7 @@ def room(needed: int) -> int:
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if allowed == resource.RLIM_INFINITY:
         return needed + SPARE
-    left = allowed - used - _FILES - BACKLOG
+    left = allowed - used - _FILES - AT_ONCE
     if left < needed:
         raise OpenGatoError(
             f"{needed} sessions and chats do not fit into the {allowed} files that this process may open: raise it with `ulimit -n`, "
