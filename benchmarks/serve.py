@@ -1,11 +1,15 @@
 """How many clients one server serves, how fast, and whether any of them starves.
 
     python benchmarks/serve.py CHECKPOINT_OR_PRESET [--clients 64] [--seconds 60] [--tasks babyai/go-to-local …] [--json]
+    python benchmarks/serve.py CHECKPOINT_OR_PRESET --hostile [--seconds 60] [--json]
 
 A server process and one process of clients, which share the machine's cores. Every client is a session of its own: it sends an observation
 drawn from its task's space, waits for the action, and sends the next at once. The tasks take turns over the clients; by default all control
 tasks. With a preset's name the weights are random, which costs as much, and the tasks are an arm (39 numbers, 4 actions) and a grid
 (7 × 7 × 3 symbols and an instruction, 7 actions).
+
+With --hostile, one good client acts at 20 Hz, alone for half of the time, then while `hostile.py` attacks from 32 connections; the server
+may open 256 files. The attackers, which would be other machines, run at a lower priority than the server.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ import argparse
 import asyncio
 import json
 import re
+import secrets
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -128,6 +134,84 @@ def measure(folder: Path, clients: int, seconds: float, wanted: list[str], devic
     }
 
 
+async def good(url: str, token: str, task: str, space: spaces.Space, seconds: float) -> list[float]:
+    """Milliseconds from every request to its answer, of a client that sends one every 50 ms, or as soon as it has its answer."""
+    rng = np.random.default_rng(0)
+    frames = [wire.pack({"opengato": "act", "observation": draw(space, rng)}) for _ in range(DRAWN)]
+    headers, waits = {"Authorization": f"Bearer {token}"}, []
+    async with connect(url, additional_headers=headers, compression=None, max_size=None, proxy=None, ping_timeout=None) as socket:
+        await socket.recv()
+        await socket.send(wire.pack({"opengato": "reset", "task": task}))
+        await socket.recv()
+        began = time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            sent = time.perf_counter()
+            await socket.send(frames[len(waits) % DRAWN])
+            answer = await socket.recv()
+            if isinstance(answer, str):
+                raise RuntimeError(f"{task}: {answer}")
+            waits.append((time.perf_counter() - sent) * 1000)
+            await asyncio.sleep(max(0.0, 0.05 - (time.perf_counter() - sent)))
+    return waits[10:]
+
+
+def resident(pid: int, field: str) -> float:
+    """MB of a process: VmRSS now, VmHWM at most so far."""
+    return int(re.findall(rf"^{field}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.M)[0]) / 1000
+
+
+def hostile(folder: Path, seconds: float, device: str) -> dict[str, Any]:
+    """The good client alone and under attack, what the server's memory and log grow by, and how long it takes to stop."""
+    tasks = {t: s for t, s in read_config(folder)["tasks"].items() if s["action_space"]["type"] != "Text"}
+    task, token = min(tasks), secrets.token_hex(16)
+    space = from_json(tasks[task]["observation_space"])
+    with tempfile.TemporaryDirectory() as temporary:
+        (Path(temporary) / "token").write_text(token)
+        log = Path(temporary) / "log"
+        arguments = ["--port", "0", "--idle", "10", "--device", device, "--token-file", f"{temporary}/token"]
+        command = "ulimit -n 256; exec " + shlex.join([sys.executable, "-m", "opengato", "serve", str(folder), *arguments])
+        with open(log, "w") as errors:
+            server = subprocess.Popen(["bash", "-c", command], stdout=subprocess.PIPE, stderr=errors, text=True)
+        attacker = None
+        try:
+            assert server.stdout is not None
+            port = int(re.findall(r":(\d+)", server.stdout.readline())[0])
+            url = f"ws://127.0.0.1:{port}"
+            alone = asyncio.run(good(url, token, task, space, seconds / 2))
+            before = resident(server.pid, "VmRSS")
+            attacker = subprocess.Popen(
+                ["nice", "-n", "15", sys.executable, str(Path(__file__).with_name("hostile.py")), str(port), token, task]
+            )
+            time.sleep(3)
+            attacked = asyncio.run(good(url, token, task, space, seconds / 2))
+            grown = resident(server.pid, "VmHWM") - before
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {token}"})
+            with urllib.request.urlopen(request) as answer:
+                errors_by_kind = re.findall(r'^opengato_errors_total\{kind="(\w+)"\} (\S+)$', answer.read().decode(), re.M)
+            stopping = time.perf_counter()
+            server.terminate()
+            server.wait(60)
+            stopped = time.perf_counter() - stopping
+        finally:
+            for process in filter(None, (attacker, server)):
+                process.kill()
+                process.wait()
+        records = [line for line in log.read_text().splitlines() if re.match("(WARNING|ERROR|CRITICAL) ", line)]
+    return {
+        "task": task,
+        "alone_p50_ms": float(np.percentile(alone, 50)),
+        "alone_p99_ms": float(np.percentile(alone, 99)),
+        "attacked_p50_ms": float(np.percentile(attacked, 50)),
+        "attacked_p99_ms": float(np.percentile(attacked, 99)),
+        "requests_alone_and_attacked": [len(alone), len(attacked)],
+        "memory_grown_mb": grown,
+        "log_records_per_s": len(records) / (seconds / 2 + 3),
+        "shutdown_s": stopped,
+        "exit_status": server.returncode,
+        "refused": {kind: int(float(count)) for kind, count in errors_by_kind if float(count)},
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", help="a checkpoint folder or a preset's name")
@@ -135,6 +219,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--tasks", nargs="*", default=[])
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--hostile", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -143,6 +228,10 @@ def main() -> None:
             folder = Path(temporary)
             network = Gato(preset(arguments.checkpoint))
             Checkpoint(network, TextTokenizer.load(), {"made-up/arm": ARM, "made-up/grid": GRID}).save(folder)
+        if arguments.hostile:
+            result = hostile(folder, arguments.seconds, arguments.device)
+            print(json.dumps(result, indent=1) if arguments.json else "\n".join(f"{key:28} {value}" for key, value in result.items()))
+            return
         rows = [measure(folder, n, arguments.seconds, arguments.tasks, arguments.device) for n in arguments.clients]
     if arguments.json:
         print(json.dumps(rows, indent=1))

@@ -413,9 +413,11 @@ def serve(
     chats: int = 4,
     queue: int = 16,
     rate: float = 1000.0,
-    max_message: int = 16 * 2**20,
+    max_message: int = 8 * 2**20,
     temperature: float | None = None,
     max_text: int = 64,
+    horizon: int = 1,
+    idle: float = 600.0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     precision: Precision = "float32",
 ) -> None:
@@ -435,6 +437,8 @@ def serve(
         max_message: bytes of one message.
         temperature: of the actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
         max_text: tokens of an answer in words, at most.
+        horizon: actions in an answer to openpi's clients, all chosen from one observation; at most one less than the queue.
+        idle: seconds without a message after which a connection loses its place.
         device: where the network runs; auto: on a GPU where there is one.
         precision: of the weights; bfloat16 and int8 are quicker on a CPU.
     """
@@ -446,7 +450,7 @@ def serve(
     except ImportError as error:
         raise OpenGatoError(f"serving needs a package that is not installed ({error.name}): pip install 'opengato[serve]'") from None
 
-    limits = Limits(sessions=sessions, chats=chats, queue=queue, rate=rate, burst=max(1, int(rate)), message_bytes=max_message)
+    limits = Limits(sessions=sessions, chats=chats, queue=queue, rate=rate, message_bytes=max_message, idle=idle)
     run(
         checkpoint,
         token_file,
@@ -459,6 +463,7 @@ def serve(
         limits=limits,
         temperature=temperature,
         max_text=max_text,
+        horizon=horizon,
     )
 
 

@@ -23,6 +23,11 @@ except ImportError as error:
     raise OpenGatoError(f"the client needs a package that is not installed ({error.name}): pip install 'opengato[client]'") from None
 
 
+_TRUSTED = (
+    2**24
+)  # entries of a message of the server, which the caller chose: the spaces of hundreds of tasks are more than a client may send
+
+
 class Client:
     """One session with a server: one agent in one environment, as a `Policy` is.
 
@@ -111,7 +116,7 @@ class Client:
             raise self._closed(error) from None
         if isinstance(answer, str):
             raise OpenGatoError(answer)
-        return wire.unpack(answer)
+        return wire.unpack(answer, _TRUSTED, _TRUSTED)
 
     def _closed(self, error: ConnectionClosed) -> OpenGatoError:
         return OpenGatoError(f"the connection to {self._url} is closed: {error.rcvd.reason if error.rcvd and error.rcvd.reason else error}")

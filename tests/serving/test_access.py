@@ -101,6 +101,12 @@ def test_other_addresses_need_a_token_and_a_token_must_be_one(checkpoint, tmp_pa
     for settings, sentence in (
         ({"limits": Limits(queue=0)}, "queue is 0: it must be at least 1"),
         ({"max_text": 0}, "max_text is 0"),
+        ({"limits": Limits(rate=float("nan"))}, "rate is nan: it must be at least"),
+        ({"limits": Limits(rate=float("inf"))}, "rate is inf: it must be at most"),
+        ({"limits": Limits(sessions=100_000_000)}, "sessions is 100000000: it must be at most 4096"),
+        ({"temperature": float("nan")}, "temperature is nan"),
+        ({"temperature": -1.0}, "temperature is -1"),
+        ({"horizon": 16}, "horizon is 16: it must be at most 15"),
         ({"port": 70_000}, "cannot listen on"),
     ):
         with pytest.raises(OpenGatoError, match=sentence):
@@ -150,10 +156,10 @@ client = WebsocketClientPolicy("127.0.0.1", port, api_key=token)
 assert "t/arm" in client.get_server_metadata()["tasks"]
 rng = np.random.default_rng(0)
 actions = []
-broker = ActionChunkBroker(client, action_horizon=1)
-for step in range(5):
+broker = ActionChunkBroker(client, action_horizon=int(sys.argv[3]))
+for step in range(7):
     observation = {"observation": rng.normal(size=3).astype(np.float32), "prompt": "t/arm"}
-    if step < 3:
+    if step < 3 and sys.argv[3] == "1":
         answer = client.infer(observation)
         assert set(answer) == {"actions", "server_timing"} and answer["actions"].shape == (1, 2), answer
         assert answer["server_timing"]["infer_ms"] > 0 and ("prev_total_ms" in answer["server_timing"]) == (step > 0)
@@ -187,12 +193,16 @@ def openpi_python(request):
 
 
 @pytest.mark.slow
-def test_openpis_own_client_acts(checkpoint, openpi_python):
-    with running(checkpoint, token=TOKEN) as server:
-        arguments = [openpi_python, "-c", OPENPI, str(server.server.port), TOKEN]
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_openpis_own_client_acts(checkpoint, openpi_python, horizon):
+    with running(checkpoint, token=TOKEN, horizon=horizon) as server:
+        arguments = [openpi_python, "-c", OPENPI, str(server.server.port), TOKEN, str(horizon)]
         done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, env={"PATH": "/usr/bin:/bin"})
         assert done.returncode == 0, done.stderr
     policy, rng = Policy(checkpoint), np.random.default_rng(0)
     policy.reset("t/arm")
-    for action in json.loads(done.stdout):
-        np.testing.assert_allclose(policy.act(rng.normal(size=3).astype(np.float32)), action, atol=1e-6)
+    for step, action in enumerate(json.loads(done.stdout)):
+        observation = rng.normal(size=3).astype(np.float32)
+        if step % horizon == 0:
+            seen = observation
+        np.testing.assert_allclose(policy.act(seen), action, atol=1e-6)

@@ -141,9 +141,21 @@ def bomb():
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + struct.pack(">I", 0) + b"IDAT"
 
 
+def scans():
+    """A small progressive JPEG whose last scan comes a thousand times."""
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(PIXELS).save(data, "JPEG", progressive=True)
+    whole = data.getvalue()
+    last = whole.rindex(b"\xff\xda")
+    return whole[:-2] + whole[last:-2] * 1000 + whole[-2:]
+
+
 BAD = [
     (b"{", "no JSON"),
-    (b"[" * 100_000, "no JSON"),
+    (b"[" * 60_000, "no JSON"),
+    (b"[]" + b",[]" * 50_000, "brackets, commas and escapes where 65536"),
     (b"\xff", "no JSON"),
     ([], "no JSON object"),
     ({"messages": user("hi")}, "there is no model"),
@@ -163,6 +175,13 @@ BAD = [
     ({"model": "opengato", "messages": user([image_part(uri(bomb()))])}, "send a smaller one"),
     ({"model": "opengato", "messages": user([image_part(), image_part()])}, "has 2 images"),
     ({"model": "opengato", "messages": user("\ud800")}, "lone surrogate"),
+    (
+        {"model": "opengato", "messages": [*user("a\udfff"), {"role": "assistant", "content": "x"}, *user("hi")]},
+        "messages[0] has a lone surrogate at character 1",
+    ),
+    ({"model": "opengato", "messages": user([image_part(uri(scans(), "image/jpeg"))])}, "more than 32 scans"),
+    ({"model": "opengato", "messages": user("hi"), "tool_choice": "required"}, "'tool_choice' is required"),
+    ({"model": "opengato", "messages": user("hi"), "logit_bias": {"5": 1}}, "'logit_bias' is a dict of 1"),
     ({"model": "opengato", "messages": user("x" * 5000)}, "5000 characters where 4096 are allowed"),
     ({"model": "opengato", "messages": user("a b " * 200)}, "tokens long where 64 fit"),
     ({"model": "opengato", "messages": user("hi"), "n": 2}, "'n' is 2, which this server does not support"),
@@ -193,6 +212,42 @@ def test_errors_are_in_openais_format(server, tokenizer):
         assert status == 413 and error["message"]
     with running(build(tokenizer, LAYOUTS), limits=Limits(chats=0)) as closed:
         assert post(closed, {"model": "opengato", "messages": user("hi")})[0] == 503
+
+
+def test_what_changes_nothing_is_taken(server):
+    messages = [*user("hello"), {"role": "assistant", "content": None}, *user("hi")]
+    neutral = {
+        "tool_choice": "none",
+        "logit_bias": {},
+        "tools": [],
+        "parallel_tool_calls": True,
+        "n": 1,
+        "response_format": {"type": "text"},
+    }
+    asked = {"model": "opengato", "messages": messages, "temperature": 0}
+    status, answer = post(server, asked | neutral)
+    assert status == 200, answer
+    said = answer["choices"][0]["message"]["content"]
+    silent = [*user("hello"), {"role": "assistant", "content": ""}, *user("hi")]
+    assert said == post(server, asked | {"messages": silent})[1]["choices"][0]["message"]["content"]
+
+
+def test_a_compressed_or_endless_body_is_refused_unread(checkpoint):
+    import gzip
+
+    with running(checkpoint, limits=Limits(message_bytes=2**16, unfinished=0.2)) as server:
+        url = f"http://{server.address}/v1/chat/completions"
+        for encoding in ("gzip", "deflate", "br"):
+            headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(urllib.request.Request(url, gzip.compress(bytes(2**20)), headers))
+            assert refused.value.code == 415 and b"compressed" in refused.value.read()
+        with socket.create_connection(("127.0.0.1", server.server.port)) as raw:  # its body never ends, and takes nobody's place
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {server.address}\r\nContent-Type: application/json\r\n"
+            raw.sendall(f"{head}Content-Length: 5000\r\n\r\n{{".encode())
+            assert post(server, {"model": "opengato", "messages": user("hi")})[0] == 200
+            raw.settimeout(60)
+            assert raw.recv(1000).startswith(b"HTTP/1.1 408")
 
 
 @pytest.mark.parametrize("stream", [False, True])

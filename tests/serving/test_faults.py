@@ -2,6 +2,7 @@
 
 import socket as sockets
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 pytest.importorskip("aiohttp")
 pytest.importorskip("prometheus_client")
 msgpack = pytest.importorskip("msgpack")
+spaces = pytest.importorskip("gymnasium").spaces
 connect = pytest.importorskip("websockets.sync.client").connect
 
 from serving_helpers import observe, running  # noqa: E402
@@ -81,6 +83,11 @@ JOINTS = {
     "a text": ("left", "joints is left"),
     "a map": ({"x": 1}, "joints is"),
     "bytes": (b"\0" * 8, "joints is"),
+    "a vast list of texts": (["x"] * 1000 + ["y" * 10_000], "joints is a list of 1001"),
+    "a list of texts": (["x", "y"], "joints is a list of 2"),
+    "impossible letters": (array("<U1", (2,), b"\xff" * 8), "joints has a code point that is no letter"),
+    "halves of letters": (array("<U1", (2,), b"\x00\xd8\x00\x00" * 2), "joints has a code point that is no letter"),
+    "halves of letters, turned": (array(">U1", (2,), b"\x00\x00\xd8\x00" * 2), "joints has a code point that is no letter"),
     "lists of unequal length": ([[1, 2], [3]], "joints is"),
     "shape (3,)": (array(), "joints has shape (3,) where the task has (2,)"),
     "shape (1, 2)": (array(shape=(1, 2), data=bytes(8)), "joints has shape (1, 2)"),
@@ -274,3 +281,142 @@ def test_arrays_travel_as_they_are_and_nothing_is_unpickled():
     for bad in (np.array([object()]), np.zeros(2, complex), np.zeros(1, [("x", int)]), object(), 2**70):
         with pytest.raises(OpenGatoError):
             wire.pack({"x": bad})
+
+
+def test_a_list_is_looked_at_before_it_becomes_an_array(tokenizer):
+    """One long text among short ones made an array as wide as the long one: gigabytes from a quarter of a megabyte."""
+    import tracemalloc
+
+    from serving_helpers import HAND
+
+    from opengato.serving.check import Checker
+
+    checker = Checker(tokenizer, 100, 50)
+    tracemalloc.start()
+    with pytest.raises(OpenGatoError, match="joints is a list of 2001"):
+        checker.observation(HAND, {"joints": ["x"] * 2000 + ["y" * 20_000], "touch": [0, 0, 0]})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_long_names_are_written_out_only_for_an_error():
+    """Key by key, the path of each entry was built: long keys times many entries."""
+    import tracemalloc
+
+    deep = {"k" * 100_000: {"l" * 100_000: [0] * 4000}}
+    data = wire.pack(deep)
+    tracemalloc.start()
+    assert wire.unpack(data) == deep
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**21
+    with pytest.raises(OpenGatoError, match=r"of field k+… is no text"):
+        wire.unpack(msgpack.packb({"k" * 100_000: {b"x": 1}}))
+
+
+def test_a_server_of_hundreds_of_tasks_can_say_so(tokenizer):
+    from serving_helpers import build
+
+    from opengato.tokens.layout import Layout
+
+    wide = Layout(spaces.MultiDiscrete(np.arange(2, 502)), spaces.Discrete(7))
+    layouts = {f"t/{i:03}": wide for i in range(160)}
+    with running(build(tokenizer, layouts)) as server, Client(server.url) as client:
+        assert sorted(client.metadata["tasks"]) == sorted(layouts)
+        client.reset("t/007")
+        assert client.act(np.ones(500, np.int64)) in range(7)
+
+
+def test_silent_connections_make_way(checkpoint):
+    with running(checkpoint, limits=Limits(sessions=2, chats=0)) as server, Client(server.url) as good:
+        good.reset("t/arm")
+        silent = [sockets.create_connection(("127.0.0.1", server.server.port)) for _ in range(200)]
+        with Client(server.url) as late:  # the oldest silent ones were ended for it
+            late.reset("t/arm")
+            assert late.act(np.zeros(3, np.float32)).shape == good.act(np.zeros(3, np.float32)).shape
+        assert len(server.server.door._open) <= server.server.door._most
+        silent[0].settimeout(60)
+        assert silent[0].recv(1) == b""
+        for one in silent:
+            one.close()
+
+
+def test_who_only_gives_signs_of_life_loses_the_seat(checkpoint):
+    with running(checkpoint, limits=Limits(sessions=1, idle=0.3)) as server:
+        with connect(server.url, ping_interval=0.05) as idle:
+            idle.recv(60)
+            with pytest.raises(ConnectionClosed) as closed:
+                idle.recv(60)
+            assert closed.value.rcvd.code == 1008 and "no message came" in closed.value.rcvd.reason
+        server.until(lambda s: s._places == 0)
+        Client(server.url).close()
+
+
+def test_a_message_that_does_not_end_is_not_waited_for(checkpoint):
+    with running(checkpoint, limits=Limits(unfinished=0.2)) as server, connect(server.url, close_timeout=0) as slow:
+        slow.recv(60)
+        slow.socket.sendall(b"\x82\xff" + struct.pack(">Q", 10**6) + bytes(4) + bytes(10_000))
+        with pytest.raises(ConnectionClosed):
+            slow.recv(60)
+        server.until(lambda s: s._places == 0)
+
+
+def test_unfinished_messages_together_are_bounded(checkpoint):
+    limits = Limits(message_bytes=10**6, held_bytes=2 * 10**6)
+    with running(checkpoint, limits=limits) as server, Client(server.url) as good:
+        good.reset("t/arm")
+        holders = [connect(server.url, close_timeout=0) for _ in range(8)]
+        for holder in holders:
+            holder.recv(60)
+            holder.socket.sendall(b"\x82\xff" + struct.pack(">Q", 10**6) + bytes(4) + bytes(900_000))
+        server.until(lambda s: s._places <= 3)  # the good one, and what fits
+        assert server.server.door._held <= 2 * 10**6
+        assert good.act(np.zeros(3, np.float32)).shape == (2,)
+        for holder in holders:
+            holder.socket.close()
+
+
+def test_refused_senders_wait_in_one_line_and_others_do_not(checkpoint):
+    """However many send nonsense, what is refused takes a bounded share of the loop: the pauses of all do not overlap."""
+    import asyncio
+
+    from opengato.serving.limits import Penance
+
+    async def line():
+        penance, loop = Penance(), asyncio.get_running_loop()
+        started = loop.time()
+        await asyncio.gather(*[penance.pay(0.001) for _ in range(20)])
+        return loop.time() - started
+
+    assert asyncio.run(line()) >= 20 * 10 * 0.001  # ten times what twenty of them took
+
+
+def test_little_is_logged():
+    import logging
+
+    from opengato.serving.limits import Seldom
+
+    now = [0.0]
+    seldom = Seldom(lambda: now[0])
+    records = []
+    for _ in range(5000):  # a thousand a second
+        record = logging.LogRecord("x", logging.ERROR, "", 0, "bad %d", (1,), None)
+        if seldom.filter(record):
+            records.append(record.getMessage())
+        now[0] += 0.001
+    assert len(records) <= 6 and records[0] == "bad 1" and records[1].endswith("records before it were left out)")
+    assert seldom.filter(logging.LogRecord("x", logging.CRITICAL, "", 0, "dead", (), None))
+
+
+@pytest.mark.slow
+def test_every_attack_at_once_costs_little_memory_and_no_answers(checkpoint, tmp_path, monkeypatch):
+    """The times of the good client are shown by `benchmarks/serve.py --hostile`, whose attackers these are."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    from serve import hostile as under_attack
+
+    checkpoint.save(tmp_path)
+    result = under_attack(tmp_path, 20.0, "cpu")
+    assert result["exit_status"] == 0 and result["requests_alone_and_attacked"][1] > 0
+    assert result["memory_grown_mb"] <= 200 and result["log_records_per_s"] <= 1
+    assert {"access", "chat", "connection", "task", "observation"} & set(result["refused"]) and "internal" not in result["refused"]

@@ -124,11 +124,6 @@ def test_the_checkpoints_own_prompt_is_read_unless_it_is_declined(tokenizer):
 def test_a_client_without_control_messages(checkpoint, tokenizer):
     rng = np.random.default_rng(0)
 
-    def infer(socket, message):
-        socket.send(wire.pack(message))
-        answer = socket.recv(60)
-        return answer if isinstance(answer, str) else wire.unpack(answer)
-
     with running(checkpoint) as server, connect(server.url, max_size=None) as socket:
         metadata = wire.unpack(socket.recv(60))
         assert set(metadata["tasks"]) == set(LAYOUTS) and metadata["default_task"] is None
@@ -155,6 +150,40 @@ def test_a_client_without_control_messages(checkpoint, tokenizer):
         assert ARM.action_space.contains(client.act(observe("t/arm", rng)))
     with pytest.raises(OpenGatoError, match="did you mean 't/arm'"):
         running(checkpoint, task="t/amr").__enter__()
+
+
+def infer(socket, message):
+    socket.send(wire.pack(message))
+    return answer(socket)
+
+
+def test_a_chunk_is_the_policy_stepped_on_its_last_observation(checkpoint):
+    rng, policy = np.random.default_rng(0), Policy(checkpoint)
+    with running(checkpoint, horizon=3) as server, connect(server.url) as socket:
+        assert wire.unpack(socket.recv(60))["horizon"] == 3
+        for task in ("t/hand", "t/grid"):
+            policy.reset(task)
+            for _ in range(3):
+                seen = observe(task, rng)
+                actions = infer(socket, seen | {"task": task})["actions"]
+                for step in range(3):
+                    at = {key: leaf[step] for key, leaf in actions.items()} if isinstance(actions, dict) else actions[step]
+                    assert same(at, policy.act(seen))
+        socket.send(ask(observe("t/grid", rng)))  # a client that says what it wants gets the one action it asks for
+        assert answer(socket)["actions"].shape == (1,)
+
+
+def test_a_free_prompt_is_the_instruction(checkpoint):
+    rng, policy = np.random.default_rng(0), Policy(checkpoint)
+    with running(checkpoint, task="t/grid") as server, connect(server.url) as socket:
+        socket.recv(60)
+        policy.reset("t/grid")
+        for _ in range(2):
+            seen = observe("t/grid", rng)
+            told = {key: value for key, value in seen.items() if key != "mission"} | {"prompt": "fetch the blue key"}
+            assert infer(socket, told)["actions"][0] == policy.act(seen | {"mission": "fetch the blue key"})
+        socket.send(wire.pack(observe("t/grid", rng) | {"prompt": "and something else"}))
+        assert "field 'prompt' names no task" in socket.recv(60)
 
 
 def ask(observation, **more):

@@ -27,7 +27,9 @@ def read_image(data: bytes | Path, size: int = SIZE) -> np.ndarray:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        picture = Image.open(io.BytesIO(data) if isinstance(data, bytes) else data).convert("RGBA")
+        file = Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
+        file.draft("RGB", (4 * size, 4 * size))  # a photograph is decoded no larger than it will be looked at
+        picture = file.convert("RGBA")
     except (FileNotFoundError, UnidentifiedImageError) as error:
         raise OpenGatoError(f"{data if isinstance(data, Path) else 'the data'} is no image that can be read: {error}") from None
     white = Image.new("RGBA", picture.size, "white")

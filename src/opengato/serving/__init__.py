@@ -16,5 +16,6 @@ A frame is either an observation as openpi has it, a map of the task's observati
         As a bare observation, of any space, and with a deadline counted from its arrival at the server: what would be late is an error.
 
 The answer to an observation is {"actions": …, "server_timing": {"infer_ms": …, "prev_total_ms": …}}, for "act" with "task" beside it.
-`actions` is nested like the action space; its leaves have a leading axis of 1, the horizon, and a text is a list of one string.
+`actions` is nested like the action space; its leaves have a leading axis, the horizon, and a text is a list of strings. The horizon is 1
+for "act", for a bare observation the server's setting: its first action is for now, the others for the steps after it.
 """

@@ -7,6 +7,7 @@ import logging
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,19 @@ from opengato.errors import OpenGatoError, unknown
 from opengato.model.precision import Precision, convert
 from opengato.model.prompt import crop_prompt
 from opengato.policy.engine import Engine
-from opengato.serving import chat
+from opengato.serving import chat, wire
 from opengato.serving.access import is_loopback, read_token, refused
 from opengato.serving.batcher import Batcher
 from opengato.serving.check import Checker
-from opengato.serving.limits import Limits, Refusal
+from opengato.serving.door import AT_ONCE, BACKLOG, Connection, Door, room
+from opengato.serving.limits import Limits, Penance, Refusal, Seldom, within
 from opengato.serving.metrics import Metrics
 from opengato.serving.session import GONE, Session
 
 _log = logging.getLogger(__name__)
 _HEARTBEAT = 30.0  # seconds between two signs of life of a connection; one that misses them is closed
+_SILENT = 10.0  # seconds that a connection may take for a request's head
+_ACCESS_SECONDS = 0.001  # about what a connection costs that is not let in
 
 
 class Server:
@@ -40,6 +44,7 @@ class Server:
         task: of clients that name none; default: the checkpoint's only task.
         name: of the model for OpenAI's clients. limits: what is taken on.
         temperature: of the actions, as `Engine`. max_text: tokens of an answer in words.
+        horizon: actions in an answer to a bare observation, as openpi's clients send it; all are chosen from that one observation.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Server:
         limits: Limits | None = None,
         temperature: float | None = None,
         max_text: int = 64,
+        horizon: int = 1,
     ):
         if token is None and not is_loopback(host):
             raise OpenGatoError(f"host {host!r} can be reached from other machines: give a token file, or serve on 127.0.0.1")
@@ -60,10 +66,12 @@ class Server:
             raise unknown("task of this checkpoint", task, checkpoint.layouts)
         self.checkpoint, self.host, self.port, self.token, self.name = checkpoint, host, port, token, name
         self.limits = limits or Limits()
-        least = {"sessions": 1, "chats": 0, "queue": 1, "total_queue": 1, "message_bytes": 1, "burst": 1}
-        for setting, given, low in [(key, getattr(self.limits, key), low) for key, low in least.items()] + [("max_text", max_text, 1)]:
-            if given < low:
-                raise OpenGatoError(f"{setting} is {given}: it must be at least {low}")
+        self.limits.check()
+        within("max_text", max_text, 1, checkpoint.model.config.context)
+        within("horizon", horizon, 1, max(self.limits.queue - 1, 1))
+        self.horizon = horizon
+        if temperature is not None:
+            within("temperature", temperature, 0, 100)
         self.default_task = task or (next(iter(checkpoint.layouts)) if len(checkpoint.layouts) == 1 else None)
         # What an episode of a task begins with unless its client says otherwise.
         self.prompts = {task: crop_prompt(prompt, checkpoint.model.config) for task, prompt in checkpoint.prompts.items()}
@@ -73,10 +81,19 @@ class Server:
         )
         self.checker = Checker(checkpoint.tokenizer, self.limits.text_characters, max(checkpoint.model.config.context // 2, 1))
         self.batcher = Batcher(self.engine, self.limits, self.metrics)
+        self.penance = Penance()
+        needed = self.limits.sessions + self.limits.chats
+        held = max(self.limits.held_bytes, 2 * self.limits.message_bytes)  # the largest message must get in, framing and all
+        self.door = Door(room(needed), held, self.limits.unfinished, self.metrics.errors.labels("connection").inc)
+        self.reader = ThreadPoolExecutor(1, thread_name_prefix="reader")  # of chats: one picture's memory at a time
+        self.encoder = ThreadPoolExecutor(1, thread_name_prefix="encoder")  # of demonstrations, which no chat may hold up
         self.closing = False
         self.created = int(time.time())
         self.chats: set[asyncio.Task[Any]] = set()
+        self.chatting = 0  # those of them whose bodies have arrived
         self._sessions: set[Session] = set()
+        self._listening: asyncio.Server | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._places = 0  # connections that are open or being opened
         self.metadata = {
             "server": "opengato",
@@ -84,6 +101,7 @@ class Server:
             "protocol": 1,
             "tasks": {task: layout.spaces_json() for task, layout in sorted(checkpoint.layouts.items())},
             "default_task": self.default_task,
+            "horizon": horizon,
             "limits": {
                 "message_bytes": self.limits.message_bytes,
                 "queue": self.limits.queue,
@@ -91,6 +109,8 @@ class Server:
                 "text_characters": self.limits.text_characters,
             },
         }
+
+        self.greeting = wire.pack(self.metadata)
 
     async def start(self) -> None:
         """Listen. Afterwards `port` is the port that was taken. Raises OpenGatoError where the address is not to be had."""
@@ -100,27 +120,44 @@ class Server:
         self._batching = asyncio.create_task(self.batcher.run())
         self._batching.add_done_callback(_failed)
         # A handler whose client is gone is cancelled: a chat nobody reads gives its seat back.
-        self._runner = web.AppRunner(app, handle_signals=False, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(app, handle_signals=False, access_log=None, handler_cancellation=True, shutdown_timeout=0.25)
         await self._runner.setup()
-        self._site = web.TCPSite(self._runner, self.host, self.port)
+        loop, manager = asyncio.get_running_loop(), self._runner.server
+        assert manager is not None
+
+        def connection() -> Connection:
+            # Bodies stay as they came: a compressed one is refused before anything is unpacked.
+            return Connection(
+                self.door, manager, loop=loop, access_log=None, keepalive_timeout=_SILENT, lingering_time=1.0, auto_decompress=False
+            )
+
         try:
-            await self._site.start()
+            self._listening = await loop.create_server(connection, self.host, self.port, backlog=AT_ONCE)
         except (OSError, OverflowError) as error:
             await self.stop()
             raise OpenGatoError(f"cannot listen on {self.host}:{self.port}: {error}; choose another host or port") from None
-        self.port = self._runner.addresses[0][1]
+        for listening in self._listening.sockets:  # asyncio has one number for both
+            with listening.dup() as same:
+                same.listen(BACKLOG)
+        self._watching = asyncio.create_task(self.door.watch())
+        self.port = self._listening.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Stop accepting, finish what was started, close the sessions with a reason."""
         self.closing = True
-        await self._site.stop()
+        if self._listening is not None:
+            self._listening.close()
         ending = [asyncio.create_task(session.finish()) for session in self._sessions] + list(self.chats)
         if ending:
             _, late = await asyncio.wait(ending, timeout=self.limits.grace)
             for task in late:
                 task.cancel()
         await self._runner.cleanup()
-        self._batching.cancel()
+        for work in (self._batching, self._watching):
+            if work is not None:
+                work.cancel()
+        for threads in (self.reader, self.encoder):
+            threads.shutdown(wait=False, cancel_futures=True)
         self.batcher.close()
 
     @web.middleware
@@ -129,16 +166,18 @@ class Server:
         answer = chat.error if request.path.startswith("/v1/") else _plain
         if request.path != "/healthz" and (no := refused(request, self.token)):
             self.metrics.errors.labels("access").inc()
+            await self.penance.pay(_ACCESS_SECONDS)
             return answer(no[0], no[1])
         try:
-            return await handler(request)
+            with self.door.at_work(request.protocol):
+                return await handler(request)
         except web.HTTPException as error:
             if error.status < 400:
                 raise
             return answer(error.status, f"{request.method} {request.path[:100]}: {(error.text or error.reason or '').strip()}")
 
     async def _session(self, request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse(max_msg_size=2 * self.limits.message_bytes, compress=False, heartbeat=_HEARTBEAT)
+        socket = web.WebSocketResponse(max_msg_size=2 * self.limits.message_bytes, compress=False, heartbeat=_HEARTBEAT, timeout=2.0)
         if not socket.can_prepare(request).ok:
             return _plain(426, "this address speaks websocket: connect with openpi-client or opengato.client, see docs/serving.md")
         if self.closing:
@@ -153,7 +192,7 @@ class Server:
                 await socket.close(code=1001, message=GONE.encode())
                 return socket
             try:
-                session = Session(self, socket)
+                session = Session(self, socket, request.protocol)
             except Refusal as refusal:  # seats of sessions that are gone, but whose last batch still runs
                 await socket.close(code=1013, message=str(refusal).encode()[:120])
                 return socket
@@ -214,6 +253,8 @@ def serve(
     if device == "cuda" and not torch.cuda.is_available():
         raise OpenGatoError("device is cuda, and PyTorch finds no GPU here: use --device cpu")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Seldom())  # what clients do wrong a thousand times a second fills no disk
     loaded = Checkpoint.load(checkpoint, device)
     convert(loaded.model, precision)
     asyncio.run(_serve(Server(loaded, token=token, **settings)))

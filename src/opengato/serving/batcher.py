@@ -147,19 +147,23 @@ class Batcher:
         if not seat._running:
             self._free.append(seat.slot)
 
+    def need(self, seat: Seat, count: int) -> None:
+        """Raises Refusal where so many more requests find no room in the queues."""
+        if seat.queued + count > self._limits.queue:
+            raise Refusal("busy", f"{seat.queued} requests of this connection wait, as many as are allowed: wait for their answers")
+        if self._total + count > self._limits.total_queue:
+            raise Refusal("busy", f"{self._total} requests wait at this server, as many as are allowed: try again later")
+
     def submit(self, seat: Seat, work: Start | Act) -> asyncio.Future[Any]:
         """Queue work; the future gives None for a Start, Acted for an Act, or a Refusal. Raises Refusal where the queue is full."""
         job = _Job(work, self._clock(), asyncio.get_running_loop().create_future())
-        job.answer.add_done_callback(_heard)
+        job.answer.add_done_callback(heard)
         last = seat._waiting[-1] if seat._waiting else None
         if seat.newest_wins and last is not None and isinstance(work, Act) and isinstance(last.work, Act):
             last.refuse(Refusal("replaced", "the observation was replaced by a newer one before its turn: no action was chosen for it"))
             seat._waiting[-1] = job
             return job.answer
-        if seat.queued >= self._limits.queue:
-            raise Refusal("busy", f"{seat.queued} requests of this connection wait, as many as are allowed: wait for their answers")
-        if self._total >= self._limits.total_queue:
-            raise Refusal("busy", f"{self._total} requests wait at this server, as many as are allowed: try again later")
+        self.need(seat, 1)
         seat._waiting.append(job)
         self._total += 1
         self._ready[seat] = None
@@ -317,7 +321,7 @@ class Batcher:
             self._free.append(seat.slot)
 
 
-def _heard(answer: asyncio.Future[Any]) -> None:
+def heard(answer: asyncio.Future[Any]) -> None:
     """Look at an answer whose client may be gone, so that asyncio does not complain that nobody did."""
     if not answer.cancelled():
         answer.exception()

@@ -35,8 +35,11 @@ from opengato.tokens.text import Words
 if TYPE_CHECKING:
     from opengato.serving.app import Server
 
-PIXELS = 4096 * 4096  # of an image at most
-BODY_SECONDS = 30.0
+PIXELS = 4096 * 4096  # of a JPEG at most, which is decoded at a fraction of its size
+PLAIN_PIXELS = 2048 * 2048  # of any other image
+SCANS = 32  # of a progressive JPEG: each may be a few bytes long and goes over the whole picture
+REFUSED_SECONDS = 0.002  # about what a request costs that is refused, beside its bytes
+PARTS = 65_536  # brackets, commas and escapes of a body, each a step of a parser that nobody can interrupt
 # As the command line's chat.
 TEMPERATURE, TOP_P = 0.9, 0.95
 _TAKEN = {"model", "messages", "stream", "stream_options", "temperature", "top_p", "max_tokens", "max_completion_tokens", "seed"}
@@ -48,7 +51,14 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "presence_penalty": (0,),
     "logprobs": (False,),
     "response_format": ({"type": "text"},),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "modalities": (["text"],),
     "tools": ([],),
+    "tool_choice": ("none", "auto"),  # without tools, which are refused, both mean none
+    "parallel_tool_calls": (True, False),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
     "stop": ([],),
 }
 
@@ -98,13 +108,15 @@ def add_routes(app: web.Application, server: Server) -> None:
             return await _complete(server, request)
         except BadRequest as bad:
             server.metrics.errors.labels("chat").inc()
-            return error(bad.status, str(bad), bad.param, bad.code)
+            answer = error(bad.status, str(bad), bad.param, bad.code)
         except Refusal as refusal:
             server.metrics.errors.labels(refusal.kind).inc()
             status = {"busy": 503, "closing": 503, "internal": 500}.get(refusal.kind, 400)
-            return error(status, str(refusal), "messages" if status == 400 else None)
+            answer = error(status, str(refusal), "messages" if status == 400 else None)
         finally:
             server.chats.discard(task)
+        await server.penance.pay(REFUSED_SECONDS, request.content_length or 0)
+        return answer
 
     app.add_routes([web.get("/v1/models", models), web.get("/v1/models/{name}", model), web.post("/v1/chat/completions", completions)])
 
@@ -119,21 +131,30 @@ async def _complete(server: Server, request: web.Request) -> web.StreamResponse:
         raise Refusal("closing", "the server is shutting down: try again later")
     if request.content_type != "application/json":
         raise BadRequest(f"the content type is {request.content_type[:60]}: send application/json")
-    if len(server.chats) > server.limits.chats:  # this one is among them
-        raise Refusal("busy", f"{server.limits.chats} chats are at work, as many as are allowed: try again later")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise BadRequest("the body is compressed: send it as it is", status=415)
+    if (request.content_length or 0) > server.limits.message_bytes:
+        raise BadRequest(
+            f"the body has {request.content_length} bytes where {server.limits.message_bytes} are allowed: send less", status=413
+        )
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(server.limits.unfinished):
             data = await request.read()
     except TimeoutError:
-        raise BadRequest(f"the body did not arrive within {BODY_SECONDS:g} s: send it at once", status=408) from None
+        raise BadRequest(f"the body did not arrive within {server.limits.unfinished:g} s: send it at once", status=408) from None
+    # Only now, so that those who send slowly take nobody's place.
+    if server.chatting >= server.limits.chats:
+        raise Refusal("busy", f"{server.limits.chats} chats are at work, as many as are allowed: try again later")
     server.metrics.requests.labels("chat").inc()
     server.metrics.chats.inc()
+    server.chatting += 1
     try:
-        # Pictures and long conversations take a while to read: not on the event loop.
-        wish, question, prompt = await asyncio.to_thread(_read, server, data)
+        # Pictures and long conversations take a while to read: not on the event loop. What still waits goes with its client.
+        wish, question, prompt = await asyncio.get_running_loop().run_in_executor(server.reader, _read, server, data)
         answer = _Answer(server, wish, question, prompt)
         response = await answer.stream(request) if wish.get("stream") else await answer.whole()
     finally:
+        server.chatting -= 1
         server.metrics.chats.dec()
     server.metrics.latency.labels("chat").observe(time.monotonic() - arrived)
     return response
@@ -141,8 +162,10 @@ async def _complete(server: Server, request: web.Request) -> web.StreamResponse:
 
 def _read(server: Server, data: bytes) -> tuple[dict[str, Any], Question, Encoded | None]:
     """The request's settings, its question, and the memory before it."""
+    if (parts := sum(map(data.count, b"[{,\\"))) > PARTS:
+        raise BadRequest(f"the body has {parts} brackets, commas and escapes where {PARTS} are allowed: send less")
     try:
-        wish = json.loads(data)
+        wish = json.loads(data.decode())
     except (ValueError, RecursionError) as bad:
         raise BadRequest(f"the body is no JSON that can be read: {short(str(bad), 120)}") from None
     if not isinstance(wish, dict):
@@ -187,7 +210,12 @@ def read_question(messages: Any, layouts: dict[str, Layout]) -> Question:
         role = message.get("role")
         if role not in ("system", "developer", "user", "assistant"):
             raise BadRequest(f"{name} has role {short(role)!r}: send system, developer, user or assistant", "messages")
-        text, found = _content(message.get("content"), name)
+        content = message.get("content")
+        text, found = _content("" if content is None and role == "assistant" else content, name)
+        try:
+            text.encode()
+        except UnicodeEncodeError as bad:
+            raise BadRequest(f"{name} has a lone surrogate at character {bad.start}: it is not valid Unicode", "messages") from None
         if found and role != "user":
             raise BadRequest(f"{name} is an image of role {role!r}: only a user sends images", "messages")
         # An image was answered in its own time: only those of the last turn are looked at.
@@ -260,10 +288,13 @@ def _picture(data: bytes, side: int) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "GIF", "WEBP", "BMP")) as picture:
-                if picture.width * picture.height > PIXELS:
+                most = PIXELS if picture.format == "JPEG" else PLAIN_PIXELS
+                if picture.width * picture.height > most:
                     raise BadRequest(
-                        f"the image has {picture.width} × {picture.height} pixels, more than {PIXELS}: send a smaller one", "messages"
+                        f"the image has {picture.width} × {picture.height} pixels, more than {most}: send a smaller one", "messages"
                     )
+                if picture.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > SCANS:
+                    raise BadRequest(f"the image has more than {SCANS} scans: send a JPEG of fewer", "messages")
             return captions.read_image(data, side)
     except BadRequest:
         raise
@@ -381,7 +412,8 @@ class _Answer:
         await self._event(response, self._head("chat.completion.chunk") | {"choices": [choice]})
 
     async def _event(self, response: web.StreamResponse, data: dict[str, Any]) -> None:
-        await response.write(f"data: {json.dumps(data)}\n\n".encode())
+        async with asyncio.timeout(self.server.limits.unfinished):
+            await response.write(f"data: {json.dumps(data)}\n\n".encode())
 
 
 def _or(value: float | None, default: float) -> float:

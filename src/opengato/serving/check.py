@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from opengato.serving.wire import short
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
 
+PROMPT_TEXTS = 32  # the texts of a demonstration together, in longest texts
+LISTED = 20  # names in one sentence at most
 TIMESTEPS = 4096  # of a demonstration at most; no context is that long
 
 
@@ -51,6 +54,10 @@ class Checker:
                 raise OpenGatoError(f"the prompt has {length} timesteps where {TIMESTEPS} are allowed: send the first ones")
             observations = self._check(layout.observation_space, value["observations"], "prompt's observation", "", length)
             actions = self._check(layout.action_space, value["actions"], "prompt's action", "", length)
+            texts = [leaf for side in (observations, actions) for _, leaf in leaves(side) if isinstance(leaf, list)]
+            if (letters := sum(len(text) for leaf in texts for text in leaf[:timesteps])) > PROMPT_TEXTS * self.characters:
+                allowed = PROMPT_TEXTS * self.characters
+                raise OpenGatoError(f"the prompt's texts have {letters} characters where {allowed} are allowed: send fewer timesteps")
         except OpenGatoError as error:
             raise Refusal("prompt", str(error)) from None
         return Episode(observations, actions, np.zeros(length, np.float32), task)[:timesteps]
@@ -64,11 +71,11 @@ class Checker:
         name = f"{kind} field {short(path)}" if path else f"the {kind}"
         if isinstance(space, spaces.Dict):
             if not isinstance(value, dict):
-                raise OpenGatoError(f"{name} is {short(value)}: send a map of {_listed(space.spaces)}")
+                raise OpenGatoError(f"{name} is {short(value)}: send a map of {listed(space.spaces)}")
             if missing := sorted(set(space.spaces) - set(value)):
-                raise OpenGatoError(f"{name} lacks {_listed(missing)}: send {_listed(space.spaces)}")
+                raise OpenGatoError(f"{name} lacks {listed(missing)}: send {listed(space.spaces)}")
             if extra := sorted(set(value) - set(space.spaces)):
-                raise OpenGatoError(f"{name} has {_listed(extra)}, which the task does not know: send {_listed(space.spaces)}")
+                raise OpenGatoError(f"{name} has {listed(extra)}, which the task does not know: send {listed(space.spaces)}")
             return {key: self._check(sub, value[key], kind, f"{path}.{key}".lstrip("."), length) for key, sub in space.spaces.items()}
         if isinstance(space, spaces.Tuple):
             if not isinstance(value, list | tuple) or len(value) != len(space.spaces):
@@ -99,8 +106,9 @@ class Checker:
         return str(value)
 
 
-def _listed(names: Any) -> str:
-    return short(", ".join(short(str(n)) for n in sorted(names)), 400) or "nothing"
+def listed(names: Any) -> str:
+    """Names for an error's sentence, the first ones of many."""
+    return short(", ".join(short(str(n)) for n in heapq.nsmallest(LISTED, names)), 400) or "nothing"
 
 
 def _length(space: spaces.Space, value: Any) -> int:
@@ -118,8 +126,10 @@ def _length(space: spaces.Space, value: Any) -> int:
 def _numbers(space: spaces.Space, value: Any, name: str, lead: tuple[int, ...]) -> np.ndarray:
     """Numbers of a Box, Discrete, MultiDiscrete or MultiBinary space, (*lead, *shape), of its dtype, finite and inside it."""
     shape = lead + tuple(space.shape or ())
+    # A list is looked at before it becomes an array: of unequal texts, or nested deeply, it could be a thousand times its size.
+    fits = isinstance(value, np.ndarray | np.generic) or _plain(value, shape)
     try:
-        array = np.asarray(value)
+        array = np.asarray(value if fits else None)
     except (ValueError, TypeError, OverflowError):
         array = np.asarray(None)
     wanted, is_array = np.dtype(space.dtype), isinstance(value, np.ndarray | np.generic)
@@ -151,6 +161,15 @@ def _numbers(space: spaces.Space, value: Any, name: str, lead: tuple[int, ...]) 
         where = f" at entry {at[0] if len(at) == 1 else at}" if at else ""
         raise OpenGatoError(f"{name} is {short(array[at].item())}{where}: {remedy}")
     return np.ascontiguousarray(out, wanted).reshape(shape)
+
+
+def _plain(value: Any, shape: tuple[int, ...]) -> bool:
+    """Whether these are numbers, arrays of them, or lists of both, that together have this shape."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.kind in "biuf" and value.shape == shape
+    if not shape:
+        return isinstance(value, bool | int | float)
+    return isinstance(value, list | tuple) and len(value) == shape[0] and all(_plain(entry, shape[1:]) for entry in value)
 
 
 def _bounds(space: spaces.Space) -> tuple[Any, Any]:

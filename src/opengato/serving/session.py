@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 from gymnasium import spaces
 
 from opengato.errors import OpenGatoError, unknown
 from opengato.model.prompt import crop_prompt
 from opengato.serving import wire
-from opengato.serving.batcher import Act, Acted, Start
+from opengato.serving.batcher import Act, Acted, Start, heard
+from opengato.serving.check import listed
 from opengato.serving.limits import Rate, Refusal
 from opengato.serving.wire import short
 from opengato.tokens.encode import encode
@@ -32,7 +33,7 @@ GONE = "the server is shutting down"
 
 @dataclass
 class _Reply:
-    """An answer to come: `answer` gives Acted, None or a Refusal."""
+    """An answer to come: `answer` gives the Acted of a chunk, None or a Refusal."""
 
     kind: str
     arrived: float
@@ -44,14 +45,14 @@ class _Reply:
 class Session:
     """Serves one connection until it ends, or the server does."""
 
-    def __init__(self, server: Server, socket: web.WebSocketResponse):
-        self.server, self.socket = server, socket
+    def __init__(self, server: Server, socket: web.WebSocketResponse, connection: Any):
+        self.server, self.socket, self._connection = server, socket, connection
         self.seat = server.batcher.sit()
         self._task: str | None = None
         # The seeds of a session's episodes are those of `Policy`, so that it acts as a Policy of its own would.
         self._chance = np.random.default_rng(0)
         limits = server.limits
-        self._rate = Rate(limits.rate, limits.burst)
+        self._rate = Rate(limits.rate, limits.burst or max(1, int(limits.rate)))
         # Full, it stops the reading, and the client's sending with it: a client that never reads holds nobody's memory.
         self._replies: asyncio.Queue[_Reply] = asyncio.Queue(2 * limits.queue)
         self._reading, self._ended = asyncio.Lock(), asyncio.Event()
@@ -61,18 +62,35 @@ class Session:
         """Answer frames until the connection ends."""
         sender = asyncio.create_task(self._send())
         try:
-            await self.socket.send_bytes(wire.pack(self.server.metadata))
-            async for frame in self.socket:
-                if frame.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-                    break
+            await self.socket.send_bytes(self.server.greeting)
+            while (frame := await self._frame()) is not None:
+                cost = time.thread_time()
                 async with self._reading:
-                    await self._replies.put(await self._read(frame.type, frame.data))
+                    reply = await self._read(frame.type, frame.data)
+                    cost = time.thread_time() - cost
+                    await self._replies.put(reply)
+                if reply.kind == "refused":
+                    size, frame = len(frame.data), None  # a message that waits in line holds no memory
+                    await self.server.penance.pay(cost, size)
         except ConnectionError:
             pass
         finally:
             sender.cancel()
             self._ended.set()
             self.server.batcher.leave(self.seat)
+
+    async def _frame(self) -> WSMessage | None:
+        """The next message; None where the connection ends, by its client or for want of messages."""
+        idle = self.server.limits.idle
+        try:
+            with self._connection.message():
+                async with asyncio.timeout(idle):
+                    frame = await self.socket.receive()
+        except TimeoutError:
+            self.server.metrics.errors.labels("connection").inc()
+            await self.socket.close(code=1008, message=f"no message came for {idle:g} s: connect again".encode())
+            return None
+        return frame if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY) else None
 
     async def finish(self) -> None:
         """Send the answers to all that was asked, then close; done at once where the client is gone."""
@@ -107,7 +125,7 @@ class Session:
             if not isinstance(command, str) or command not in _KEYS:
                 raise Refusal("message", f"field 'opengato' is {short(command)}: send 'reset' or 'act'")
             if extra := sorted(set(message) - _KEYS[command]):
-                raise Refusal("message", f"{command!r} has no {short(', '.join(extra))}: it has {', '.join(sorted(_KEYS[command]))}")
+                raise Refusal("message", f"{command!r} has no {listed(extra)}: it has {', '.join(sorted(_KEYS[command]))}")
             return await self._reset(message, arrived) if command == "reset" else self._control_act(message, arrived)
         except Refusal as error:
             refusal = error
@@ -142,14 +160,19 @@ class Session:
         fields = space.spaces if isinstance(space, spaces.Dict) else {"observation": space}
         for key in {"task", "prompt"} & set(message) - set(fields):
             value = message.pop(key)
-            if not isinstance(value, str) or value not in layouts:
+            instruction = [name for name, field in fields.items() if isinstance(field, spaces.Text) and name not in message]
+            if isinstance(value, str) and value in layouts:
+                continue
+            if key == "prompt" and isinstance(space, spaces.Dict) and len(instruction) == 1:
+                message[instruction[0]] = value  # as openpi has it: what the robot is told
+            else:
                 raise Refusal("task", f"field {key!r} names no task: {unknown('task of this checkpoint', short(value), layouts)}")
         if isinstance(space, spaces.Dict):
-            return self._act(task, message, None, arrived)
+            return self._act(task, message, None, arrived, steps=self.server.horizon)
         if set(message) != {"observation"}:
-            found = short(", ".join(sorted(message))) or "nothing"
+            found = listed(message)
             raise Refusal("observation", f"the observation is a map of {found}: send {short(str(space), 120)} as 'observation'")
-        return self._act(task, message["observation"], None, arrived)
+        return self._act(task, message["observation"], None, arrived, steps=self.server.horizon)
 
     def _control_act(self, message: dict[str, Any], arrived: float) -> _Reply:
         deadline = message.get("deadline_ms")
@@ -169,14 +192,21 @@ class Session:
         known = short(", ".join(sorted(layouts)), 1000)
         return Refusal("task", f"no task is chosen: send a reset with 'task', or name one in the observation's field 'task': {known}")
 
-    def _act(self, task: str, observation: Any, deadline: float | None, arrived: float, extra: dict[str, Any] | None = None) -> _Reply:
+    def _act(
+        self, task: str, observation: Any, deadline: float | None, arrived: float, extra: dict[str, Any] | None = None, steps: int = 1
+    ) -> _Reply:
+        """Ask for `steps` actions in a row; all but the first are chosen from the same observation, since no newer one is known."""
         layout = self.server.checkpoint.layouts[task]
         checked = self.server.checker.observation(layout, observation)
+        if steps > 1:  # all of them or none: a chunk begun would move the memory
+            self.server.batcher.need(self.seat, steps + (task != self._task))
         if task != self._task:
             self._start(task)
-        answer = self.server.batcher.submit(self.seat, Act(checked, deadline))
+        answers = [self.server.batcher.submit(self.seat, Act(checked, deadline)) for _ in range(steps)]
         self.server.metrics.requests.labels("act").inc()
-        return _Reply("act", arrived, answer, layout, extra)
+        actions = asyncio.gather(*answers)
+        actions.add_done_callback(heard)
+        return _Reply("act", arrived, actions, layout, extra)
 
     def _start(self, task: str) -> None:
         """Begin an episode as a Policy does by default."""
@@ -199,6 +229,8 @@ class Session:
             raise Refusal("message", f"field 'seed' is {short(seed)}: send an integer from 0 to 2**63 - 1, or None")
         if newest is not None and not isinstance(newest, bool):
             raise Refusal("message", f"field 'newest_wins' is {short(newest)}: send True, False or None")
+        if newest and self.server.horizon > 1:
+            raise Refusal("message", f"field 'newest_wins' is True where answers are {self.server.horizon} actions: leave it out")
         layout, config = checkpoint.layouts[task], checkpoint.model.config
         given = message.get("prompt")
         if given is None:
@@ -207,9 +239,10 @@ class Session:
             prompt = None
         else:
             # Encoding a long demonstration takes a while: not on the event loop. Timesteps beyond the context would be cut anyway.
-            episode = await asyncio.to_thread(self.server.checker.demonstration, task, layout, given, config.context)
+            loop, threads = asyncio.get_running_loop(), self.server.encoder
+            episode = await loop.run_in_executor(threads, self.server.checker.demonstration, task, layout, given, config.context)
             try:
-                prompt = crop_prompt(await asyncio.to_thread(encode, layout, episode, checkpoint.tokenizer), config)
+                prompt = crop_prompt(await loop.run_in_executor(threads, encode, layout, episode, checkpoint.tokenizer), config)
             except OpenGatoError as error:
                 raise Refusal("prompt", str(error)) from None
             if prompt is None:
@@ -231,12 +264,17 @@ class Session:
             try:
                 try:
                     acted = await reply.answer
-                    await self.socket.send_bytes(wire.pack(self._message(reply, acted)))
+                    async with asyncio.timeout(self.server.limits.unfinished):
+                        await self.socket.send_bytes(wire.pack(self._message(reply, acted)))
                     self.server.metrics.latency.labels(reply.kind).observe(time.monotonic() - reply.arrived)
                 except Refusal as refusal:
                     self.server.metrics.errors.labels(refusal.kind).inc()
-                    await self.socket.send_str(str(refusal))
+                    async with asyncio.timeout(self.server.limits.unfinished):
+                        await self.socket.send_str(str(refusal))
                 self._previous = (time.monotonic() - reply.arrived) * 1000
+            except TimeoutError:  # a client that takes no answers holds no seat
+                self.server.metrics.errors.labels("connection").inc()
+                self._connection.drop()
             except ConnectionError:
                 pass  # the reader sees it too, and ends the session
             except Exception:
@@ -245,23 +283,23 @@ class Session:
             finally:
                 self._replies.task_done()
 
-    def _message(self, reply: _Reply, acted: Acted | None) -> dict[str, Any]:
+    def _message(self, reply: _Reply, acted: list[Acted] | None) -> dict[str, Any]:
         message = dict(reply.extra or {})
         if acted is not None:
             assert reply.layout is not None
-            timing = {"infer_ms": acted.seconds * 1000}
+            timing = {"infer_ms": sum(one.seconds for one in acted) * 1000}
             if self._previous is not None:
                 timing["prev_total_ms"] = self._previous
-            message |= {"actions": with_horizon(reply.layout.action_space, acted.action), "server_timing": timing}
+            message |= {"actions": chunk(reply.layout.action_space, [one.action for one in acted]), "server_timing": timing}
         return message
 
 
-def with_horizon(space: spaces.Space, action: Any) -> Any:
-    """An action as openpi's chunk of one: leaves with a leading axis of 1, a text as a list of one string."""
+def chunk(space: spaces.Space, actions: list[Any]) -> Any:
+    """Actions in a row as openpi's chunk: leaves with a leading axis of len(actions), texts as a list of strings."""
     if isinstance(space, spaces.Dict):
-        return {key: with_horizon(sub, action[key]) for key, sub in space.spaces.items()}
+        return {key: chunk(sub, [action[key] for action in actions]) for key, sub in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
-        return [with_horizon(sub, entry) for sub, entry in zip(space.spaces, action)]
+        return [chunk(sub, [action[i] for action in actions]) for i, sub in enumerate(space.spaces)]
     if isinstance(space, spaces.Text):
-        return [action]
-    return np.asarray(action, space.dtype)[None]
+        return list(actions)
+    return np.stack([np.asarray(action, space.dtype) for action in actions])

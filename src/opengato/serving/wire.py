@@ -18,7 +18,7 @@ from opengato.errors import OpenGatoError
 # What a message may hold, beside its bytes: a parser that believes every header is an easy victim.
 DEPTH = 16
 ENTRIES = 4096  # of one list or map
-NODES = 65_536  # entries of all lists and maps
+NODES = 16_384  # entries of all lists and maps
 DIMENSIONS = 8
 
 # Booleans, integers, floats and strings of one size: np.dtype itself would take records, objects and "(1000000000,)f8" too.
@@ -34,30 +34,30 @@ def pack(message: Any) -> bytes:
         raise OpenGatoError(f"the message cannot be sent: {error}") from None
 
 
-def unpack(data: bytes) -> Any:
-    """The message of these bytes; arrays are read-only views of them.
+def unpack(data: bytes, entries: int = ENTRIES, nodes: int = NODES) -> Any:
+    """The message of these bytes, with at most `entries` in one list or map and `nodes` in all; arrays are read-only views of them.
 
     Raises OpenGatoError, naming the field where there is one, for bytes that are no message or one beyond the limits above.
     """
-    nodes = 0
+    found = 0
 
     def count(container: Any) -> Any:
         # Called as soon as a list or map is complete, so that a message of millions of them is dropped on its way.
-        nonlocal nodes
-        nodes += len(container)
-        if nodes > NODES:
-            raise OpenGatoError(f"the message has more than {NODES} entries: send numbers as arrays, not as lists")
+        nonlocal found
+        found += len(container)
+        if found > nodes:
+            raise OpenGatoError(f"the message has more than {nodes} entries: send numbers as arrays, not as lists")
         return container
 
     try:
         message = msgpack.unpackb(
-            data, object_hook=count, list_hook=count, max_array_len=ENTRIES, max_map_len=ENTRIES, max_ext_len=0, strict_map_key=True
+            data, object_hook=count, list_hook=count, max_array_len=entries, max_map_len=entries, max_ext_len=0, strict_map_key=True
         )
     except msgpack.exceptions.ExtraData:
         raise OpenGatoError("the message goes on after its end: send one msgpack map in a frame") from None
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise OpenGatoError(f"the message is no msgpack that can be read: {short(str(error) or type(error).__name__, 120)}") from None
-    return _revive(message, "", 0)
+    return _revive(message, None, 0)
 
 
 def short(value: Any, length: int = 60) -> str:
@@ -81,10 +81,22 @@ def _to_map(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} {short(value)} is no map, list, text, number or array")
 
 
-def _revive(value: Any, path: str, depth: int) -> Any:
+# Where a value lies, as (the path of what holds it, its key): written out only for an error, since a message may have many long keys.
+_Path = tuple[Any, Any] | None
+
+
+def _named(path: _Path) -> str:
+    keys: list[str] = []
+    while path is not None:
+        path, key = path
+        keys.append(short(str(key)))
+    return short(".".join(reversed(keys)))
+
+
+def _revive(value: Any, path: _Path, depth: int) -> Any:
     """The same message with its arrays, checked."""
     if depth > DEPTH:
-        raise OpenGatoError(f"the message is nested more than {DEPTH} deep at field {short(path)!r}: flatten it")
+        raise OpenGatoError(f"the message is nested more than {DEPTH} deep at field {_named(path)!r}: flatten it")
     if isinstance(value, dict):
         if b"__ndarray__" in value:
             return _array(value, path)
@@ -92,27 +104,29 @@ def _revive(value: Any, path: str, depth: int) -> Any:
             return _scalar(value, path)
         for key in value:
             if not isinstance(key, str):
-                raise OpenGatoError(f"key {short(key)} of field {short(path) or '(root)'} is no text: name fields by texts")
-        return {key: _revive(entry, f"{path}.{key}".lstrip("."), depth + 1) for key, entry in value.items()}
+                raise OpenGatoError(f"key {short(key)} of field {_named(path) or '(root)'} is no text: name fields by texts")
+        return {key: _revive(entry, (path, key), depth + 1) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_revive(entry, f"{path}.{i}".lstrip("."), depth + 1) for i, entry in enumerate(value)]
+        return [_revive(entry, (path, i), depth + 1) for i, entry in enumerate(value)]
     if value is None or isinstance(value, bool | int | float | str | bytes):
         return value
-    raise OpenGatoError(f"field {short(path) or '(root)'} is a msgpack {type(value).__name__}: send maps, lists, texts, numbers and arrays")
+    raise OpenGatoError(
+        f"field {_named(path) or '(root)'} is a msgpack {type(value).__name__}: send maps, lists, texts, numbers and arrays"
+    )
 
 
-def _dtype(value: dict, path: str) -> np.dtype:
+def _dtype(value: dict, path: _Path) -> np.dtype:
     name = value.get(b"dtype")
     try:
         if isinstance(name, str) and _DTYPE.fullmatch(name):
             return np.dtype(name)
     except TypeError:  # a size that NumPy does not have, such as f3
         pass
-    raise OpenGatoError(f"field {short(path) or '(root)'} has dtype {short(name)}: send booleans, integers, floats or texts")
+    raise OpenGatoError(f"field {_named(path) or '(root)'} has dtype {short(name)}: send booleans, integers, floats or texts")
 
 
-def _array(value: dict, path: str) -> np.ndarray:
-    name, dtype, data, shape = short(path) or "(root)", _dtype(value, path), value.get(b"data"), value.get(b"shape")
+def _array(value: dict, path: _Path) -> np.ndarray:
+    name, dtype, data, shape = _named(path) or "(root)", _dtype(value, path), value.get(b"data"), value.get(b"shape")
     sizes = shape if isinstance(shape, list) else [shape]
     if not isinstance(shape, list) or len(shape) > DIMENSIONS or any(type(n) is not int or n < 0 for n in sizes):
         raise OpenGatoError(f"field {name} has no shape of at most {DIMENSIONS} sizes: send a list of them")
@@ -127,14 +141,18 @@ def _array(value: dict, path: str) -> np.ndarray:
         array = np.ndarray(shape, dtype, buffer=data)
     except (ValueError, TypeError) as error:
         raise OpenGatoError(f"field {name} is no array: {short(str(error), 120)}") from None
+    if dtype.kind == "U" and array.size:
+        points = np.frombuffer(data, np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+        if ((points > 0x10FFFF) | ((points >= 0xD800) & (points <= 0xDFFF))).any():  # NumPy would fail on them, or write what is no UTF-8
+            raise OpenGatoError(f"field {name} has a code point that is no letter: send valid Unicode")
     return array.view(np.uint8) != 0 if dtype.kind == "b" else array  # a boolean may arrive as any byte
 
 
-def _scalar(value: dict, path: str) -> np.generic:
+def _scalar(value: dict, path: _Path) -> np.generic:
     dtype, data = _dtype(value, path), value.get(b"data")
     if isinstance(data, _SCALARS[dtype.kind]) and (dtype.kind == "b" or not isinstance(data, bool)):
         try:
             return dtype.type(data)
         except (ValueError, TypeError, OverflowError):
             pass
-    raise OpenGatoError(f"field {short(path) or '(root)'} is {short(data)}, which is no {dtype}")
+    raise OpenGatoError(f"field {_named(path) or '(root)'} is {short(data)}, which is no {dtype}")
