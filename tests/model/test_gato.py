@@ -180,7 +180,9 @@ def test_no_observation_is_predicted_and_every_action_is(datasets, family):
         sequence = mix.sequence(n)
         assert (sequence.kinds[sequence.predicted] >= 6).all()
         whole = np.flatnonzero(sequence.kinds < 6)[0]  # before it: the end of a timestep whose observation is cut off
-        assert (sequence.kinds[whole:][~sequence.predicted[whole:]] < 6).all() or family == "gato"
+        unpredicted = sequence.kinds[whole:][~sequence.predicted[whole:]]
+        if mix.domains[sequence.domains[0]] != "text":  # of which a crop's first word is none (tests/mixture/test_documents.py)
+            assert (unpredicted < 6).all() or family == "gato"
         if mix.domains[sequence.domains[0]] == "arm":
             assert sequence.predicted.sum() == 2 * sequence.timesteps
 

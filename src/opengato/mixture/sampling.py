@@ -92,7 +92,9 @@ class Source:
                 file=sys.stderr,
             )
         self.kept = np.flatnonzero(keep & fits)
-        self.cumulative = np.cumsum(np.diff(data.episodes)[self.kept])
+        # Drawn by their timesteps; a text, which is one, by how many windows it takes.
+        windows = np.where(single, -(-np.maximum.reduceat(timesteps, data.episodes[:-1]) // length), np.diff(data.episodes))
+        self.cumulative = np.cumsum(windows[self.kept])
         self.partners = {s: self.kept[data.sources[self.kept] == s] for s in np.unique(data.sources[self.kept])}
         self.longest = int(np.maximum.reduceat(timesteps, data.episodes[:-1])[self.kept].max())
         self.bunch = max(BUNCH, 2 * self.longest)

@@ -1,0 +1,53 @@
+"""Long texts: whole documents, drawn by their length, cropped at random; nobody learns that a crop is a beginning or an end."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from opengato.datasets.cache import build_cache
+from opengato.datasets.text import to_episode
+from opengato.mixture import Mixture, Sampling
+from opengato.tokens.fold import Fold
+from opengato.tokens.spaces import text_space
+from opengato.tokens.text import TextTokenizer
+
+TOKENIZER = TextTokenizer.load()
+NUMBERS = 3_000
+LENGTH = 128
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory):
+    """A long one (its first token is the separator) whose words say where they stand, and forty short ones."""
+    texts = [" ".join(map(str, range(10_000, 10_000 + NUMBERS))), *["a short one"] * 40]
+    folder = tmp_path_factory.mktemp("cache")
+    return build_cache("text/plain", spaces.Dict({}), text_space(), map(to_episode, texts), TOKENIZER, "1", folder)
+
+
+@pytest.mark.parametrize("fold", [Fold(0), Fold(2)])
+def test_crops(documents, fold):
+    mix = Mixture([documents], {"text": 1.0}, LENGTH, fold, 0, Sampling(prompt_share=0.0))
+    whole = documents.tokens[: documents.offsets[1]]
+    where = {tuple(whole[i : i + 12]): i for i in range(len(whole) - 12)}
+    begins, short = Counter(), 0
+    for n in range(300):
+        sequence = mix.sequence(n)
+        of = sequence.segments[np.maximum(sequence.positions - 1, 0)]
+        for segment in range(of.max() + 1):
+            words = sequence.tokens[(of == segment) & (sequence.kinds >= 6)]
+            predicted = sequence.predicted[(of == segment) & (sequence.kinds >= 6)]
+            if len(words) < 12:
+                short += 1
+                assert predicted.all()
+                continue
+            at = where[tuple(words[:12])]
+            begins[at] += 1
+            np.testing.assert_array_equal(words, whole[at : at + len(words)])  # in a row
+            assert predicted[1:].all() and predicted[0] == (at == 1)
+            assert (words[-1] == TOKENIZER.eos) == (at + len(words) == len(whole)) and TOKENIZER.eos not in words[:-1]
+    assert len(begins) > 100 and begins[1] > 0 and max(begins) > 0.9 * (len(whole) - LENGTH)
+    share = sum(begins.values()) / (sum(begins.values()) + short)
+    expected = -(-len(whole) // LENGTH) / (-(-len(whole) // LENGTH) + 40)
+    assert share == pytest.approx(expected, abs=0.1)
