@@ -615,6 +615,8 @@ class SamplingSettings(TypedDict, total=False):
     """share of the positions of acting that is in windows of one timestep, from all over the data"""
     return_threshold: float
     """keep episodes with at least this share of the expert's return"""
+    return_window: int
+    """episodes over which that return is averaged where no reference is stored (paper: W)"""
 
 
 def _resolved(chosen: Any, settings: TrainSettings, optimiser: OptimiserSettings, sampling: SamplingSettings) -> Any:
@@ -631,6 +633,7 @@ def train(
     out: Path = Path("runs/train"),
     root: Path | None = None,
     weights: dict[str, float] | None = None,
+    keep_held_out: bool = False,
     settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     sampling: Annotated[SamplingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     optimiser: OptimiserSettings = {},  # noqa: B006
@@ -645,6 +648,7 @@ def train(
         out: the run's folder; the checkpoint is in its subfolder `checkpoint`.
         root: folder of the Minari datasets; default: Minari's own.
         weights: sample weight of every domain, in place of the recipe's: --weights babyai 2 metaworld 1.
+        keep_held_out: train on the tasks, too, that the paper holds out for fine-tuning, which its recipes leave out of the data.
         show_list: print the recipes, and what each needs, takes and reaches.
     """
     from opengato.errors import OpenGatoError
@@ -667,7 +671,7 @@ def train(
         raise OpenGatoError("data is empty: name at least one dataset, for example --data captions/emoji")
     from opengato.training.train import train as run
 
-    run(chosen, list(data), out, weights=weights, model=dict(model), root=root)
+    run(chosen, list(data), out, weights=weights, model=dict(model), root=root, keep_held_out=keep_held_out)
 
 
 @app.command

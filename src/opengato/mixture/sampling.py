@@ -36,15 +36,18 @@ class Sampling:
     Attributes:
         prompt_share: of the windows that get a prompt before them, from another episode of the task by the same agent (paper: 0.25).
         moments: timesteps of a prompt, spread over the whole episode; 0: as many in a row as fill half of the room, half of the prompts
-            from the episode's end (the paper's).
+            from the episode's end (the paper's; how long a prompt is it does not say, and half leaves as much for what it is for).
         short_share: share of the positions of a domain that acts in environments that is in windows of one timestep. 0: the paper's.
         return_threshold: keep episodes with at least this share of the task's expert return (paper: 0.8).
+        return_window: where no reference is stored, the expert return is the largest mean return of any W = min(return_window, N / 10)
+            episodes in a row (paper, appendix D; its text says "a minimum of 1000" where its formula has the maximum).
     """
 
     prompt_share: float = 0.25
     moments: int = 0
     short_share: float = 0.0
     return_threshold: float = 0.0
+    return_window: int = 1000
 
 
 def _before_targets(kinds: np.ndarray, positions: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ class OptimiserConfig:
         warmup: steps from 1e-7 up to the peak (paper: 15,000).
         final: last rate as a share of the peak (paper: 0.1, cosine).
         schedule: "cosine" (the paper), "linear", or "constant" (the paper's fine-tuning).
-        clip: the gradient's largest norm.
+        clip: the gradient's largest norm. The paper names none; one bad batch in a million steps must not end a run.
     """
 
     kind: str = "adamw"
@@ -67,7 +67,11 @@ def rate_factor(config: OptimiserConfig, step: int, steps: int, done: float | No
 
 
 def make_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.optim.Optimizer]:
-    """One or two optimisers over the model's parameters; every group keeps its peak rate as `initial_lr`."""
+    """One or two optimisers over the model's parameters; every group keeps its peak rate as `initial_lr`.
+
+    What decays are matrices (relative attention's two biases, u and v, have a matrix's shape and count as such; the paper names no
+    exceptions at all); tables, of which most rows have no gradient in most steps, gains and biases do not.
+    """
     tables = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     trained = [p for p in model.parameters() if p.requires_grad]
     matrices = [p for p in trained if p.ndim >= 2 and id(p) not in tables]

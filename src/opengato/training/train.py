@@ -16,8 +16,8 @@ from opengato.datasets.cache import TokenDataset
 from opengato.datasets.open import open_dataset
 from opengato.datasets.starts import join_starts, starts_of
 from opengato.domains.task import reference_scores
-from opengato.errors import unknown
-from opengato.mixture import Mixture
+from opengato.errors import OpenGatoError, unknown
+from opengato.mixture import Mixture, Sampling
 from opengato.model.config import ModelConfig, preset
 from opengato.model.gato import Gato
 from opengato.model.prompt import crop_prompt
@@ -25,6 +25,7 @@ from opengato.recipes import Recipe, resolve_weights
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
+from opengato.tokens.vocabulary import ACTION_TEXT
 from opengato.training.loop import Trainer
 from opengato.training.lora import add_adapters, merge_adapters
 from opengato.training.parallel import join, leave
@@ -36,10 +37,10 @@ def make_model(config: ModelConfig, seed: int) -> Gato:
     return Gato(config)
 
 
-def expert_returns(datasets: list[TokenDataset]) -> dict[str, float]:
+def expert_returns(datasets: list[TokenDataset], window: int = Sampling.return_window) -> dict[str, float]:
     """Task -> expert return, for the return filter: the stored reference where there is one, else the data's own (paper, appendix D).
 
-    The paper: the largest mean return of any W episodes in a row, W = min(1000, N / 10).
+    The paper: the largest mean return of any W episodes in a row, W = min(`window`, N / 10). Tasks whose returns are all alike have none.
     """
     stored = reference_scores()
     out = {}
@@ -48,18 +49,20 @@ def expert_returns(datasets: list[TokenDataset]) -> dict[str, float]:
             # Not above the best of this data: three searched games need not reach the mean of the reference.
             out[data.task] = min(stored[data.task]["expert"], float(data.returns.max()))
         elif np.ptp(data.returns) > 0:
-            width = max(1, min(1000, len(data) // 10))
+            width = max(1, min(window, len(data) // 10))
             out[data.task] = float(np.convolve(data.returns, np.ones(width) / width, mode="valid").max())
     return out
 
 
 def best_prompts(datasets: list[TokenDataset], config: ModelConfig) -> dict[str, Encoded]:
-    """For every task with returns, what the model reads of its best demonstration."""
+    """For every task that is acted in, what the model reads of its best demonstration; of alike ones the one of middle length."""
     prompts = {}
     for data in datasets:
-        if np.ptp(data.returns) == 0 and data.returns[0] == 0:
+        if any(field.kind == ACTION_TEXT for field in data.layout.action):
             continue
         best = int(np.argmax(data.returns))
+        if np.ptp(data.returns) == 0:  # no rewards, say
+            best = int(np.argsort(np.diff(data.episodes), kind="stable")[len(data) // 2])
         prompt = crop_prompt(data.gather(np.arange(data.episodes[best], data.episodes[best + 1])), config)
         if prompt is not None:
             prompts[data.task] = prompt
@@ -82,6 +85,7 @@ def train(
     weights: dict[str, float] | None = None,
     model: dict[str, Any] | None = None,
     root: Path | None = None,
+    keep_held_out: bool = False,
 ) -> Checkpoint:
     """Train a recipe from scratch, or go on with the run in `out`.
 
@@ -89,14 +93,27 @@ def train(
         data: names, see `open_dataset`.
         weights: domain -> sample weight, in place of the recipe's. model: fields of ModelConfig in place of the preset's.
         root: folder of Minari datasets; default: Minari's own.
+        keep_held_out: train on the tasks, too, that the recipe holds out.
     """
     config = replace(preset(chosen.model), **(model or {}))
     datasets, tokenizer = open_all(data, chosen.train.device, root)
+    if not keep_held_out:
+        datasets = without_held_out(datasets, chosen)
     resolved, missing = resolve_weights(weights or chosen.weights, {d.domain for d in datasets})
     if missing:
         print(f"no data of {', '.join(missing)}: the weights of the others are scaled up", file=sys.stderr)
     trainer = make_trainer(make_model(config, chosen.train.seed), datasets, resolved, chosen, out)
     return finish(trainer, datasets, tokenizer, out)
+
+
+def without_held_out(datasets: list[TokenDataset], chosen: Recipe) -> list[TokenDataset]:
+    """Those that the recipe trains on; says which are left out. Raises OpenGatoError where none is left."""
+    kept = [data for data in datasets if data.task not in chosen.held_out]
+    if left_out := sorted({data.task for data in datasets} & set(chosen.held_out)):
+        print(f"{', '.join(left_out)}: held out by the recipe, as in the paper (--keep-held-out trains on them too)", file=sys.stderr)
+    if not kept:
+        raise OpenGatoError(f"data has only tasks that the recipe holds out, {', '.join(left_out)}: add others, or use --keep-held-out")
+    return kept
 
 
 def finetune(
@@ -172,7 +189,7 @@ def make_trainer(
         config.fold,
         chosen.train.seed,
         replace(chosen.sampling, moments=config.moments),
-        expert_returns(datasets),
+        expert_returns(datasets, chosen.sampling.return_window),
         layouts,
     )
     facts = {

@@ -1,0 +1,84 @@
+"""What training makes of its data: expert returns, the return filter, prompts, and the tasks that the paper holds out."""
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from opengato.datasets.cache import TokenDataset, build_cache
+from opengato.episode import Episode
+from opengato.errors import OpenGatoError
+from opengato.mixture import Mixture, Sampling
+from opengato.model.config import ModelConfig
+from opengato.recipes import HELD_OUT, RECIPES
+from opengato.tokens.fold import Fold
+from opengato.tokens.layout import Layout
+from opengato.tokens.spaces import text_space
+from opengato.tokens.text import TextTokenizer
+from opengato.training.train import best_prompts, expert_returns, without_held_out
+
+TOKENIZER = TextTokenizer.load()
+SEEN, DONE = spaces.Box(-9, 9, (1,), np.float32), spaces.Discrete(60)
+CONFIG = ModelConfig("swift", 1, 2, 32, 64, 16, context=64, set_width=32, patches_per_position=2)
+
+
+def data(root, task, returns, lengths=None) -> TokenDataset:
+    """Episodes with these returns; every action of the n-th is n."""
+    lengths = lengths or [4] * len(returns)
+    episodes = []
+    for number, (total, length) in enumerate(zip(returns, lengths)):
+        rewards = np.zeros(length, np.float32)
+        rewards[-1] = total
+        episodes.append(Episode(np.zeros((length, 1), np.float32), np.full(length, number), rewards, task))
+    return build_cache(task, SEEN, DONE, episodes, TOKENIZER, str((returns, lengths)), root)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(-50, 50), min_size=1, max_size=40), st.integers(1, 6))
+def test_expert_return_is_the_best_mean_of_w_episodes_in_a_row(tmp_path_factory, returns, window):
+    one = data(tmp_path_factory.mktemp("cache"), "arm/a", [float(r) for r in returns])
+    found = expert_returns([one], window)
+    if len(set(returns)) == 1:
+        assert found == {}
+        return
+    w = max(1, min(window, len(returns) // 10))
+    assert found["arm/a"] == pytest.approx(max(sum(returns[j : j + w]) / w for j in range(len(returns) - w + 1)), abs=1e-4)
+
+
+@pytest.mark.parametrize(("expert", "kept"), [(10.0, {0, 2}), (-10.0, {0, 1, 2, 3})])
+def test_only_episodes_near_the_experts_return_are_trained_on(tmp_path, expert, kept):
+    """Four fifths of a return of 10 is 8; a return of -10 is four fifths of -12.5."""
+    one = data(tmp_path, "arm/a", [8.0, 7.9, 30.0, -12.0, -13.0])
+    mix = Mixture([one], {"arm": 1.0}, 64, Fold(2), 0, Sampling(return_threshold=0.8), {"arm/a": expert})
+    seen = {int(a) for n in range(40) for a in mix.sequence(n).tokens[mix.sequence(n).predicted]}
+    assert seen == kept
+    everything = Mixture([one], {"arm": 1.0}, 64, Fold(2), 0, Sampling(), {"arm/a": expert})
+    assert {int(a) for n in range(40) for a in everything.sequence(n).tokens[everything.sequence(n).predicted]} == set(range(5))
+    with pytest.raises(OpenGatoError, match="no episode of task 'arm/a' reaches 80% of the expert return 100"):
+        Mixture([one], {"arm": 1.0}, 64, Fold(2), 0, Sampling(return_threshold=0.8), {"arm/a": 100.0})
+
+
+def test_the_best_demonstration_is_the_prompt_and_without_rewards_there_is_one_too(tmp_path):
+    rewarded = data(tmp_path, "arm/a", [1.0, 5.0, 3.0])
+    silent = data(tmp_path, "arm/b", [0.0, 0.0, 0.0], [3, 9, 5])
+    said = [Episode(["how are you"], ["fine"], np.zeros(1, np.float32), "talk/c")]
+    talk = build_cache("talk/c", text_space(), text_space(), said, TOKENIZER, "1", tmp_path)
+    prompts = best_prompts([rewarded, silent, talk], CONFIG)
+
+    def shown(task):
+        layout = Layout(SEEN, DONE)
+        assert layout.action[0].count == 1
+        return set(prompts[task].tokens[prompts[task].kinds >= 6].tolist())
+
+    assert set(prompts) == {"arm/a", "arm/b"} and shown("arm/a") == {1} and shown("arm/b") == {2}
+
+
+def test_the_papers_recipes_leave_out_what_the_paper_held_out(tmp_path, capsys):
+    held, other = data(tmp_path, "metaworld/assembly", [1.0]), data(tmp_path, "metaworld/push", [1.0])
+    assert len(HELD_OUT) == 4
+    assert without_held_out([held, other], RECIPES["gato-79m"]) == [other]
+    assert "metaworld/assembly: held out by the recipe" in capsys.readouterr().err
+    assert without_held_out([held, other], RECIPES["swift-tiny"]) == [held, other] and capsys.readouterr().err == ""
+    with pytest.raises(OpenGatoError, match=r"only tasks that the recipe holds out, metaworld/assembly.*--keep-held-out"):
+        without_held_out([held], RECIPES["gato-1.2b"])
