@@ -247,8 +247,11 @@ def test_a_checkpoint_carries_all_it_needs(tmp_path):
     layouts = {"t/arm": ARM, "t/grid": GRID, "talk/c": Layout(text_space(), text_space())}
     rng = np.random.default_rng(1)
     prompt = encode(GRID, as_episode(GRID, [observe(GRID, rng)] * 2, [1, 2]), TOKENIZER)
-    Checkpoint(model, TOKENIZER, layouts, {"t/grid": prompt}).save(tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "model.safetensors", "tokenizer.model", "prompts.safetensors"}
+    starts = {"t/arm": np.array([3, 2**63 + 1], np.uint64)}
+    Checkpoint(model, TOKENIZER, layouts, {"t/grid": prompt}, starts=starts).save(tmp_path)
+    files = {"config.json", "model.safetensors", "tokenizer.model", "prompts.safetensors", "starts.safetensors"}
+    assert {p.name for p in tmp_path.iterdir()} == files
+    np.testing.assert_array_equal(Checkpoint.load(tmp_path).starts["t/arm"], starts["t/arm"])
     one, two = Policy(Checkpoint(model, TOKENIZER, layouts, {"t/grid": prompt})), Policy.from_pretrained(tmp_path)
     for task in ("t/grid", "t/arm", "talk/c"):
         one.reset(task)

@@ -6,6 +6,7 @@ Text in the order of the string, patches in raster order, tensors row-major, dic
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -174,12 +175,12 @@ def encode_leaf(field: Field, values: Any, first_timestep: int = 0) -> np.ndarra
         if bad.any():
             t, i = np.argwhere(bad)[0]
             where = f"action {name} is {x[t, i]:g} at timestep {first_timestep + t}, entry {i}"
-            bounds = np.float64([field.space.low.ravel()[i], field.space.high.ravel()[i]])  # type: ignore[attr-defined]
-            if not np.isfinite(bounds).all():
+            low, high = (float(bound.ravel()[i]) for bound in (field.space.low, field.space.high))  # type: ignore[attr-defined]
+            if not math.isfinite(low) or not math.isfinite(high):
                 raise OpenGatoError(
                     f"{where}, and its space states no bounds there, so that it must be in [-1, 1]: state its bounds or scale it"
                 )
-            raise OpenGatoError(f"{where}, outside [{bounds[0]:g}, {bounds[1]:g}]: record what was executed, or clip it or widen the space")
+            raise OpenGatoError(f"{where}, outside [{low:g}, {high:g}]: record what was executed, or clip it or widen the space")
         return continuous.to_bins((np.float64(x) - field.low) / span * 2.0 - 1.0)
     assert field.low is not None and field.high is not None
     ids = x.astype(np.int64) - field.low
