@@ -279,6 +279,36 @@ def test_a_stop_that_fails_is_said_together_with_what_was_before_it():
     assert robot.calls["stop"] == 1 and "no camera" in str(stopped.value.__cause__)
 
 
+def test_a_stop_that_hangs_is_given_up_and_said():
+    forever = threading.Event()
+    robot = Cart(faults={("stop", 0): forever.wait})
+    with pytest.raises(Stopped, match=r"the robot's stop\(\) failed, so see to it yourself: it did not come back within 0\.05 s"):
+        run(robot, Numbered(), "t/cart", seconds=2 * PERIOD, stop_within=0.05)
+    forever.set()
+
+
+def test_the_first_command_is_from_what_the_robot_sees_now():
+    """An agent that warms up for long begins again; one that is always slower than its patience is refused before anything moves."""
+
+    class Warming(Numbered):
+        slow = 1
+
+        def act(self, observation):
+            if len(self.seen) < self.slow:
+                time.sleep(3 * PERIOD)
+            return super().act(observation)
+
+    robot, agent = Cart(), Warming()
+    run(robot, agent, "t/cart", seconds=3 * PERIOD)
+    assert len(agent.resets) == 2 and robot.calls["observe"] == 2 + 3
+    np.testing.assert_array_equal(robot.told[0], number(1))  # not the answer to its first observation
+    robot, agent = Cart(), Warming()
+    agent.slow = 1000
+    with pytest.raises(Stopped, match=r"takes 0\..* s for an action, more than the patience of .*: take a faster agent, or raise it"):
+        run(robot, agent, "t/cart", patience=2 * PERIOD)
+    assert robot.told == [] and robot.calls["stop"] == 1
+
+
 def test_an_exit_goes_on_after_the_stop():
     robot = Cart(faults={("act", 2): SystemExit(3)})
     with pytest.raises(SystemExit):

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,6 +28,7 @@ from opengato.robots.timing import Timing
 from opengato.tokens.spaces import differences, to_json
 
 _SWITCH = 0.0005  # seconds after which Python takes the interpreter from the agent's thread for a tick that is due; usually 5 ms
+_OLDEST = 2.0  # periods that an agent may take for its first action without beginning again
 _GLANCE = 0.05  # seconds between two looks at whether the user wants to stop, while the first action is waited for
 
 
@@ -86,21 +87,25 @@ def run(
     late: Late = "hold",
     patience: float = 1.0,
     first_action_within: float = 60.0,
+    stop_within: float = 10.0,
     record: Recorder | None = None,
     clock: Clock | None = None,
     thinker: type[Thinker] = Thinker,
 ) -> Report:
     """Let an agent move a robot for one episode, at the robot's rate. The robot is stopped exactly once, however the episode ends.
 
-    The first action is waited for at rest, so that an agent may warm up; the clock of the ticks starts with it. Numbers are checked
-    before they go on: an observation or an action with another shape, a NaN, or a value outside its space stops the robot.
+    The first action is waited for at rest, so that an agent may warm up; the clock of the ticks starts with it. Where it took longer than
+    two periods, what it was decided from is past: the agent begins again, warm, with what the robot sees now. Slower
+    still, it is as slow in every tick, which `patience` allows or not. Numbers are checked before
+    they go on: an observation or an action with another shape, a NaN, or a value outside its space stops the robot.
 
     Args:
         robot: connected and ready. agent: reset here. task: that the agent knows.
         seconds: of ticks, rounded to a whole number of them; None: until the robot is done, or Ctrl-C.
         late: what is sent while the agent's action is late, see `Command`: the last action again, or a glide to a newer one.
         patience: seconds without a new action after which the robot is stopped.
-        first_action_within: seconds that the agent may take for its first action.
+        first_action_within: seconds that the agent may take for its first action, warming up included.
+        stop_within: seconds after which a stop() that has not come back is given up, and reported.
         record: where the episode is kept, faulty ones included, up to the last command that was sent.
         clock, thinker: for tests.
 
@@ -114,6 +119,8 @@ def run(
         refuse_discrete(robot.action_space)
     if not patience > 0:
         raise OpenGatoError(f"patience is {patience}: choose more than 0 seconds")
+    if not stop_within > 0:
+        raise OpenGatoError(f"stop_within is {stop_within}: choose more than 0 seconds")
     _reset(agent, task, robot)
     if record is not None:
         record.begin(robot, task)
@@ -125,7 +132,7 @@ def run(
     with _Asked() as asked, _quick_switching():
         try:
             try:
-                report.ended = loop.run(ticks, first_action_within, asked)
+                report.ended = loop.run(ticks, first_action_within, asked, lambda: _reset(agent, task, robot))
             finally:
                 asked.stopping = True
         except KeyboardInterrupt:
@@ -136,7 +143,7 @@ def run(
                 f"the robot was stopped after {loop.timing.ticks / robot.rate:g} s, at tick {loop.timing.ticks}: {_said(error)}"
             )
         try:
-            robot.stop()
+            _stop(robot, stop_within)
         except BaseException as error:
             failure, report.ended = failure or error, "fault"
             sentences.append(f"the robot's stop() failed, so see to it yourself: {_said(error)}")
@@ -180,13 +187,24 @@ class _Loop:
 
         self.thinker = thinker(act)
 
-    def run(self, ticks: int | None, first_action_within: float, asked: _Asked) -> str:
-        """Returns how it ended, see `Report`; raises what failed."""
-        observation = self._observe()
-        self.thinker.show(observation)
-        answer = self._first_answer(first_action_within, asked)
-        if answer is None:
-            return "interrupted"
+    def run(self, ticks: int | None, first_action_within: float, asked: _Asked, restart: Callable[[], None]) -> str:
+        """Returns how it ended, see `Report`; raises what failed. `restart` lets the agent begin its episode again."""
+        until = time.monotonic() + first_action_within
+        for warm in (False, True):
+            observation = self._observe()
+            self.thinker.show(observation)
+            answer = self._first_answer(first_action_within, until, asked)
+            if answer is None:
+                return "interrupted"
+            if answer.seconds * self.robot.rate <= _OLDEST + 1e-3:
+                break
+            if not warm:
+                restart()
+            elif answer.seconds > self.patience:
+                raise OpenGatoError(
+                    f"the agent takes {answer.seconds:.2g} s for an action, more than the patience of {self.patience:g} s: take a faster "
+                    "agent, or raise it"
+                )
         timing, schedule, sent = self.timing, Schedule(self.robot.rate, self.clock.now()), None
         while True:
             due, missed = schedule.next(self.clock.now())
@@ -217,9 +235,8 @@ class _Loop:
                 return "done"
             self.thinker.show(observation)
 
-    def _first_answer(self, within: float, asked: _Asked) -> Answer | None:
-        """The first answer, None where the user wants to stop first."""
-        until = time.monotonic() + within
+    def _first_answer(self, within: float, until: float, asked: _Asked) -> Answer | None:
+        """The first answer, None where the user wants to stop first; raises after `until` (`within` seconds in all)."""
         while not asked:
             if (answer := self.thinker.answer(_GLANCE)) is not None:
                 return answer
@@ -281,6 +298,25 @@ def _reset(agent: Agent, task: str, robot: Robot) -> None:
         if known and (lines := differences(known[task][f"{name}_space"], to_json(space))):
             raise OpenGatoError(f"the robot's {name} space is not the one that the server has for task {task!r}: {'; '.join(lines)}")
     agent.reset(task)
+
+
+def _stop(robot: Robot, within: float) -> None:
+    """Stop it, in a thread of its own: whoever waits for the robot must not hang with it."""
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            robot.stop()
+        except BaseException as error:  # raised where it is reported
+            failures.append(error)
+
+    thread = threading.Thread(target=work, name="opengato-stop", daemon=True)
+    thread.start()
+    thread.join(within)
+    if thread.is_alive():
+        raise OpenGatoError(f"it did not come back within {within:g} s")
+    if failures:
+        raise failures[0]
 
 
 @contextmanager
