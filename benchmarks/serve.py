@@ -160,6 +160,14 @@ def resident(pid: int, field: str) -> float:
     return int(re.findall(rf"^{field}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.M)[0]) / 1000
 
 
+def refusals(port: int, token: str) -> dict[str, int]:
+    """Kind -> how many times the server has refused something."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request) as answer:
+        counts = re.findall(r'^opengato_errors_total\{kind="(\w+)"\} (\S+)$', answer.read().decode(), re.M)
+    return {kind: int(float(count)) for kind, count in counts if float(count)}
+
+
 def hostile(folder: Path, seconds: float, device: str) -> dict[str, Any]:
     """The good client alone and under attack, what the server's memory and log grow by, and how long it takes to stop."""
     tasks = {t: s for t, s in read_config(folder)["tasks"].items() if s["action_space"]["type"] != "Text"}
@@ -179,16 +187,18 @@ def hostile(folder: Path, seconds: float, device: str) -> dict[str, Any]:
             url = f"ws://127.0.0.1:{port}"
             alone = asyncio.run(good(url, token, task, space, seconds / 2))
             before = resident(server.pid, "VmRSS")
+            began = time.monotonic()
             attacker = subprocess.Popen(
                 ["nice", "-n", "15", sys.executable, str(Path(__file__).with_name("hostile.py")), str(port), token, task]
             )
+            until = time.monotonic() + 60
+            while not refusals(port, token) and time.monotonic() < until:  # it has to start, too
+                time.sleep(0.5)
             time.sleep(3)
             attacked = asyncio.run(good(url, token, task, space, seconds / 2))
             grown = resident(server.pid, "VmHWM") - before
-            request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {token}"})
-            with urllib.request.urlopen(request) as answer:
-                errors_by_kind = re.findall(r'^opengato_errors_total\{kind="(\w+)"\} (\S+)$', answer.read().decode(), re.M)
-            stopping = time.perf_counter()
+            refused = refusals(port, token)
+            stopping, under = time.perf_counter(), time.monotonic() - began
             server.terminate()
             server.wait(60)
             stopped = time.perf_counter() - stopping
@@ -205,10 +215,10 @@ def hostile(folder: Path, seconds: float, device: str) -> dict[str, Any]:
         "attacked_p99_ms": float(np.percentile(attacked, 99)),
         "requests_alone_and_attacked": [len(alone), len(attacked)],
         "memory_grown_mb": grown,
-        "log_records_per_s": len(records) / (seconds / 2 + 3),
+        "log_records_per_s": len(records) / under,
         "shutdown_s": stopped,
         "exit_status": server.returncode,
-        "refused": {kind: int(float(count)) for kind, count in errors_by_kind if float(count)},
+        "refused": refused,
     }
 
 
