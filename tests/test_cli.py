@@ -14,7 +14,22 @@ def opengato(*arguments: str) -> subprocess.CompletedProcess:
 def test_help_names_every_command_and_imports_nothing_heavy():
     done = opengato("--help")
     assert done.returncode == 0
-    for command in ("tasks", "info", "collect", "reference", "eval", "play", "caption", "ask", "chat", "train", "demo", "serve", "robot"):
+    for command in (
+        "tasks",
+        "info",
+        "collect",
+        "reference",
+        "eval",
+        "compare",
+        "play",
+        "caption",
+        "ask",
+        "chat",
+        "train",
+        "demo",
+        "serve",
+        "robot",
+    ):
         assert command in done.stdout
     code = "import sys; sys.argv = ['opengato', '--help']\nimport opengato.cli\ntry: opengato.cli.main()\nexcept SystemExit: pass\n"
     code += "assert not {'torch', 'pyarrow', 'gymnasium', 'sentencepiece', 'aiohttp'} & set(sys.modules), 'heavy'"

@@ -1,0 +1,186 @@
+"""Commands that measure and show what an agent does in its environments: eval, compare, play."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from opengato.cli.app import Precision, app, print_json
+
+
+@dataclass(frozen=True)
+class Playing:
+    """How episodes are run."""
+
+    batch: int = 10
+    """environments stepped together"""
+    temperature: float | None = None
+    """of the actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones"""
+    prompt: bool = True
+    """begin with a checkpoint's demonstration of the task"""
+    workers: int | None = None
+    """processes, default one a core; the scores are the same for any number"""
+    timeout: float = 900.0
+    """seconds an episode may take; the process of a simulator that hangs for as long is killed"""
+    ray: str | None = None
+    """run on the Ray cluster at this address; "auto" is the one of this machine"""
+    precision: Precision = "float32"
+    """of the weights; bfloat16 and int8 are quicker on a CPU"""
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """What the episodes depend on."""
+        return {"temperature": self.temperature, "prompt": self.prompt, "precision": self.precision}
+
+    @property
+    def pool(self) -> dict[str, Any]:
+        """Where they run, which changes nothing of them."""
+        return {"batch": self.batch, "workers": self.workers, "timeout_s": self.timeout, "ray": self.ray}
+
+
+AS_USUAL = Playing()
+
+
+@app.command(name="eval")
+def evaluate(
+    agent: Positional[Path],
+    tasks: list[str] | None = None,
+    episodes: int = 50,
+    baseline: Literal["mlp", "gru", "cnn", "lookup"] | None = None,
+    data: tuple[str, ...] = (),
+    seconds: float = 60.0,
+    root: Path | None = None,
+    seed: int = 0,
+    task_id: bool = False,
+    playing: Annotated[Playing, tyro.conf.arg(name="")] = AS_USUAL,
+    out: Path | None = None,
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """Run an agent in its environments and score it between the random agent and the expert; interrupted, it goes on where it stopped.
+
+    With --baseline the agent is one of the simplest there are, trained on the same data for the same time, to stand beside a score.
+
+    Args:
+        agent: a folder with a checkpoint or a baseline; with --baseline one to keep it in.
+        tasks: ids, domains or patterns; default: all tasks the agent knows.
+        episodes: of each task, from the starts that are kept for evaluation.
+        baseline: train this one first, unless the folder has it already.
+        data: what the baseline learns from, as for `train`.
+        seconds: for which the baseline learns.
+        root: folder of the Minari datasets; default: Minari's own.
+        seed: of the baseline's training.
+        task_id: tell the baseline which task it is, and not only what it observes.
+        out: folder in which every finished episode is kept; default: one in runs/eval for this agent and these settings.
+        as_json: print an object instead of a table.
+    """
+    from opengato.errors import OpenGatoError
+
+    if baseline is None and (data or root is not None):
+        raise OpenGatoError("data and root are of a baseline's training: name one, for example --baseline mlp")
+    from opengato.baselines.settings import Settings
+    from opengato.baselines.train import train_or_load
+    from opengato.evaluation.agent import load_agent
+    from opengato.evaluation.evaluate import evaluate as run
+    from opengato.evaluation.evaluate import known_tasks
+    from opengato.evaluation.results import default_folder, settings_of
+    from opengato.evaluation.score import summarise
+    from opengato.evaluation.table import print_scores
+    from opengato.evaluation.words import held_out_nats
+
+    if baseline is not None:
+        train_or_load(agent, baseline, data, seconds, seed, Settings(task_id=task_id), root, show=not as_json)
+    loaded = load_agent(agent)
+    nats = {} if tasks else held_out_nats(loaded)
+    told = {"nats_a_token": nats} if nats else {}
+    if not as_json:
+        for task, value in nats.items():
+            print(f"{task}: {value:.3f} nats a token on held-out pictures")
+    if nats and not set(loaded.layouts) - set(nats):  # nothing to act in
+        if as_json:
+            print_json(told)
+        return
+    chosen = known_tasks(loaded, tasks)
+    kept = out or default_folder(agent, settings_of(agent, **playing.sampling))
+    found = run(agent, chosen, episodes, out=kept, show=not as_json, **playing.pool, **playing.sampling)
+    summary = summarise(found.scores, found.unscored)  # stops where there is nothing to print
+    if as_json:
+        print_json(summary | told)
+    else:
+        print_scores(found)
+        print(f"the episodes are kept in {kept}")
+
+
+@app.command
+def compare(
+    first: Positional[Path],
+    second: Positional[Path],
+    tasks: list[str] | None = None,
+    episodes: int = 50,
+    playing: Annotated[Playing, tyro.conf.arg(name="")] = AS_USUAL,
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """Say how far one agent is ahead of another, on the same starts: episode by episode, with an interval.
+
+    Args:
+        first: a folder with a checkpoint or a baseline, or a file with what `opengato eval --json` printed.
+        second: likewise; it is the one that is ahead or not.
+        tasks: ids, domains or patterns; default: all tasks that both know.
+        episodes: of each task; those that `opengato eval` has kept are not run again.
+        as_json: print an object instead of a table.
+    """
+    from opengato.domains import get_task, match_tasks
+    from opengato.errors import OpenGatoError
+    from opengato.evaluation.agent import load_agent
+    from opengato.evaluation.compare import compare as run
+    from opengato.evaluation.compare import comparison_to_json
+    from opengato.evaluation.evaluate import evaluate as play_all
+    from opengato.evaluation.evaluate import known_tasks
+    from opengato.evaluation.results import default_folder, settings_of
+    from opengato.evaluation.score import read_scores
+    from opengato.evaluation.table import print_comparison
+
+    read = {path: read_scores(json.loads(path.read_text())) for path in (first, second) if path.is_file()}
+    known = [[s.task for s in read[p]] if p in read else [t.id for t in known_tasks(load_agent(p), None)] for p in (first, second)]
+    chosen = [task.id for task in match_tasks(tasks)] if tasks else [task for task in known[0] if task in known[1]]
+    if not chosen:
+        raise OpenGatoError(f"{first} and {second} know no common task: name some with --tasks")
+    scores = []
+    for path in (first, second):
+        if path not in read:
+            folder = default_folder(path, settings_of(path, **playing.sampling))
+            wanted = [get_task(task) for task in chosen]
+            read[path] = play_all(path, wanted, episodes, out=folder, show=not as_json, **playing.pool, **playing.sampling).scores
+        scores.append([s for s in read[path] if s.task in chosen])
+    found = run(*scores)
+    if as_json:
+        print_json(comparison_to_json(found))
+    else:
+        print_comparison(found)
+
+
+@app.command
+def play(
+    agent: Positional[Path], task: Positional[str], out: Path = Path("play.mp4"), seed: int = 100_000, temperature: float | None = None
+) -> None:
+    """Write a video of an agent at one task.
+
+    Args:
+        agent: a folder with a checkpoint or a baseline.
+        task: the task's id.
+        out: the video.
+        seed: of the episode.
+        temperature: of the actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
+    """
+    from opengato.domains import get_task
+    from opengato.evaluation.agent import load_agent
+    from opengato.evaluation.rollout import rollout
+    from opengato.evaluation.video import encode_mp4
+
+    episode = rollout(load_agent(agent), get_task(task), 1, record=1, seed=seed, temperature=temperature)[0]
+    out.write_bytes(encode_mp4(episode.frames, 30))
+    print(f"{out}: return {episode.episode_return:.4g} in {episode.length} timesteps")

@@ -1,0 +1,87 @@
+"""The command that moves a robot: robot."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from opengato.cli.app import Precision, app, print_json
+
+
+@app.command
+def robot(
+    agent: Positional[str],
+    task: Positional[str],
+    rate: float = 20.0,
+    seconds: float = 30.0,
+    late: Literal["hold", "interpolate"] = "hold",
+    patience: float = 1.0,
+    record: Path | None = None,
+    token_file: Path | None = None,
+    temperature: float | None = None,
+    seed: int = 100_000,
+    precision: Precision = "float32",
+    compiled: bool = False,
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """Let an agent move a simulated robot in real time, and print how well the rate was held; Ctrl-C ends it.
+
+    Args:
+        agent: a checkpoint folder, or the address of a server, ws://HOST:PORT.
+        task: the task's id, such as metaworld/reach.
+        rate: control ticks a second; one is one step of the simulator.
+        seconds: in all, over as many episodes as fit.
+        late: while the agent's action is late, repeat the last one, or glide to the newest.
+        patience: seconds without a new action after which the robot is stopped.
+        record: folder of Minari datasets to which the episodes are added.
+        token_file: a file with the server's token.
+        temperature: of a checkpoint's actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
+        seed: of the first episode; the others follow.
+        precision: of a checkpoint's weights; bfloat16 and int8 are quicker on a CPU.
+        compiled: run a checkpoint through torch.compile, which needs a C++ compiler, and half a minute before the robot moves.
+        as_json: print an object instead of tables.
+    """
+    from contextlib import ExitStack
+
+    from opengato.errors import OpenGatoError
+    from opengato.robots import Recorder, Report, Simulated, Stopped
+    from opengato.robots.simulated import episodes
+
+    reports: list[Report] = []
+    with ExitStack() as stack:
+        body = stack.enter_context(Simulated.of_task(task, rate, seed))
+        actor: Any
+        if agent.startswith(("ws://", "wss://")):
+            from opengato.client import Client
+
+            if token_file is not None and not token_file.is_file():
+                raise OpenGatoError(f"token file {token_file} does not exist: give the one that the server was started with")
+            actor = stack.enter_context(Client(agent, token_file.read_text().strip() if token_file else None))
+        else:
+            from opengato.policy.policy import Policy
+
+            actor = Policy.from_pretrained(agent, precision=precision, compiled=compiled, temperature=temperature)
+        recorder = Recorder(record) if record else None
+        try:
+            for report in episodes(body, actor, task, seconds, late=late, patience=patience, record=recorder):
+                reports.append(report)
+        except Stopped as error:
+            reports.append(error.report)
+            raise
+        finally:
+            written = recorder.write(" ".join(["opengato", *sys.argv[1:]])) if recorder else None
+            if reports:
+                timing = sum((r.timing for r in reports[1:]), reports[0].timing)
+                rows = [{"ended": r.ended, "ticks": r.timing.ticks, "return": r.episode_return, "success": r.success} for r in reports]
+                if as_json:
+                    print_json(timing.summary() | {"episodes": rows, "recorded": str(written) if written else None})
+                else:
+                    for r in reports:
+                        print(f"{r.timing.ticks} ticks, {r.ended}: return {r.episode_return:.4g}, success {r.success}")
+                    print(timing)
+                    if written:
+                        print(f"recorded: {written}")

@@ -1,0 +1,174 @@
+"""Commands that train: train, finetune; and what of a recipe can be set on the line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict
+
+import tyro
+from tyro.conf import Positional
+
+from opengato.cli.app import app
+
+
+class TrainSettings(TypedDict, total=False):
+    """Any of these in place of the recipe's."""
+
+    steps: int
+    """optimiser steps"""
+    seconds: float
+    """train for so long instead"""
+    batch: int
+    """sequences a step, over all ranks"""
+    accumulate: int
+    """micro-batches a step and rank"""
+    seed: int
+    """of everything random"""
+    parallel: Literal["ddp", "fsdp"]
+    """with several ranks (torchrun): weights on each, or shared out"""
+    allow_changes: bool
+    """go on with a run that was begun with other data, weights, model, sampling, batch, seed or optimiser"""
+    recompute: bool
+    """activation checkpointing: less memory, a third more time"""
+    compile: bool
+    """compile the blocks with torch.compile"""
+    checkpoint_every: float
+    """seconds between two saved states"""
+    states: int
+    """how many saved states are kept"""
+    log_every: int
+    """steps between two logged rows"""
+    device: str
+    """cpu, cuda or auto"""
+    autocast: bool
+    """compute in bfloat16 where the processor multiplies it"""
+
+
+class OptimiserSettings(TypedDict, total=False):
+    """Any of these in place of the recipe's."""
+
+    learning_rate: float
+    """peak rate; of the matrices, where Muon trains them"""
+    table_learning_rate: float
+    """with Muon: peak rate of tables, norms and biases, by AdamW"""
+    beta1: float
+    beta2: float
+    epsilon: float
+    weight_decay: float
+    """of matrices"""
+    warmup: int
+    """steps"""
+    final: float
+    """last rate as a share of the peak"""
+    schedule: Literal["cosine", "linear", "constant"]
+    clip: float
+    """largest norm of the gradient"""
+
+
+class ModelSettings(TypedDict, total=False):
+    """Any of these in place of the preset's."""
+
+    context: int
+    """tokens (positions) a sequence"""
+    stochastic_depth: float
+    dropout: float
+    blocks: int
+
+
+class SamplingSettings(TypedDict, total=False):
+    """Any of these in place of the recipe's."""
+
+    prompt_share: float
+    """share of windows that begin with a prompt"""
+    short_share: float
+    """share of the positions of acting that is in windows of one timestep, from all over the data"""
+    return_threshold: float
+    """keep episodes with at least this share of the expert's return"""
+    return_window: int
+    """episodes over which that return is averaged where no reference is stored (paper: W)"""
+
+
+def _resolved(chosen: Any, settings: TrainSettings, optimiser: OptimiserSettings, sampling: SamplingSettings) -> Any:
+    from dataclasses import replace
+
+    config = replace(chosen.train, **settings, optimiser=replace(chosen.train.optimiser, **optimiser))
+    return replace(chosen, train=config, sampling=replace(chosen.sampling, **sampling))
+
+
+@app.command
+def train(
+    recipe: Positional[str] = "",
+    data: tuple[str, ...] = (),
+    out: Path = Path("runs/train"),
+    root: Path | None = None,
+    weights: dict[str, float] | None = None,
+    keep_held_out: bool = False,
+    settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
+    sampling: Annotated[SamplingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
+    optimiser: OptimiserSettings = {},  # noqa: B006
+    model: ModelSettings = {},  # noqa: B006
+    show_list: Annotated[bool, tyro.conf.arg(name="list")] = False,
+) -> None:
+    """Train a recipe on datasets; interrupted, it goes on where it stopped, with the same losses. Under torchrun, on many processes.
+
+    Args:
+        recipe: gato-79m, gato-364m, gato-1.2b (the paper's), swift-nano, swift-tiny or swift-small.
+        data: Minari dataset ids or folders, text/plain, dialogue/chitchat, captions/emoji, questions/emoji.
+        out: the run's folder; the checkpoint is in its subfolder `checkpoint`.
+        root: folder of the Minari datasets; default: Minari's own.
+        weights: sample weight of every domain, in place of the recipe's: --weights babyai 2 metaworld 1.
+        keep_held_out: train on the tasks, too, that the paper holds out for fine-tuning, which its recipes leave out of the data.
+        show_list: print the recipes, and what each needs, takes and reaches.
+    """
+    from opengato.errors import OpenGatoError
+    from opengato.recipes import RECIPES
+    from opengato.recipes import recipe as find
+
+    if show_list:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("recipe", "training", "needs", "takes", "should reach", box=None)
+        for name, entry in RECIPES.items():
+            table.add_row(name, f"{entry.train.steps:,} × {entry.train.batch}; {entry.about}", entry.needs, entry.takes, entry.reaches)
+        Console().print(table)
+        return
+    if not recipe:
+        raise OpenGatoError(f"recipe is missing: name one of {', '.join(RECIPES)}")
+    chosen = _resolved(find(recipe), settings, optimiser, sampling)
+    if not data:
+        raise OpenGatoError("data is empty: name at least one dataset, for example --data captions/emoji")
+    from opengato.training.train import train as run
+
+    run(chosen, list(data), out, weights=weights, model=dict(model), root=root, keep_held_out=keep_held_out)
+
+
+@app.command
+def finetune(
+    checkpoint: Positional[Path],
+    data: tuple[str, ...],
+    out: Path = Path("runs/finetune"),
+    root: Path | None = None,
+    lora: int | None = None,
+    freeze: tuple[str, ...] = (),
+    dropout: float = 0.1,
+    settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
+    sampling: Annotated[SamplingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
+    optimiser: OptimiserSettings = {},  # noqa: B006
+) -> None:
+    """Go on from a checkpoint with other data, by default as the paper does: Adam, 1e-5, dropout 0.1, batch 64, 10,000 steps.
+
+    Args:
+        checkpoint: a checkpoint folder.
+        data: as for `train`; of tasks that the checkpoint knows or not.
+        out: the run's folder; the checkpoint is in its subfolder `checkpoint`.
+        root: folder of the Minari datasets; default: Minari's own.
+        lora: rank of low-rank adapters to train in place of the weights; merged at the end.
+        freeze: parts of the model that stay as they are, as their names begin: embedding, blocks.0, …
+        dropout: on the blocks' branches.
+    """
+    from opengato.recipes import FINETUNE
+    from opengato.training.train import finetune as run
+
+    settled = _resolved(FINETUNE, settings, optimiser, sampling)
+    run(checkpoint, settled, list(data), out, lora=lora, freeze=freeze, dropout=dropout, root=root)
