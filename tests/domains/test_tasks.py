@@ -107,11 +107,15 @@ def test_search_leaves_the_game_as_it_was():
     untouched.reset(seed=0)
     expert.reset(env, observation, 0)
     for _ in range(30):
+        ram, screen = env.ale.getRAM().copy(), env.render().copy()
         action = expert.act(observation)
+        np.testing.assert_array_equal(ram, env.ale.getRAM())
+        np.testing.assert_array_equal(screen, env.render())
         observation, *rest = env.step(action)
         seen, *others = untouched.step(action)
         np.testing.assert_array_equal(observation, seen)
         np.testing.assert_array_equal(env.ale.getRAM(), untouched.ale.getRAM())
+        np.testing.assert_array_equal(env.render(), untouched.ale.getScreenRGB())
         assert rest == others
 
 

@@ -73,26 +73,32 @@ class Atari(gym.Env):
             for _ in range(self.frame_skip):
                 self.ale.act(int(action))
         self._steps = self._last = 0
-        frame = self.ale.getScreenRGB()
-        return self._observation(frame, frame), {"lives": self.ale.lives()}
+        self._screen = self.ale.getScreenRGB()
+        return self._observation(self._screen, self._screen), {"lives": self.ale.lives()}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
         reward = 0.0
-        before = after = None
+        before = None
         for i in range(self.frame_skip):
             if not (self.sticky and self.np_random.random() < self.sticky):
                 self._last = int(action)
             reward += self.ale.act(self._last)
             if i == self.frame_skip - 2:
                 before = self.ale.getScreenRGB()
-        after = self.ale.getScreenRGB()
+        self._screen = self.ale.getScreenRGB()
         assert before is not None
         self._steps += 1
         over = bool(self.ale.game_over())
-        return self._observation(before, after), float(reward), over, not over and self._steps >= MAX_STEPS, {"lives": self.ale.lives()}
+        return (
+            self._observation(before, self._screen),
+            float(reward),
+            over,
+            not over and self._steps >= MAX_STEPS,
+            {"lives": self.ale.lives()},
+        )
 
     def render(self) -> np.ndarray:
-        return self.ale.getScreenRGB()
+        return self._screen  # the emulator's own is another one after a search, which restores its state and not its picture
 
 
 def _make_expert(config: SearchConfig) -> Expert:
