@@ -1,6 +1,7 @@
 """Evaluations that go on where they stopped, and two agents side by side."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import torch
 
 pytest.importorskip("minigrid")
 
+import opengato
 from opengato.checkpoint import Checkpoint
 from opengato.domains import get_task
 from opengato.domains.starts import evaluation_seeds
@@ -20,7 +22,7 @@ from opengato.errors import OpenGatoError
 from opengato.evaluation import evaluate as evaluating
 from opengato.evaluation.compare import compare, comparison_to_json, mean_difference
 from opengato.evaluation.evaluate import evaluate
-from opengato.evaluation.results import Results, default_folder, settings_of
+from opengato.evaluation.results import Results, _code, default_folder, settings_of
 from opengato.evaluation.rollout import Rollout
 from opengato.evaluation.score import read_scores, summarise, task_score
 from opengato.evaluation.table import print_comparison
@@ -89,6 +91,21 @@ def test_results_of_other_settings_are_refused(agent, tmp_path):
     with pytest.raises(OpenGatoError, match=r"results of another temperature \(None, not 0.5\): name another folder with --out"):
         Results(tmp_path, {**settings, "temperature": 0.5})
     assert default_folder(agent, settings) != default_folder(agent, {**settings, "temperature": 0.5})
+
+
+def test_results_of_other_code_are_not_taken_for_todays(agent, monkeypatch, tmp_path):
+    before = settings_of(agent)
+    shutil.copytree(Path(opengato.__file__).parent / "domains", tmp_path / "domains")
+    monkeypatch.setattr(opengato, "__file__", str(tmp_path / "__init__.py"))
+    _code.cache_clear()
+    one = settings_of(agent)
+    with open(tmp_path / "domains" / "atari.py", "a") as file:
+        file.write("# another start\n")
+    _code.cache_clear()
+    other = settings_of(agent)
+    monkeypatch.undo()
+    _code.cache_clear()
+    assert len({s["code"] for s in (before, one, other)}) == 3 and settings_of(agent) == before
 
 
 def test_a_line_that_was_torn_costs_its_episode_only(tmp_path):

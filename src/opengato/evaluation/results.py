@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import opengato
 from opengato.errors import OpenGatoError
 from opengato.evaluation.agent import agent_files
 from opengato.evaluation.rollout import Rollout
@@ -18,12 +19,25 @@ _KEPT = ("seed", "episode_return", "length", "success", "start", "first")  # of 
 
 
 def settings_of(folder: Path, **sampling: Any) -> dict[str, Any]:
-    """All that an episode depends on but its task and its seed: the agent's files, how it samples, the version of this package."""
+    """All that an episode depends on but its task and its seed: the agent's files, how it samples, the code of this package.
+
+    Simulators are not among it: after another version of one was installed, results belong into another folder.
+    """
+    return {"agent": _digest(agent_files(folder)), "code": _code(), **sampling}
+
+
+def _digest(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for path in agent_files(folder):
+    for path in paths:
         with open(path, "rb") as file:
             digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return {"agent": digest.hexdigest()[:32], "version": version("opengato"), **sampling}
+    return digest.hexdigest()[:32]
+
+
+@cache
+def _code() -> str:
+    """Of the package as it is installed: its version alone would let an edited environment keep the results of before."""
+    return _digest(sorted(Path(opengato.__file__).parent.rglob("*.py")))
 
 
 def default_folder(folder: Path, settings: Mapping[str, Any]) -> Path:
@@ -57,7 +71,8 @@ class Results:
         for name in {**kept, **settings}:
             if kept.get(name) != settings.get(name):
                 raise OpenGatoError(
-                    f"{folder} holds results of another {name} ({kept.get(name)}, not {settings.get(name)}): name another folder with --out"
+                    f"{folder} holds results of another {name} ({kept.get(name)}, not {settings.get(name)}): "
+                    "name another folder with --out, or delete it"
                 )
 
     def of(self, task: str) -> dict[int, Rollout]:
