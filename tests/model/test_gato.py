@@ -89,21 +89,23 @@ def test_the_nth_sequence_is_a_pure_function_of_seed_and_n(datasets, family):
     assert not np.array_equal(a.sequence(0).tokens, mixture(datasets, family, seed=4).sequence(0).tokens)
 
 
+@pytest.mark.parametrize("side", ["before", "after"])
 @pytest.mark.parametrize("family", ["gato", "swift"])
-def test_packed_windows_do_not_see_each_other(datasets, family):
-    """The losses of a window's targets are the same whatever stands in the windows before it, which causality does not hide."""
+def test_packed_windows_do_not_see_each_other(datasets, family, side):
+    """The losses of a window's targets are the same whatever stands in the windows before it, which causality does not hide, and after."""
     torch.manual_seed(0)
     model = Gato(SMALL[family]).double().eval()
     mix = mixture(datasets, family)
     checked = 0
     for n in range(30):
         sequence = mix.sequence(n)
-        last = sequence.segments.max()
-        own = (sequence.segments[np.minimum(sequence.positions - 1, len(sequence.segments) - 1)] == last) & sequence.predicted
-        begins = np.flatnonzero(sequence.segments == last)[0]
-        # The words before it; with folding a last one stands in the observation that follows, and so in the window itself.
-        changed = (sequence.positions < begins) & (sequence.tokens < 33024) & (sequence.kinds != CONTINUOUS)
-        if last < 1 or not own.any() or not changed.any():
+        window = sequence.segments.max() if side == "before" else 0
+        own = (sequence.segments[np.minimum(sequence.positions - 1, len(sequence.segments) - 1)] == window) & sequence.predicted
+        begins, ends = np.flatnonzero(sequence.segments == window)[[0, -1]]
+        outside = sequence.positions < begins if side == "before" else (sequence.positions > ends) & ~sequence.predicted
+        # The words of others; with folding a last one stands in the observation that follows.
+        changed = outside & (sequence.tokens < 33024) & (sequence.kinds != CONTINUOUS)
+        if sequence.segments.max() < 1 or not own.any() or not changed.any():
             continue
         before = model(collate([sequence], model.config))
         sequence.tokens = np.where(changed, 17, sequence.tokens)
@@ -183,6 +185,8 @@ def test_no_observation_is_predicted_and_every_action_is(datasets, family):
         unpredicted = sequence.kinds[whole:][~sequence.predicted[whole:]]
         if mix.domains[sequence.domains[0]] != "text":  # of which a crop's first word is none (tests/mixture/test_documents.py)
             assert (unpredicted < 6).all() or family == "gato"
+        else:
+            assert (unpredicted >= 6).sum() <= len(np.unique(sequence.segments)) or family == "gato"
         if mix.domains[sequence.domains[0]] == "arm":
             assert sequence.predicted.sum() == 2 * sequence.timesteps
 
