@@ -23,9 +23,8 @@ except ImportError as error:
     raise OpenGatoError(f"the client needs a package that is not installed ({error.name}): pip install 'opengato[client]'") from None
 
 
-_TRUSTED = (
-    2**24
-)  # entries of a message of the server, which the caller chose: the spaces of hundreds of tasks are more than a client may send
+# Entries of a message of the server, which the caller chose: the spaces of hundreds of tasks are more than a client may send.
+_TRUSTED = 2**24
 
 
 class Client:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
+import statistics
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import resources
@@ -83,10 +83,7 @@ def measure(task: Task, episodes_random: int, episodes_expert: int, pool: Worker
 
 def _mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
     """Of a sample; the same in whichever order the episodes come."""
-    mean = math.fsum(values) / len(values)
-    if len(values) == 1:
-        return mean, None
-    return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
 def update_references(

@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
+from statistics import NormalDist
 
 import numpy as np
 
 _DRAWS = 400_000  # of quantiles, which have two or three digits then; no need for a library of distributions
-_Z = 1.959964
+_Z = NormalDist().inv_cdf(0.975)
 Interval = tuple[float, float]
 
 

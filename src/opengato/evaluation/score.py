@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ class TaskScore:
 
     @property
     def mean_return(self) -> float:
-        return _mean(self.returns.values())
+        return fmean(self.returns.values())
 
     @property
     def success(self) -> float | None:
@@ -164,7 +165,7 @@ def task_score(
         problem = reference.problem
         if problem is None:
             values = [score_percent(r, reference.random, reference.expert) for r in returns.values()]
-            score, (low, high) = _mean(values), mean_interval(values, RANDOM, EXPERT)
+            score, (low, high) = fmean(values), mean_interval(values, RANDOM, EXPERT)
             half = _reference_half(score, reference)
             # Independent errors, each on its own side, add as squares (Zou and Donner 2008).
             low, high = score - math.hypot(score - low, half), score + math.hypot(high - score, half)
@@ -230,9 +231,9 @@ def mean_intervals(scores: Sequence[TaskScore]) -> tuple[Interval, Interval]:
     rows = scored(scores)
     if not rows:
         raise OpenGatoError("no task has a score, so there is no interval of their mean: measure references with `opengato reference`")
-    mean = _mean([s.counted for s in rows])
+    mean = fmean([s.counted for s in rows])
     low, high = mean_of_means_interval([s.episodes for s in rows], RANDOM, EXPERT)
-    centre = _mean([s.score for s in rows])
+    centre = fmean([s.score for s in rows])
     half = math.hypot(*(s.whole.reference_half or 0.0 for s in rows)) / len(rows)
     these = mean - math.hypot(centre - low, half), min(mean + math.hypot(high - centre, half), MOST)
     if len(rows) == 1:
@@ -267,11 +268,7 @@ def spread(interval: Sequence[float | None] | None, form: str) -> str:
 
 def mean(values: Sequence[float]) -> float | None:
     """Of no values None."""
-    return _mean(values) if values else None
-
-
-def _mean(values: Any) -> float:
-    return float(np.mean(list(values)))
+    return fmean(values) if values else None
 
 
 def summarise(scores: Sequence[TaskScore], unscored: Mapping[str, Mapping[int, str]] | None = None) -> dict[str, Any]:
@@ -285,7 +282,7 @@ def summarise(scores: Sequence[TaskScore], unscored: Mapping[str, Mapping[int, s
         task, failed = next(iter((unscored or {"none": {}}).items()))
         raise OpenGatoError(f"no episode of any task finished, so there is no score; {task}: seed {describe_failures(failed)}")
     percents = scored(scores)
-    domains = {d: _mean([s.counted for s in percents if s.domain == d]) for d in sorted({s.domain for s in percents})}
+    domains = {d: fmean([s.counted for s in percents if s.domain == d]) for d in sorted({s.domain for s in percents})}
     over_tasks, over_episodes = mean_intervals(scores) if percents else ((None, None), (None, None))
     as_random = [min(s.score_failures_as_random, MOST) for s in scores if s.score_failures_as_random is not None]
     return {
