@@ -168,8 +168,11 @@ def refusals(port: int, token: str) -> dict[str, int]:
     return {kind: int(float(count)) for kind, count in counts if float(count)}
 
 
-def hostile(folder: Path, seconds: float, device: str) -> dict[str, Any]:
-    """The good client alone and under attack, what the server's memory and log grow by, and how long it takes to stop."""
+def hostile(folder: Path, seconds: float, device: str, nice: int = 15) -> dict[str, Any]:
+    """The good client alone and under attack, what the server's memory and log grow by, and how long it takes to stop.
+
+    nice: of the attackers, who would be on machines of their own; 0: they have as much of this one's cores as the server.
+    """
     tasks = {t: s for t, s in read_config(folder)["tasks"].items() if s["action_space"]["type"] != "Text"}
     task, token = min(tasks), secrets.token_hex(16)
     space = from_json(tasks[task]["observation_space"])
@@ -189,7 +192,7 @@ def hostile(folder: Path, seconds: float, device: str) -> dict[str, Any]:
             before = resident(server.pid, "VmRSS")
             began = time.monotonic()
             attacker = subprocess.Popen(
-                ["nice", "-n", "15", sys.executable, str(Path(__file__).with_name("hostile.py")), str(port), token, task]
+                ["nice", "-n", str(nice), sys.executable, str(Path(__file__).with_name("hostile.py")), str(port), token, task]
             )
             until = time.monotonic() + 60
             while not refusals(port, token) and time.monotonic() < until:  # it has to start, too
@@ -230,6 +233,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", default=[])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--hostile", action="store_true")
+    parser.add_argument("--nice", type=int, default=15, help="of the hostile clients; 0: as much of the cores as the server")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -239,7 +243,7 @@ def main() -> None:
             network = Gato(preset(arguments.checkpoint))
             Checkpoint(network, TextTokenizer.load(), {"made-up/arm": ARM, "made-up/grid": GRID}).save(folder)
         if arguments.hostile:
-            result = hostile(folder, arguments.seconds, arguments.device)
+            result = hostile(folder, arguments.seconds, arguments.device, arguments.nice)
             print(json.dumps(result, indent=1) if arguments.json else "\n".join(f"{key:28} {value}" for key, value in result.items()))
             return
         rows = [measure(folder, n, arguments.seconds, arguments.tasks, arguments.device) for n in arguments.clients]

@@ -7,6 +7,9 @@ Sequences are of two sorts. A long one is of one domain, its windows as long as 
 all over the data, in bunches of one task: a step then sees hundreds of different moments instead of a few episodes, in which one timestep
 is much like the next, and the network learns to act on what it sees, with no past as with much. A bunch may have one prompt, which each of
 its timesteps reads as if it were alone. Each domain's share of the positions is its weight.
+
+A picture and its words are an episode of their own, packed beside others that they do not see. The paper concatenates five such pairs to an
+episode, each seen by those after it; but an agent is shown one picture at a time, and four in five would train what it is not asked.
 """
 
 from __future__ import annotations
