@@ -133,3 +133,35 @@ def always_the_same() -> Task:
     """A task of one start, and that is evaluation's."""
     assert is_kept(fingerprint(1))
     return replace(cartpole(name="same"), start=_the_same, few_starts=True)
+
+
+class Scribbles:
+    """Alternates two actions, and writes into the observation that it is given, as two of Meta-World's own policies do."""
+
+    def reset(self, env: gym.Env, observation: Any, seed: int) -> None:
+        self._next = 0
+
+    def act(self, observation: np.ndarray) -> int:
+        observation += 7
+        self._next = 1 - self._next
+        return self._next
+
+
+class OneArray(gym.ObservationWrapper):
+    """Gives the same array at every step, with other numbers in it."""
+
+    def __init__(self, env: gym.Env):
+        super().__init__(env)
+        self._array = np.zeros(4, np.float32)
+
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        self._array[:] = observation
+        return self._array
+
+
+def _one_array() -> gym.Env:
+    return OneArray(make_cartpole())
+
+
+def scribbled() -> Task:
+    return replace(cartpole(), make_env=_one_array, make_expert=Scribbles)

@@ -77,6 +77,11 @@ def within(space: spaces.Space, action: Any) -> Any:
     return np.clip(action, space.low, space.high).astype(space.dtype) if isinstance(space, spaces.Box) else action
 
 
+def _copy(observation: Any) -> Any:
+    """What is recorded is what was seen: simulators use an array again, and some experts write into it."""
+    return map_leaves(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, observation)
+
+
 def record_episode(task: Task, env: gym.Env, expert: Expert, seed: int, noise: float = 0.0) -> tuple[Episode, Any]:
     """Let the expert act for one episode; returns it and the observation after its last action.
 
@@ -90,13 +95,13 @@ def record_episode(task: Task, env: gym.Env, expert: Expert, seed: int, noise: f
     observation, _ = env.reset(seed=seed)
     start = f"{start_of(task, env, observation):016x}"
     expert.reset(env, observation, seed)
-    observations, actions, rewards = [observation], [], []
+    observations, actions, rewards = [_copy(observation)], [], []
     terminated = truncated = False
     info: dict[str, Any] = {}
     while not (terminated or truncated):
         advice = within(env.action_space, expert.act(observation))  # as simulators take it, which clip
         observation, reward, terminated, truncated, info = env.step(disturb(advice))
-        observations.append(observation)
+        observations.append(_copy(observation))
         actions.append(advice)
         rewards.append(float(reward))
     episode = Episode(
@@ -364,9 +369,7 @@ def collect(
                 recorded = result.failure is None and result.value is not None
                 bar.update(line[job.task.id], advance=recorded)
                 bar.update(total, advance=recorded)
-        for job in jobs:
-            if job.done:
-                _assemble(job)
+    _assemble_all([job for job in jobs if job.done], workers)
     for job in jobs:
         if job.failures:
             first, reason = min(job.failures)
@@ -402,19 +405,37 @@ def _next(jobs: list[_Collection]) -> Job | None:
     return None
 
 
-def _assemble(job: _Collection) -> None:
-    """Make the staged episodes part of the task's Minari dataset, in the order of their seeds, then delete them."""
+def _assemble_all(jobs: list[_Collection], workers: int | None) -> None:
+    """Make the staged episodes part of the tasks' Minari datasets, some of them at once: of many short episodes it takes a while.
+
+    They are staged here, so that it is this machine's work, wherever they were recorded.
+    """
+    parts = iter([Job(j.task.id, (j.task, j.dataset, j.staging, _command(j)), (j.seed,)) for j in jobs if any(j.staging.iterdir())])
+    with Workers(workers, timeout_s=math.inf) as pool:
+        for result in pool.run(_assemble, lambda: next(parts, None)):
+            if result.failure is not None:
+                raise OpenGatoError(f"the episodes of {result.name!r}, staged beside the dataset, are not part of it yet: {result.failure}")
+    for job in jobs:
+        shutil.rmtree(job.staging, ignore_errors=True)
+
+
+def _command(job: _Collection) -> str:
+    return f"opengato collect {job.task.id} --episodes {job.episodes} --seed {job.seed} --noise {job.noise:g}"
+
+
+def _assemble(task: Task, dataset: Path, staging: Path, command: str, seeds: tuple[int, ...]) -> Iterator[Begun | Done]:
+    """The work of a process: write the staged episodes in the order of their seeds, then delete them."""
     from opengato.datasets.minari import recorded_seeds, write_minari
 
-    recorded = set(recorded_seeds(job.dataset))
-    fresh = sorted((p for p in job.staging.glob("*.npz") if int(p.stem) not in recorded), key=lambda p: int(p.stem))
+    yield Begun(seeds[0])
+    recorded = set(recorded_seeds(dataset))
+    fresh = sorted((p for p in staging.glob("*.npz") if int(p.stem) not in recorded), key=lambda p: int(p.stem))
     if fresh:
-        command = f"opengato collect {job.task.id} --episodes {job.episodes} --seed {job.seed} --noise {job.noise:g}"
         form = "arrow" if any(_has_nul(path) for path in fresh) else "hdf5"
-        episodes = (load_episode(path, job.task) for path in fresh)
-        with full_disk_is_an_error(job.dataset):
-            write_minari(job.task, job.dataset, episodes, command=command, data_format=form)
-    shutil.rmtree(job.staging, ignore_errors=True)
+        with full_disk_is_an_error(dataset):
+            write_minari(task, dataset, (load_episode(path, task) for path in fresh), command=command, data_format=form)
+    shutil.rmtree(staging, ignore_errors=True)
+    yield Done(seeds[0], None)
 
 
 def _has_nul(path: Path) -> bool:

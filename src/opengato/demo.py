@@ -100,7 +100,7 @@ def _collect(out: Path, seconds: float, scale: float, seed: int) -> None:
 
 
 def _train(out: Path, seconds: float, seed: int) -> None:
-    from opengato.datasets.open import open_dataset
+    from opengato.datasets.open import open_datasets
     from opengato.mixture import Mixture
     from opengato.model.config import preset
     from opengato.recipes import SWIFT_SAMPLING
@@ -112,7 +112,7 @@ def _train(out: Path, seconds: float, seed: int) -> None:
     started = time.monotonic()
     tokenizer = TextTokenizer.load()
     names = [dataset_id(get_task(d.task)) for d in DEMO_TASKS]
-    datasets = [open_dataset(name, tokenizer, out / "data", out / "cache") for name in [*names, *DEMO_DATA]]
+    datasets = open_datasets([*names, *DEMO_DATA], tokenizer, out / "data", out / "cache")
     config = preset(DEMO_MODEL)
     mixture = Mixture(
         datasets,

@@ -11,10 +11,12 @@ from PIL import Image
 
 from opengato.datasets.captions import load_coco_captions, load_emoji, read_image
 from opengato.datasets.dialogue import load_dialogue
+from opengato.datasets.open import open_dataset, open_datasets
 from opengato.datasets.questions import COLOUR, KIND, NAME
 from opengato.datasets.questions import load_emoji as load_questions
 from opengato.datasets.text import load_text
 from opengato.errors import OpenGatoError
+from opengato.tokens.text import TextTokenizer
 
 
 def test_emoji_are_named_and_split_without_overlap():
@@ -88,3 +90,15 @@ def test_questions_are_answered_by_the_table():
     assert len(train) + len(test) == len(episodes)
     names = [{e.actions[0] for e in part if e.observations["question"][0] == NAME} for part in (train, test)]
     assert not names[0] & names[1]
+
+
+def test_datasets_tokenised_at_once_are_those_tokenised_one_by_one(tmp_path):
+    names, tokenizer = ["captions/emoji", "questions/emoji"], TextTokenizer.load()
+    together = open_datasets(names, tokenizer, cache=tmp_path / "a", workers=2)
+    for name, data in zip(names, together):
+        alone = open_dataset(name, tokenizer, cache=tmp_path / "b")
+        assert data.task == name and data.path.relative_to(tmp_path / "a") == alone.path.relative_to(tmp_path / "b")
+        for file in alone.path.iterdir():
+            assert (data.path / file.name).read_bytes() == file.read_bytes()
+    with pytest.raises(OpenGatoError, match="no Minari dataset 'nobody/has-it-v0'"):
+        open_datasets(["captions/emoji", "nobody/has-it-v0"], tokenizer, tmp_path, tmp_path / "a")

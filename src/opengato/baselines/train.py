@@ -15,7 +15,7 @@ from opengato.baselines.networks import check_kind, check_task, make_network
 from opengato.baselines.pool import Pool
 from opengato.baselines.settings import Settings
 from opengato.datasets.cache import TokenDataset
-from opengato.datasets.open import open_dataset
+from opengato.datasets.open import open_datasets
 from opengato.datasets.starts import starts_of
 from opengato.errors import OpenGatoError
 from opengato.mixture.sampling import shared_layouts
@@ -158,7 +158,7 @@ def train_or_load(
         raise OpenGatoError(f"{folder} holds a checkpoint: name another folder for the baseline {kind}, or leave --baseline out")
     check_kind(kind)
     tokenizer = TextTokenizer.load()
-    datasets = [open_dataset(name, tokenizer, root) for name in names]
+    datasets = open_datasets(list(names), tokenizer, root)
     if not is_baseline(folder):
         if not datasets:
             raise OpenGatoError(f"{folder} holds no baseline yet and data is empty: name datasets to train it on with --data")

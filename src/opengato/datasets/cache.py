@@ -95,6 +95,12 @@ class TokenDataset:
         return Encoded(self.tokens[at], self.kinds[at], self.local[at], offsets, self.patches[patches], self.boxes[patches])
 
 
+def cache_folder(task: str, tokenizer: TextTokenizer, fingerprint: str, root: Path | None = None) -> Path:
+    """Where the tokens of this content are, or would be; they are there once it has a meta.json."""
+    key = hashlib.sha256(f"{VERSION} {task} {fingerprint} {tokenizer.fingerprint}".encode()).hexdigest()[:16]
+    return (root or cache_root()) / "tokens" / task.replace("/", "--") / key
+
+
 def build_cache(
     task: str,
     observation_space: spaces.Space,
@@ -110,8 +116,7 @@ def build_cache(
         fingerprint: names the content of `episodes`, which are read only where the cache has none of this fingerprint.
     Raises OpenGatoError where there are no episodes.
     """
-    key = hashlib.sha256(f"{VERSION} {task} {fingerprint} {tokenizer.fingerprint}".encode()).hexdigest()[:16]
-    path = (root or cache_root()) / "tokens" / task.replace("/", "--") / key
+    path = cache_folder(task, tokenizer, fingerprint, root)
     if (path / "meta.json").is_file():
         damaged = damaged_file(path)
         if damaged is None:
@@ -143,7 +148,7 @@ def build_cache(
         "sources": np.array([sources.index(n) for n in names], np.int64),
         "starts": np.array(starts, np.uint64),
     }
-    partial = path.with_name(f"{key}.partial-{os.getpid()}")
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for name, array in arrays.items():

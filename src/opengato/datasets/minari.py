@@ -6,7 +6,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,8 @@ def write_minari(
         # A namespace is a folder that says so.
         with _root(root):
             if f"opengato/{task.domain}" not in namespace.list_local_namespaces():
-                namespace.create_namespace(f"opengato/{task.domain}")
+                with suppress(ValueError):  # another process, with another task of the domain, was quicker
+                    namespace.create_namespace(f"opengato/{task.domain}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.is_dir():
         os.replace(folder, old)

@@ -23,7 +23,10 @@ class Expert(Protocol):
         """Start an episode: `env` was just reset and returned `observation`; `seed` seeds the expert's own randomness."""
 
     def act(self, observation: Any) -> Any:
-        """The action to take now, a member of the action space. It must not change the environment's visible state."""
+        """The action to take now, a member of the action space.
+
+        It must change neither the environment's visible state nor the observation.
+        """
 
 
 @dataclass(frozen=True)

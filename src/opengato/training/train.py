@@ -13,7 +13,7 @@ import torch
 
 from opengato.checkpoint import Checkpoint
 from opengato.datasets.cache import TokenDataset
-from opengato.datasets.open import open_dataset
+from opengato.datasets.open import open_datasets
 from opengato.datasets.starts import join_starts, starts_of
 from opengato.domains.task import reference_scores
 from opengato.errors import OpenGatoError, unknown
@@ -163,7 +163,7 @@ def open_all(
     tokenizer = tokenizer or TextTokenizer.load()
     if not ranks.first:
         ranks.wait()
-    datasets = [open_dataset(name, tokenizer, root) for name in names]
+    datasets = open_datasets(names, tokenizer, root)
     if ranks.first:
         ranks.wait()
     return datasets, tokenizer
