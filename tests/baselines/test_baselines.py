@@ -339,7 +339,7 @@ def test_refuses_what_it_cannot_see_or_do(tmp_path):
 
 def test_a_folder_keeps_the_baseline_that_was_asked_for(tmp_path, monkeypatch):
     opened = {"one": reaching(tmp_path, "toy/a"), "two": reaching(tmp_path, "toy/b")}
-    monkeypatch.setattr("opengato.baselines.train.open_dataset", lambda name, tokenizer, root: opened[name])
+    monkeypatch.setattr("opengato.baselines.train.open_datasets", lambda names, tokenizer, root: [opened[name] for name in names])
 
     def ask(kind="mlp", names=("one",), seconds=0.2, **settings):
         return train_or_load(tmp_path / "agent", kind, names, seconds, 0, Settings(**settings), show=False)

@@ -107,8 +107,8 @@ def test_finetuning_on_spaces_never_seen(lora, other_tokenizer, tmp_path, monkey
     arm = Layout(spaces.Box(-9, 9, (3,)), spaces.Box(-1, 1, (2,)))
     Checkpoint(Gato(SMALL).eval(), other_tokenizer, {"t/arm": arm}).save(tmp_path / "start")
     start = Checkpoint.load(tmp_path / "start").model.state_dict()
-    opened, tokenise = [], training.open_dataset
-    monkeypatch.setattr(training, "open_dataset", lambda *a: opened.append(tokenise(*a)) or opened[-1])
+    opened, tokenise = [], training.open_datasets
+    monkeypatch.setattr(training, "open_datasets", lambda *a: opened.extend(tokenise(*a)) or opened)
     quick = replace(FINETUNE, train=replace(FINETUNE.train, steps=3, batch=2, device="cpu"))
     out = finetune(tmp_path / "start", quick, ["captions/emoji"], tmp_path / "run", lora=lora, freeze=["embedding"])
     saved = Checkpoint.load(tmp_path / "run" / "checkpoint")
