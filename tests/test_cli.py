@@ -65,6 +65,7 @@ def test_training_reads_datasets_of_the_root(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["trian", "swift-nano"], "did you mean 'train'"),
         (["info", "gato-79n"], "did you mean 'gato-79m'"),
         (["train", "swift-nona", "--data", "text/plain"], "did you mean 'swift-nano'"),
         (["collect", "metaworld/reech"], "did you mean 'metaworld/reach'"),

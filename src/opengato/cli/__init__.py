@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import sys
 
+import tyro
+
 from opengato.cli import demo, domains, evaluation, model, policy, robots, serving, training  # noqa: F401  registers their commands
-from opengato.cli.app import app
+from opengato.cli.app import commands, overview
+from opengato.errors import OpenGatoError, unknown
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of `opengato`."""
-    from opengato.errors import OpenGatoError
-
-    arguments = sys.argv[1:] if arguments is None else arguments
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
+    if name in ("", "-h", "--help"):
+        print(overview())
+        sys.exit(0 if name else 2)
     try:
-        app.cli(args=arguments, prog="opengato", description="OpenGato: one transformer, one set of weights, many bodies.")
+        if name not in commands:
+            raise unknown("command", name, commands)
+        tyro.cli(commands[name], args=rest, prog=f"opengato {name}")
     except OpenGatoError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -1,13 +1,30 @@
-"""What all commands share: the application they register with, and how options that several have are spelled."""
+"""What all commands share: where they register, and how options that several have are spelled."""
 
 from __future__ import annotations
 
+import inspect
 import json
+import textwrap
+from collections.abc import Callable
 from typing import Literal
 
-import tyro
+commands: dict[str, Callable[..., None]] = {}
 
-app = tyro.extras.SubcommandApp()
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Register a command, named like its function, less an underscore at the end."""
+    commands[function.__name__.rstrip("_")] = function
+    return function
+
+
+def overview() -> str:
+    """All commands, each with the first paragraph of its docstring."""
+    lines = ["usage: opengato COMMAND …", "", "OpenGato: one transformer, one set of weights, many bodies.", ""]
+    for name, function in commands.items():
+        about = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
+        lines += textwrap.wrap(about, 100, initial_indent=f"  {name:11}", subsequent_indent=13 * " ")
+    return "\n".join([*lines, "", "`opengato COMMAND --help` tells a command's options."])
+
 
 # As opengato.model.precision has it, which needs torch.
 Precision = Literal["float32", "bfloat16", "int8"]

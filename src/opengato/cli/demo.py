@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from opengato.cli.app import app
+from opengato.cli.app import command
 
 
-@app.command
+@command
 def demo(minutes: float = 15.0, out: Path = Path("demo"), seed: int = 0) -> None:
     """The whole road: collect from experts, train one network on all of it, evaluate, write a report. Finished stages are kept.
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import Positional
 
-from opengato.cli.app import app, print_json
+from opengato.cli.app import command, print_json
 
 
-@app.command
+@command
 def tasks(domain: str | None = None, as_json: Annotated[bool, tyro.conf.arg(name="json")] = False) -> None:
     """List the tasks there are.
 
@@ -60,7 +60,7 @@ def tasks(domain: str | None = None, as_json: Annotated[bool, tyro.conf.arg(name
     Console().print(table)
 
 
-@app.command
+@command
 def collect(
     task: Positional[list[str]],
     episodes: int = 20,
@@ -90,7 +90,7 @@ def collect(
         print(dataset)
 
 
-@app.command
+@command
 def reference(task: Positional[list[str]], episodes: int = 50, expert_episodes: int | None = None, workers: int | None = None) -> None:
     """Measure the scores of a random agent and of the expert, and store them with the package.
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from opengato.cli.app import Precision, app, print_json
+from opengato.cli.app import Precision, command, print_json
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Playing:
 AS_USUAL = Playing()
 
 
-@app.command(name="eval")
-def evaluate(
+@command
+def eval_(
     agent: Positional[Path],
     tasks: list[str] | None = None,
     episodes: int = 50,
@@ -115,7 +115,7 @@ def evaluate(
         print(f"the episodes are kept in {kept}")
 
 
-@app.command
+@command
 def compare(
     first: Positional[Path],
     second: Positional[Path],
@@ -163,7 +163,7 @@ def compare(
         print_comparison(found)
 
 
-@app.command
+@command
 def play(
     agent: Positional[Path], task: Positional[str], out: Path = Path("play.mp4"), seed: int = 100_000, temperature: float | None = None
 ) -> None:

@@ -8,10 +8,10 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from opengato.cli.app import app, print_json
+from opengato.cli.app import command, print_json
 
 
-@app.command
+@command
 def info(model: Positional[str], as_json: Annotated[bool, tyro.conf.arg(name="json")] = False) -> None:
     """Describe a preset or a checkpoint folder.
 

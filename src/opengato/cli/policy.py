@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from tyro.conf import Positional
 
-from opengato.cli.app import Precision, app
+from opengato.cli.app import Precision, command
 
 if TYPE_CHECKING:
     from opengato.policy.policy import Policy
@@ -39,7 +39,7 @@ class Speech:
 LIKELIEST, CHATTING = Speech(), Speech(0.9, 0.95)
 
 
-@app.command
+@command
 def caption(
     checkpoint: Positional[Path],
     image: Positional[Path],
@@ -57,7 +57,7 @@ def caption(
     print()
 
 
-@app.command
+@command
 def ask(
     checkpoint: Positional[Path],
     image: Positional[Path],
@@ -81,7 +81,7 @@ def _say(words: str) -> None:
     print(words, end="", flush=True)
 
 
-@app.command
+@command
 def chat(checkpoint: Positional[Path], speech: Annotated[Speech, tyro.conf.arg(name="")] = CHATTING) -> None:
     """Talk with an agent; an empty line or Ctrl-D ends it.
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from opengato.cli.app import Precision, app, print_json
+from opengato.cli.app import Precision, command, print_json
 
 
-@app.command
+@command
 def robot(
     agent: Positional[str],
     task: Positional[str],

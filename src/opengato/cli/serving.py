@@ -7,10 +7,10 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from opengato.cli.app import Precision, app
+from opengato.cli.app import Precision, command
 
 
-@app.command
+@command
 def serve(
     checkpoint: Positional[Path],
     host: str = "127.0.0.1",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypedDict
 import tyro
 from tyro.conf import Positional
 
-from opengato.cli.app import app
+from opengato.cli.app import command
 
 
 class TrainSettings(TypedDict, total=False):
@@ -95,7 +95,7 @@ def _resolved(chosen: Any, settings: TrainSettings, optimiser: OptimiserSettings
     return replace(chosen, train=config, sampling=replace(chosen.sampling, **sampling))
 
 
-@app.command
+@command
 def train(
     recipe: Positional[str] = "",
     data: tuple[str, ...] = (),
@@ -143,7 +143,7 @@ def train(
     run(chosen, list(data), out, weights=weights, model=dict(model), root=root, keep_held_out=keep_held_out)
 
 
-@app.command
+@command
 def finetune(
     checkpoint: Positional[Path],
     data: tuple[str, ...],
