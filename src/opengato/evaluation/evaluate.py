@@ -188,8 +188,9 @@ def evaluate(
             bar.update(line, advance=len(done[task.id]))
             settle(task)
             waiting = [seed for seed in seeds[task.id] if seed not in kept or seed in filmed]
-            settings = {"temperature": temperature, "prompt": prompt, "record": tuple(filmed), "timeout_s": timeout_s}
-            parts = (waiting[first : first + batch] for first in range(0, len(waiting), batch))
+            settings = {"batch": batch, "temperature": temperature, "prompt": prompt, "record": tuple(filmed), "timeout_s": timeout_s}
+            size = max(batch, -(-len(waiting) // pool.count))  # where one episode ends, the next begins
+            parts = (waiting[first : first + size] for first in range(0, len(waiting), size))
             jobs += [Job(task.id, (task, settings), tuple(part)) for part in parts]
         by_id, left = {task.id: task for task in chosen}, iter(jobs)
         for result in pool.run(_work, lambda: next(left, None)):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +19,12 @@ from opengato.errors import OpenGatoError
 from opengato.evaluation.agent import Agent, make_actor
 from opengato.jobs import Begun, Done, Failed, describe
 
-BATCH = 10  # environments stepped together
+BATCH = 16  # environments stepped together
 MOST_FRAMES = 80
 # Products with fewer rows are computed by other kernels, which round differently; with more, a row is the same whatever the others are
 # (MKL on x86). An agent that has two actions equally likely to the last digit would choose by who runs beside it.
 LEAST_ROWS = 4
+_REFILLS = 4  # new episodes begin once one in so many slots is free: each beginning is a pass of its own
 _SILENCE_S = 1.0  # longest time without a sign of life, while steps are taken
 
 
@@ -67,13 +69,11 @@ def rollout(
     """
     done: list[Rollout] = []
     seeds = evaluation_seeds(task, episodes) if seed is None else list(range(seed, seed + episodes))
-    for first in range(0, episodes, batch):
-        together = seeds[first : first + batch]
-        for message in rollouts(agent, task, together, temperature=temperature, prompt=prompt, record=seeds[:record]):
-            if isinstance(message, Failed):
-                raise OpenGatoError(f"the episode of {task.id!r} with seed {message.seed} failed: {message.reason}")
-            if isinstance(message, Done):
-                done.append(message.value)
+    for message in rollouts(agent, task, seeds, batch=batch, temperature=temperature, prompt=prompt, record=seeds[:record]):
+        if isinstance(message, Failed):
+            raise OpenGatoError(f"the episode of {task.id!r} with seed {message.seed} failed: {message.reason}")
+        if isinstance(message, Done):
+            done.append(message.value)
     return sorted(done, key=lambda r: r.seed)
 
 
@@ -82,6 +82,7 @@ def rollouts(
     task: Task,
     seeds: Sequence[int],
     *,
+    batch: int = BATCH,
     temperature: float | None = None,
     prompt: bool = True,
     record: Collection[int] = (),
@@ -89,61 +90,90 @@ def rollouts(
 ) -> Iterator[Begun | Done | Failed | None]:
     """Run the episodes of some seeds beside one another, and yield what becomes of each: `Done` with its `Rollout`, or `Failed`.
 
-    None is a sign of life. An environment that raises fails its own episode only.
+    None is a sign of life. An environment that raises fails its own episode only. Where one episode ends the next begins, in the same
+    environment, some at a time: they read their prompts together.
 
     Args:
+        batch: environments stepped together.
         temperature, prompt: see `make_actor`.
         record: keep frames of these seeds: every frame, or of long episodes 40 to 80, equally far apart.
         timeout_s: an episode that takes longer fails: what its environment takes, and its part of what the agent takes.
     """
-    slots = max(len(seeds), LEAST_ROWS)
-    actor = make_actor(agent, task, slots, temperature, prompt)
-    busy: dict[int, _Desk] = {}
+    waiting = deque(seeds)
+    slots = min(batch, len(seeds))
+    # After the episodes' slots come those that make up the least rows: they see what another sees, and nobody looks at what they do.
+    shadows = range(slots, slots + LEAST_ROWS - 1)
+    actor = make_actor(agent, task, slots + len(shadows), temperature, prompt)
+    desks: dict[int, _Desk] = {}
+    idle: list[gym.Env | None] = [None] * slots  # environments without an episode, or places for one
     spoken = time.monotonic()
+
+    def act(group: list[int], others: Iterable[int]) -> dict[int, Any]:
+        """The actions of slots that have as many new positions each: of others, a product might round otherwise."""
+        began = time.monotonic()
+        seen = {slot: desks[slot].observation for slot in group}
+        actions = actor.act({**seen, **dict.fromkeys(others, seen[group[0]])})
+        for slot in group:
+            desks[slot].seconds += (time.monotonic() - began) / len(group)
+        return actions
+
     try:
-        for slot, seed in enumerate(seeds):
-            yield Begun(seed)
-            desk = _Desk(task, seed, seed in record)
-            reason = desk.start()
-            if reason is None:
-                busy[slot] = desk
-            else:
-                yield Failed(seed, reason)
-        for slot in range(slots):
-            actor.reset(slot, seeds[slot] if slot < len(seeds) else 0)
-        observations = {slot: desk.observation for slot, desk in busy.items()}
-        # Slots without an episode go on with whatever there was to see, as many as it takes: nobody looks at what they do.
-        shadows = {slot: desk.observation for desk in list(busy.values())[:1] for slot in range(LEAST_ROWS)}
-        while busy:
-            began = time.monotonic()
-            actions = actor.act({**shadows, **observations})
-            share = (time.monotonic() - began) / len(busy)
-            for slot, desk in list(busy.items()):
-                desk.seconds += share
+        while waiting or desks:
+            fresh = []
+            if not desks or len(idle) * _REFILLS >= slots:
+                while waiting and idle:
+                    seed = waiting.popleft()
+                    yield Begun(seed)
+                    desk = _Desk(task, seed, seed in record, idle.pop())
+                    if (reason := desk.start()) is not None:
+                        idle.append(None)
+                        yield Failed(seed, reason)
+                        continue
+                    slot = next(free for free in range(slots) if free not in desks)
+                    desks[slot] = desk
+                    actor.reset(slot, seed)
+                    fresh.append(slot)
+            going_on = [slot for slot in desks if slot not in fresh]
+            actions: dict[int, Any] = {}
+            if going_on:
+                actions |= act(going_on, shadows[: max(0, LEAST_ROWS - len(going_on))])
+            if fresh:
+                for shadow in shadows:
+                    actor.reset(shadow, 0)
+                actions |= act(fresh, shadows)
+            for slot, desk in list(desks.items()):
                 reason = desk.step(actions[slot])
                 if reason is None and not desk.over and desk.seconds > timeout_s:
                     reason = f"it took longer than {timeout_s:g} s"
                 if reason is None and not desk.over:
-                    observations[slot] = desk.observation
                     if time.monotonic() - spoken > _SILENCE_S:
                         spoken = time.monotonic()
                         yield None
                     continue
-                desk.leave()
-                del busy[slot], observations[slot]
+                if reason is not None:
+                    desk.leave()
+                idle.append(desk.environment)
+                del desks[slot]
                 yield Done(desk.episode.seed, desk.episode) if reason is None else Failed(desk.episode.seed, reason)
     finally:
-        for desk in busy.values():
-            desk.leave()
+        for environment in [*idle, *(desk.environment for desk in desks.values())]:
+            _close(environment)
+
+
+def _close(environment: gym.Env | None) -> None:
+    if environment is not None:
+        try:
+            environment.close()
+        except Exception:  # its episode is over, or it is broken already
+            pass
 
 
 class _Desk:
-    """An episode and its environment. What the environment raises comes back as the reason of the failure."""
+    """An episode and its environment, a new one where none is given. What it raises comes back as the reason of the failure."""
 
-    def __init__(self, task: Task, seed: int, filmed: bool):
-        self.task, self.filmed = task, filmed
+    def __init__(self, task: Task, seed: int, filmed: bool, environment: gym.Env | None = None):
+        self.task, self.filmed, self.environment = task, filmed, environment
         self.episode = Rollout(seed, 0.0, 0, False if task.has_success else None)
-        self.environment: gym.Env | None = None
         self.over, self.seconds = False, 0.0
 
     def start(self) -> str | None:
@@ -154,11 +184,7 @@ class _Desk:
 
     def leave(self) -> None:
         """Let the environment go."""
-        if self.environment is not None:
-            try:
-                self.environment.close()
-            except Exception:  # the episode is over, or it is broken already
-                pass
+        _close(self.environment)
         self.environment = None
 
     def _guard(self, function: Callable[..., None], *arguments: Any) -> str | None:
@@ -173,7 +199,8 @@ class _Desk:
         return None
 
     def _start(self) -> None:
-        self.environment = self.task.make()
+        if self.environment is None:
+            self.environment = self.task.make()
         self.observation, _ = self.environment.reset(seed=self.episode.seed)
         self.episode.start = start_of(self.task, self.environment, self.observation)
         self.episode.first = fingerprint(self.observation)
