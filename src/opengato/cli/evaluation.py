@@ -17,7 +17,7 @@ from opengato.cli.app import Precision, command, print_json
 class Playing:
     """How episodes are run."""
 
-    batch: int = 10
+    batch: int = 32
     """environments stepped together"""
     temperature: float | None = None
     """of the actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones"""

@@ -178,19 +178,23 @@ def evaluate(
             else:  # a simulator that cannot even be reset
                 failed[str(result.name)] = {SEEDS[0]: result.failure}
                 bar.update(line, advance=episodes)
-        jobs = []
+        waiting: dict[str, list[int]] = {}
+        filmed = {task_id: tuple(of_task[:record]) for task_id, of_task in seeds.items()}
         for task in chosen:
             if task.id not in seeds:
                 continue
-            filmed = seeds[task.id][:record]
-            kept = results.of(task.id) if results else {}
-            done[task.id] = [kept[seed] for seed in seeds[task.id] if seed in kept and seed not in filmed]
+            kept = {s: r for s, r in (results.of(task.id) if results else {}).items() if s not in filmed[task.id]}
+            done[task.id] = [kept[seed] for seed in seeds[task.id] if seed in kept]
+            waiting[task.id] = [seed for seed in seeds[task.id] if seed not in kept]
             bar.update(line, advance=len(done[task.id]))
             settle(task)
-            waiting = [seed for seed in seeds[task.id] if seed not in kept or seed in filmed]
-            settings = {"batch": batch, "temperature": temperature, "prompt": prompt, "record": tuple(filmed), "timeout_s": timeout_s}
-            size = max(batch, -(-len(waiting) // pool.count))  # where one episode ends, the next begins
-            parts = (waiting[first : first + size] for first in range(0, len(waiting), size))
+        jobs = []
+        share = -(-sum(map(len, waiting.values())) // pool.count)  # of a worker: more in one job, and another would have none
+        for task in [task for task in chosen if waiting.get(task.id)]:
+            settings = {"batch": batch, "temperature": temperature, "prompt": prompt, "record": filmed[task.id], "timeout_s": timeout_s}
+            # Where one episode ends the next begins: the longer a job, the less of its time is spent waiting for its last.
+            size = max(min(batch, share), -(-len(waiting[task.id]) // pool.count))
+            parts = (waiting[task.id][first : first + size] for first in range(0, len(waiting[task.id]), size))
             jobs += [Job(task.id, (task, settings), tuple(part)) for part in parts]
         by_id, left = {task.id: task for task in chosen}, iter(jobs)
         for result in pool.run(_work, lambda: next(left, None)):

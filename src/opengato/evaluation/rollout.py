@@ -19,7 +19,7 @@ from opengato.errors import OpenGatoError
 from opengato.evaluation.agent import Agent, make_actor
 from opengato.jobs import Begun, Done, Failed, describe
 
-BATCH = 16  # environments stepped together
+BATCH = 32  # environments stepped together
 MOST_FRAMES = 80
 # Products with fewer rows are computed by other kernels, which round differently; with more, a row is the same whatever the others are
 # (MKL on x86). An agent that has two actions equally likely to the last digit would choose by who runs beside it.
