@@ -13,10 +13,11 @@ from opengato.checkpoint import Checkpoint
 from opengato.domains import get_task
 from opengato.domains.starts import evaluation_seeds
 from opengato.errors import OpenGatoError
-from opengato.evaluation.evaluate import evaluate
+from opengato.evaluation.evaluate import _LongestFirst, evaluate
 from opengato.evaluation.rollout import MOST_FRAMES, rollout
 from opengato.evaluation.score import summarise
 from opengato.evaluation.table import print_scores
+from opengato.jobs import Job, Result
 from opengato.model.config import ModelConfig
 from opengato.model.gato import Gato
 from opengato.policy.engine import Engine
@@ -89,6 +90,16 @@ def test_batch_changes_nothing(name, monkeypatch):
     assert done[1] == done[4] == done[10] and not torch.equal(*first[1][:2])
     if platform.machine() == "x86_64":  # elsewhere rounding may depend on what else is computed
         assert all(torch.equal(a, b) and torch.equal(a, c) for a, b, c in zip(first[1], first[4], first[10], strict=True))
+
+
+def test_one_job_of_every_domain_then_those_of_the_longest():
+    order = _LongestFirst([Job(name, (), seeds) for name in ("a/1", "a/2", "b/1", "b/2", "c/1") for seeds in ((1, 2), (3,))])
+    first = [order.take() for _ in range(3)]
+    assert [(job.name, job.seeds) for job in first] == [("a/1", (1, 2)), ("b/1", (1, 2)), ("c/1", (1, 2))]
+    for name, seconds in (("a/1", 1.0), ("a/1", 3.0), ("b/1", 5.0), ("c/1", 3.0)):
+        order.learn(Result(name, 1, None, None, seconds))
+    rest = [(job.name, job.seeds) for job in iter(order.take, None)]
+    assert rest == [("b/2", (1, 2)), ("b/1", (3,)), ("b/2", (3,)), ("a/2", (1, 2)), ("c/1", (3,)), ("a/1", (3,)), ("a/2", (3,))]
 
 
 def test_environment_that_raises_is_an_error_of_a_single_rollout(folder):

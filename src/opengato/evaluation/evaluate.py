@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -21,7 +24,7 @@ from opengato.evaluation.agent import Agent, agent_files, load_agent
 from opengato.evaluation.results import Results, settings_of
 from opengato.evaluation.rollout import BATCH, Rollout, rollouts
 from opengato.evaluation.score import TaskScore, task_score
-from opengato.jobs import TIMEOUT_S, Begun, Done, Job, Workers
+from opengato.jobs import TIMEOUT_S, Begun, Done, Job, Result, Workers
 from opengato.model.precision import Precision
 
 
@@ -60,6 +63,37 @@ def _find_seeds(task: Task, episodes: int, seeds: tuple[int, ...]) -> Iterator[A
     """Which seeds begin at starts of evaluation: asked of the simulator, and so in a process of its own."""
     yield Begun(seeds[0])
     yield Done(seeds[0], evaluation_seeds(task, episodes))
+
+
+class _LongestFirst:
+    """The order of jobs: one of every domain, which tells how long they take, then those of the longest, so that none ends alone."""
+
+    def __init__(self, jobs: list[Job]):
+        self._left = jobs
+        self._begun: set[str] = set()
+        self._seconds: dict[str, list[float]] = defaultdict(list)  # by domain, of an episode
+
+    def take(self) -> Job | None:
+        """The next job; None where there is no more."""
+        if not self._left:
+            return None
+        fresh = [job for job in self._left if _domain(job) not in self._begun]
+        job = fresh[0] if fresh else max(self._left, key=self._expected)
+        self._begun.add(_domain(job))
+        self._left.remove(job)
+        return job
+
+    def learn(self, result: Result) -> None:
+        """What an episode took."""
+        self._seconds[_domain(result)].append(result.seconds)
+
+    def _expected(self, job: Job) -> float:
+        known = self._seconds[_domain(job)]
+        return len(job.seeds) * fmean(known) if known else math.inf  # it runs still
+
+
+def _domain(of: Job | Result) -> str:
+    return str(of.name).split("/")[0]
 
 
 def score_of(task: Task, episodes: list[Rollout], failed: dict[int, str] | None = None, starts: Starts | None = None) -> TaskScore:
@@ -196,9 +230,10 @@ def evaluate(
             size = max(min(batch, share), -(-len(waiting[task.id]) // pool.count))
             parts = (waiting[task.id][first : first + size] for first in range(0, len(waiting[task.id]), size))
             jobs += [Job(task.id, (task, settings), tuple(part)) for part in parts]
-        by_id, left = {task.id: task for task in chosen}, iter(jobs)
-        for result in pool.run(_work, lambda: next(left, None)):
+        by_id, order = {task.id: task for task in chosen}, _LongestFirst(jobs)
+        for result in pool.run(_work, order.take):
             task_id = str(result.name)
+            order.learn(result)
             if result.failure is None:
                 done[task_id].append(result.value)
                 if results:
