@@ -22,10 +22,10 @@ from opengato.model import gato
 from opengato.model.batch import collate
 from opengato.model.config import ModelConfig
 from opengato.model.losses import linear_cross_entropy
-from opengato.recipes import SWIFT_SAMPLING
+from opengato.recipes import SWIFT_SAMPLING, Recipe
 from opengato.tokens.text import TextTokenizer
 from opengato.training.loop import TrainConfig, Trainer
-from opengato.training.train import expert_returns, make_checkpoint, make_model
+from opengato.training.train import make_checkpoint, make_model, make_trainer
 
 # Task -> episodes to learn from, episodes held out, share of random actions.
 TASKS = {
@@ -80,16 +80,8 @@ def train(
     data: Data, config: ModelConfig, training: TrainConfig, folder: Path, sampling: Sampling | None = None
 ) -> tuple[Trainer, dict[str, float]]:
     """Train, and say how fast: timesteps and positions a second, steps."""
-    mixture = Mixture(
-        data.datasets,
-        dict.fromkeys(data.domains, 1.0),
-        config.context,
-        config.fold,
-        training.seed,
-        replace(sampling or SWIFT_SAMPLING, moments=config.moments),
-        expert_returns(data.datasets),
-    )
-    trainer = Trainer(make_model(config, training.seed), mixture, replace(training, checkpoint_every=1e9), folder)
+    chosen = Recipe("", replace(training, checkpoint_every=1e9), "", "", "", sampling=sampling or SWIFT_SAMPLING)
+    trainer = make_trainer(make_model(config, training.seed), data.datasets, dict.fromkeys(data.domains, 1.0), chosen, folder)
     counted = {"timesteps": 0, "positions": 0}
     step = trainer.train_step
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from opengato.collect import collect, dataset_id
 from opengato.datasets.captions import load_emoji
-from opengato.demo_mixture import DEMO_BATCH, DEMO_DATA, DEMO_EVALUATION_EPISODES, DEMO_MODEL, DEMO_TASKS, DEMO_WEIGHTS
+from opengato.demo_mixture import DEMO_DATA, DEMO_EVALUATION_EPISODES, DEMO_MODEL, DEMO_TASKS, DEMO_WEIGHTS
 from opengato.domains import get_task
 from opengato.errors import OpenGatoError
 
@@ -101,34 +101,22 @@ def _collect(out: Path, seconds: float, scale: float, seed: int) -> None:
 
 def _train(out: Path, seconds: float, seed: int) -> None:
     from opengato.datasets.open import open_datasets
-    from opengato.mixture import Mixture
     from opengato.model.config import preset
-    from opengato.recipes import SWIFT_SAMPLING
+    from opengato.recipes import recipe
     from opengato.tokens.text import TextTokenizer
-    from opengato.training.loop import TrainConfig, Trainer
-    from opengato.training.optimiser import SWIFT
-    from opengato.training.train import expert_returns, make_checkpoint, make_model
+    from opengato.training.train import make_checkpoint, make_model, make_trainer
 
     started = time.monotonic()
     tokenizer = TextTokenizer.load()
     names = [dataset_id(get_task(d.task)) for d in DEMO_TASKS]
     datasets = open_datasets([*names, *DEMO_DATA], tokenizer, out / "data", out / "cache")
-    config = preset(DEMO_MODEL)
-    mixture = Mixture(
-        datasets,
-        DEMO_WEIGHTS,
-        config.context,
-        config.fold,
-        seed,
-        replace(SWIFT_SAMPLING, moments=config.moments),
-        expert_returns(datasets),
-    )
     plan = out / "train" / "seconds.json"
     if not plan.is_file():  # fixed once, so that an interrupted run ends where it would have
         plan.parent.mkdir(exist_ok=True)
         _write(plan, json.dumps(max(seconds - (time.monotonic() - started), 20.0)))
-    training = TrainConfig(batch=DEMO_BATCH, seed=seed, seconds=json.loads(plan.read_text()), optimiser=SWIFT)
-    trainer = Trainer(make_model(config, seed), mixture, training, out / "train")
+    chosen = recipe(DEMO_MODEL)
+    chosen = replace(chosen, train=replace(chosen.train, seed=seed, seconds=json.loads(plan.read_text())))
+    trainer = make_trainer(make_model(preset(chosen.model), seed), datasets, DEMO_WEIGHTS, chosen, out / "train")
     if not trainer.finished:
         trainer.run()
     if not (out / "checkpoint" / "config.json").is_file():

@@ -50,6 +50,5 @@ DEMO_WEIGHTS = {
     "dialogue": 0.02,
 }
 DEMO_DATA = ("text/plain", "dialogue/chitchat", "captions/emoji", "questions/emoji")
-DEMO_MODEL = "swift-nano"
+DEMO_MODEL = "swift-nano"  # recipe
 DEMO_EVALUATION_EPISODES = 10
-DEMO_BATCH = 8  # sequences a step

@@ -16,6 +16,7 @@ from opengato.model.config import ModelConfig
 from opengato.model.gato import Gato
 from opengato.tokens.text import TextTokenizer
 from opengato.training.loop import TrainConfig, Trainer
+from opengato.training.lora import add_adapters, merge_adapters
 from opengato.training.optimiser import PAPER, SWIFT
 from opengato.training.parallel import leave
 
@@ -56,13 +57,19 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=0.05)
     parser.add_argument("--rate", type=float)
     parser.add_argument("--allow-changes", action="store_true")
+    parser.add_argument("--validation", type=float, default=0.0)  # share of the episodes
+    parser.add_argument("--validate-every", type=int, default=2)
+    parser.add_argument("--lora", type=int)
     a = parser.parse_args()
     torch.set_num_threads(1)
     config = CONFIGS[a.family]
     torch.manual_seed(1)
     model = Gato(config)
+    if a.lora:
+        add_adapters(model, a.lora)
     # Of the folded family half of the sequences hold single timesteps, so that a rank may have nothing that attends.
     sampling = Sampling(moments=2, short_share=0.5) if a.family == "swift" else Sampling()
+    sampling = replace(sampling, validation_share=a.validation)
     mixture = Mixture(datasets(a.folder), {"arm": 1.0, "grid": 1.0}, config.context, config.fold, 5, sampling)
     optimiser = SWIFT if a.family == "swift" else PAPER
     if a.rate:
@@ -71,6 +78,7 @@ def main() -> None:
         steps=a.steps,
         batch=4,
         log_every=1,
+        validate_every=a.validate_every,
         checkpoint_every=a.every,
         device="cpu",
         autocast=False,
@@ -90,6 +98,10 @@ def main() -> None:
 
     trainer.train_step = slowly  # type: ignore[method-assign]
     trainer.run(show=False)
+    trainer.gather()
+    merge_adapters(trainer.model)
+    if trainer.ranks.first:
+        torch.save(trainer.model.state_dict(), a.folder / "weights.pt")
     leave()
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 RUN = Path(__file__).with_name("run.py")
 
@@ -67,6 +68,50 @@ def test_a_run_goes_on_with_another_number_of_ranks(mode, ranks, alone, tmp_path
     options = ("--parallel", mode, "--every", "0")
     train(tmp_path, 8, *options, "--stop", "5", ranks=ranks[0])
     assert train(tmp_path, 8, *options, ranks=ranks[1]) == pytest.approx(alone["swift"], rel=1e-3)
+
+
+def rows(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
+
+
+def test_the_loss_on_episodes_kept_from_training_is_measured_and_changes_nothing(tmp_path):
+    """Every other step and after the last; a run that was stopped between goes on with the same losses, as does one that measures seldom."""
+    options = ("--validation", "0.4", "--every", "0")
+    whole = train(tmp_path / "whole", 7, *options)
+    measured = {row["step"]: row["validation/loss"] for row in rows(tmp_path / "whole") if "validation/loss" in row}
+    assert set(measured) == {2, 4, 6, 7} and len(set(measured.values())) == 4 and all(0 < loss < 12 for loss in measured.values())
+    train(tmp_path / "parts", 7, *options, "--stop", "5")
+    assert train(tmp_path / "parts", 7, *options) == whole
+    assert {row["step"]: row["validation/loss"] for row in rows(tmp_path / "parts") if "validation/loss" in row} == measured
+    assert train(tmp_path / "seldom", 7, *options, "--validate-every", "100") == whole
+    last = rows(tmp_path / "seldom")[-1]
+    assert [row["step"] for row in rows(tmp_path / "seldom") if "validation/loss" in row] == [7] and last["validation/loss"] == measured[7]
+    assert {name for name in last if name.startswith("validation/loss/")} <= {"validation/loss/arm", "validation/loss/grid"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_two_ranks_measure_the_loss_of_one(mode, tmp_path):
+    for name, ranks in (("one", 1), ("two", 2)):
+        train(tmp_path / name, 4, "--validation", "0.4", "--parallel", mode, ranks=ranks)
+    one, two = (rows(tmp_path / name)[-1] for name in ("one", "two"))
+    assert {k for k in one if k.startswith("validation")} == {k for k in two if k.startswith("validation")} != set()
+    for name in (k for k in one if k.startswith("validation")):
+        assert two[name] == pytest.approx(one[name], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_adapters_that_two_ranks_trained_are_merged_as_those_of_one(mode, tmp_path):
+    train(tmp_path / "one", 6, "--lora", "2", "--rate", "0.01")
+    train(tmp_path / "two", 6, "--lora", "2", "--rate", "0.01", "--parallel", mode, ranks=2)
+    train(tmp_path / "none", 0, "--lora", "2")
+    one, two, none = (torch.load(tmp_path / name / "weights.pt") for name in ("one", "two", "none"))
+    assert one.keys() == two.keys() == none.keys() and not any("parametrizations" in name for name in one)
+    moved = [name for name in one if not torch.equal(one[name], none[name])]
+    assert moved and all(name.startswith("blocks") for name in moved)
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-4)
 
 
 def test_batches_that_do_not_divide_are_refused(tmp_path):

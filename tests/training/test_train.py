@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opengato.datasets.cache import TokenDataset, build_cache
+from opengato.datasets.starts import starts_of
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
 from opengato.mixture import Mixture, Sampling
@@ -38,7 +39,7 @@ def data(root, task, returns, lengths=None) -> TokenDataset:
 @given(st.lists(st.integers(-50, 50), min_size=1, max_size=40), st.integers(1, 6))
 def test_expert_return_is_the_best_mean_of_w_episodes_in_a_row(tmp_path_factory, returns, window):
     one = data(tmp_path_factory.mktemp("cache"), "arm/a", [float(r) for r in returns])
-    found = expert_returns([one], window)
+    found = expert_returns([one], Sampling(return_window=window))
     if len(set(returns)) == 1:
         assert found == {}
         return
@@ -82,3 +83,46 @@ def test_the_papers_recipes_leave_out_what_the_paper_held_out(tmp_path, capsys):
     assert without_held_out([held, other], RECIPES["swift-tiny"]) == [held, other] and capsys.readouterr().err == ""
     with pytest.raises(OpenGatoError, match=r"only tasks that the recipe holds out, metaworld/assembly.*--keep-held-out"):
         without_held_out([held], RECIPES["gato-1.2b"])
+
+
+def test_episodes_of_the_validation_are_trained_on_nowhere_and_measured(tmp_path):
+    """Which action is done tells the episode: no sequence of training holds one of the validation, nor the other way round."""
+    returns = [float(n % 7) for n in range(60)]
+    one = data(tmp_path, "arm/a", returns)
+    sampling = Sampling(prompt_share=0.5, moments=2, short_share=0.5, validation_share=0.3)
+    mix = Mixture([one], {"arm": 1.0}, 64, Fold(2), 0, sampling)
+
+    def said(mixture):
+        sequences = [mixture.sequence(n) for n in range(60)]
+        return {int(token) for s in sequences for token in s.tokens[s.kinds >= 6]}
+
+    kept, measured = said(mix), said(mix.validation())
+    assert kept | measured == set(range(60)) and not kept & measured and 8 <= len(measured) <= 28
+    held = one.in_validation(0.3)
+    assert set(np.flatnonzero(held)) == measured
+    best = int(best_prompts([one], CONFIG, 0.3)["arm/a"].tokens[-1])
+    assert best in kept and returns[best] == max(returns[n] for n in kept)
+    assert set(starts_of([one], 0.3)["arm/a"]) == set(one.starts[~held])
+
+
+def test_an_episode_stays_on_its_side_whatever_comes_beside_it(tmp_path):
+    few, many = data(tmp_path, "arm/a", [float(n) for n in range(20)]), data(tmp_path, "arm/a", [float(n) for n in range(50)])
+    assert few.in_validation(0.4).any() and not few.in_validation(0.0).any()
+    np.testing.assert_array_equal(many.in_validation(0.4)[:20], few.in_validation(0.4))
+    assert (few.in_validation(0.2) <= few.in_validation(0.4)).all()
+
+
+def test_the_expert_return_and_the_filter_know_nothing_of_the_validation(tmp_path):
+    one = data(tmp_path, "arm/a", [float(n) for n in range(20)])
+    kept = np.flatnonzero(~one.in_validation(0.5))
+    assert expert_returns([one], Sampling(validation_share=0.5)) == {"arm/a": pytest.approx(float(kept.max()))}
+
+
+def test_a_share_that_leaves_nothing_is_refused(tmp_path):
+    one = data(tmp_path, "arm/a", [1.0, 2.0])
+    with pytest.raises(OpenGatoError, match=r"leaves none of the 2 episodes of task 'arm/a' to train on: lower --validation-share"):
+        Mixture([one], {"arm": 1.0}, 64, Fold(2), 0, Sampling(validation_share=0.999999))
+    with pytest.raises(OpenGatoError, match="takes none of the 2 episodes: raise it"):
+        Mixture([one], {"arm": 1.0}, 64, Fold(2), 0, Sampling(validation_share=1e-9)).validation()
+    with pytest.raises(OpenGatoError, match="validation_share is 1"):
+        Sampling(validation_share=1.0)

@@ -38,6 +38,10 @@ class TrainSettings(TypedDict, total=False):
     """how many saved states are kept"""
     log_every: int
     """steps between two logged rows"""
+    validate_every: int
+    """steps between two measurements of the loss on episodes never trained on; see validation-share"""
+    validation_batches: int
+    """batches that such a measurement takes"""
     device: str
     """cpu, cuda or auto"""
     autocast: bool
@@ -86,6 +90,8 @@ class SamplingSettings(TypedDict, total=False):
     """keep episodes with at least this share of the expert's return"""
     return_window: int
     """episodes over which that return is averaged where no reference is stored (paper: W)"""
+    validation_share: float
+    """share of every task's episodes that is never trained on, but measured on"""
 
 
 def _resolved(chosen: Any, settings: TrainSettings, optimiser: OptimiserSettings, sampling: SamplingSettings) -> Any:

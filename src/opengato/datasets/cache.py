@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,27 @@ class TokenDataset:
 
     def __len__(self) -> int:
         return len(self.returns)
+
+    @cached_property
+    def fingerprints(self) -> np.ndarray:
+        """Hashes, uint64 (E,), of what each episode holds: of its tokens, their kinds and its patches."""
+        found = np.empty(len(self), np.uint64)
+        for number, (start, stop) in enumerate(zip(self.episodes[:-1], self.episodes[1:])):
+            episode = self.timesteps(int(start), int(stop))
+            content = hashlib.blake2b(digest_size=8)
+            for array in (episode.tokens, episode.kinds, episode.patches):
+                content.update(np.ascontiguousarray(array).data)
+            found[number] = int.from_bytes(content.digest(), "little")
+        return found
+
+    def in_validation(self, share: float) -> np.ndarray:
+        """Which episodes, bool (E,), are of the `share` in [0, 1) that is kept from training to measure the loss on.
+
+        An episode's own content decides, so that it stays where it is when others come or go, and copies of it stand on the same side.
+        """
+        if share <= 0:
+            return np.zeros(len(self), bool)
+        return self.fingerprints < np.uint64(share * 2**64)
 
     def timesteps(self, start: int, stop: int) -> Encoded:
         """Timesteps [start, stop) of the whole dataset, as views where possible."""

@@ -16,11 +16,11 @@ STARTS_FILE = "starts.safetensors"
 Starts = dict[str, np.ndarray]  # task -> uint64 (S,), increasing: hashes of full starting states, or of first observations
 
 
-def starts_of(datasets: Iterable[TokenDataset]) -> Starts:
-    """The starts of all episodes."""
+def starts_of(datasets: Iterable[TokenDataset], validation_share: float = 0.0) -> Starts:
+    """The starts of all episodes but those of the validation."""
     found: Starts = {}
     for data in datasets:
-        found = join_starts(found, {data.task: data.starts})
+        found = join_starts(found, {data.task: data.starts[~data.in_validation(validation_share)]})
     return found
 
 

@@ -44,6 +44,7 @@ class Sampling:
         return_threshold: keep episodes with at least this share of the task's expert return (paper: 0.8).
         return_window: where no reference is stored, the expert return is the largest mean return of any W = min(return_window, N / 10)
             episodes in a row (paper, appendix D; its text says "a minimum of 1000" where its formula has the maximum).
+        validation_share: share of every task's episodes that is never trained on, nor shown as a prompt, but gives `Mixture.validation`.
     """
 
     prompt_share: float = 0.25
@@ -51,6 +52,13 @@ class Sampling:
     short_share: float = 0.0
     return_threshold: float = 0.0
     return_window: int = 1000
+    validation_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation_share < 1:
+            raise OpenGatoError(
+                f"validation_share is {self.validation_share:g}: give the share of the episodes to keep from training, 0.05 say"
+            )
 
 
 def _before_targets(kinds: np.ndarray, positions: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -60,20 +68,25 @@ def _before_targets(kinds: np.ndarray, positions: np.ndarray, offsets: np.ndarra
     return np.append(positions, positions[-1:])[np.minimum(first, offsets[1:])]
 
 
-class Source:
-    """One dataset with what sampling needs: the kept episodes, and running positions of every timestep."""
+def good_enough(data: TokenDataset, threshold: float, expert_return: float | None) -> np.ndarray:
+    """Which episodes, bool (E,), reach a share `threshold` of the expert's return. Raises OpenGatoError where none does."""
+    if expert_return is None or threshold <= 0:
+        return np.ones(len(data), bool)
+    # A share of a negative return lies below it.
+    good: np.ndarray = data.returns >= (threshold * expert_return if expert_return >= 0 else expert_return / threshold)
+    if not good.any():
+        raise OpenGatoError(
+            f"no episode of task {data.task!r} reaches {threshold:.0%} of the expert return {expert_return:.4g}: "
+            "collect better ones or lower --return-threshold"
+        )
+    return good
 
-    def __init__(self, data: TokenDataset, layout: Layout, fold: Fold, length: int, threshold: float, expert_return: float | None):
+
+class Source:
+    """One dataset with what sampling needs: the kept episodes, of those to keep, bool (E,), and running positions of every timestep."""
+
+    def __init__(self, data: TokenDataset, layout: Layout, fold: Fold, length: int, keep: np.ndarray):
         self.data, self.layout = data, layout
-        keep = np.ones(len(data), bool)
-        if expert_return is not None and threshold > 0:
-            # A share of a negative return lies below it.
-            keep = data.returns >= (threshold * expert_return if expert_return >= 0 else expert_return / threshold)
-            if not keep.any():
-                raise OpenGatoError(
-                    f"no episode of task {data.task!r} reaches {threshold:.0%} of the expert return {expert_return:.4g}: "
-                    "collect better ones or lower --return-threshold"
-                )
         kinds = np.asarray(data.kinds)
         positions, self.starts = fold.positions(kinds, data.offsets)
         timesteps = np.diff(self.starts)
@@ -137,8 +150,10 @@ class Mixture:
         sampling: how windows are drawn.
         expert_returns: task -> what `sampling.return_threshold` is a share of.
         layouts: task -> layout whose statistics are known already, as those of a checkpoint that is fine-tuned.
+        validating: draw from the episodes that `sampling.validation_share` keeps from training, and from no others.
 
     Attributes:
+        domains: those with a weight, in order of their names; of a validation, those of which it has episodes.
         layouts: task -> layout. Tasks that observe the same spaces measure their numbers alike: by the statistics of all their data.
     """
 
@@ -152,25 +167,44 @@ class Mixture:
         sampling: Sampling | None = None,
         expert_returns: dict[str, float] | None = None,
         layouts: dict[str, Layout] | None = None,
+        validating: bool = False,
     ):
+        self._arguments = datasets, weights, length, fold, seed, sampling, expert_returns
         missing = set(weights) - {d.domain for d in datasets}
         if missing:
             raise OpenGatoError(f"the mixture gives weight to {sorted(missing)}, of which there is no data: collect it or leave it out")
         self.length, self.fold, self.seed, self.sampling = length, fold, seed, sampling or Sampling()
-        self.domains = sorted(weights)
         self.layouts = shared_layouts(datasets, layouts or {})
         expert_returns = expert_returns or {}
-        threshold = self.sampling.return_threshold
-        self.sources = [
-            [Source(d, self.layouts[d.task], fold, length, threshold, expert_returns.get(d.task)) for d in datasets if d.domain == domain]
-            for domain in self.domains
-        ]
-        share = np.array([weights[d] for d in self.domains]) / sum(weights.values())
+        found: dict[str, list[Source]] = {}
+        for data in (d for d in datasets if d.domain in weights):
+            good = good_enough(data, self.sampling.return_threshold, expert_returns.get(data.task))
+            kept = good & (data.in_validation(self.sampling.validation_share) == validating)
+            if kept.any():
+                found.setdefault(data.domain, []).append(Source(data, self.layouts[data.task], fold, length, kept))
+            elif not validating:
+                raise OpenGatoError(
+                    f"validation_share {self.sampling.validation_share:g} leaves none of the {good.sum()} episodes of task {data.task!r} "
+                    "to train on: lower --validation-share"
+                )
+        self.domains = sorted(set(weights) & set(found))
+        if not self.domains:
+            raise OpenGatoError(
+                f"validation_share {self.sampling.validation_share:g} takes none of the {sum(map(len, datasets))} episodes: raise it, or "
+                "leave it at 0 to train on all of them"
+            )
+        self.sources = [found[domain] for domain in self.domains]
+        share = np.array([weights[d] for d in self.domains], np.float64)
+        share /= share.sum()
         short = np.array([self.sampling.short_share * all(s.can_be_short for s in sources) for sources in self.sources])
         self.short_share = float((share * short).sum())
         self._cumulative = {
             sort: np.cumsum(part) / max(part.sum(), 1e-12) for sort, part in (("long", share * (1 - short)), ("short", share * short))
         }
+
+    def validation(self) -> Mixture:
+        """The same mixture of the episodes that are kept from training. Raises OpenGatoError where there are none."""
+        return Mixture(*self._arguments, layouts=self.layouts, validating=True)
 
     def sequence(self, n: int) -> Sequence:
         """The n-th sequence of the run."""

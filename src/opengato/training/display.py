@@ -18,6 +18,7 @@ class Display:
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
         )
         self.bar = self.progress.add_task("training", total=total, completed=done)
+        self.validation: float | None = None  # the last one measured
         self.live = Live(self.progress, refresh_per_second=2, transient=False) if show else None
 
     def __enter__(self) -> Display:
@@ -39,4 +40,7 @@ class Display:
         for key, value in row.items():
             if key.startswith("loss/"):
                 table.add_row(f"  {key.removeprefix('loss/')}", f"{value:.3f}", "", "")
+        self.validation = row.get("validation/loss", self.validation)
+        if self.validation is not None:
+            table.add_row("validation", f"{self.validation:.3f}", "", "")
         self.live.update(Group(self.progress, table))

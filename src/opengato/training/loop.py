@@ -26,6 +26,7 @@ from opengato.model.batch import Batch, collate
 from opengato.model.bfloat16 import multiplies_bfloat16
 from opengato.model.gato import Gato
 from opengato.training.display import Display
+from opengato.training.lora import adapter_of, add_adapters
 from opengato.training.optimiser import OptimiserConfig, make_optimisers, rate_factor, set_rate
 from opengato.training.parallel import distribute, join, without_exchange
 from opengato.training.resuming import check_same_run
@@ -41,6 +42,8 @@ class TrainConfig:
         seconds: train for so long instead of `steps`, with the schedule by the clock; such a run resumes, but not to the same digits.
         seed: of the weights, the mixture and the noise.
         checkpoint_every: seconds between two saved states. states: how many of them are kept. log_every: steps between two logged rows.
+        validate_every: steps between two measurements of the loss on the episodes that `Sampling.validation_share` keeps from training;
+            the last step is measured too. validation_batches: how many batches each of them takes, always the same ones.
         diverged: a loss from which the run stops; guessing among all 33,025 ids costs 10.4.
         accumulate: micro-batches a step, and rank. parallel: with several ranks, "ddp" (weights on each) or "fsdp" (weights shared out).
         allow_changes: go on with a run that was begun with other data, weights, model, sampling, batch, seed or optimiser.
@@ -56,6 +59,8 @@ class TrainConfig:
     checkpoint_every: float = 30.0
     states: int = 2
     log_every: int = 10
+    validate_every: int = 500
+    validation_batches: int = 4
     diverged: float = 20.0
     accumulate: int = 1
     parallel: str = "ddp"
@@ -103,9 +108,9 @@ class Measured:
 class Trainer:
     """One model, one mixture, one run folder, on one process or many.
 
-    The folder holds `states/` (to resume, see `States`), `log.jsonl` (a row every `log_every` steps; `waited` is the share of the time
-    that training waited for data), TensorBoard event files and `train.json` (the resolved configuration, and `facts` about it); rank 0
-    writes the last three.
+    The folder holds `states/` (to resume, see `States`), `log.jsonl` (a row every `log_every` steps, and where the loss on episodes never
+    trained on is measured; `waited` is the share of the time that training waited for data), TensorBoard event files and `train.json`
+    (the resolved configuration, and `facts` about it); rank 0 writes the last three.
     """
 
     def __init__(self, model: Gato, mixture: Mixture, config: TrainConfig, folder: Path, facts: dict[str, Any] | None = None):
@@ -116,6 +121,10 @@ class Trainer:
                 f"batch {config.batch} does not divide into {self.ranks.size} ranks × {config.accumulate} micro-batches: "
                 f"use a multiple of {self.ranks.size * config.accumulate}"
             )
+        for name in ("validate_every", "validation_batches"):
+            if getattr(config, name) < 1:
+                raise OpenGatoError(f"{name} is {getattr(config, name)}: give at least 1; --validation-share 0 leaves the validation out")
+        self.validation = mixture.validation() if mixture.sampling.validation_share else None
         self.model = model.to(self.ranks.device)
         self.model.recompute = config.recompute
         self.autocast = config.autocast and multiplies_bfloat16(self.ranks.device)
@@ -149,12 +158,12 @@ class Trainer:
         starts = [first + (micro * self.ranks.size + self.ranks.rank) * size for micro in range(self.config.accumulate)]
         return [range(start, start + size) for start in starts]
 
-    def batch(self, k: int) -> list[Batch]:
-        """The micro-batches of step k."""
-        config = self.model.config
+    def batch(self, k: int, mixture: Mixture | None = None) -> list[Batch]:
+        """The micro-batches of step k, or the k-th of another mixture."""
+        config, drawn_from = self.model.config, mixture or self.mixture
         batches = []
         for numbers in self.numbers(k):
-            batch = collate([self.mixture.sequence(n) for n in numbers], config)
+            batch = collate([drawn_from.sequence(n) for n in numbers], config)
             if config.stochastic_depth:
                 rows = [np.random.Generator(np.random.Philox(key=self.config.seed, counter=[0, 0, 1, n])) for n in numbers]
                 batch.chance = torch.from_numpy(np.stack([rng.random((config.blocks, 2), np.float32) for rng in rows]))
@@ -196,6 +205,26 @@ class Trainer:
             optimiser.zero_grad(set_to_none=True)
         self.step += 1
         return out
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """The loss on episodes that are never trained on, all together and by domain, always of the same sequences: a part of a row."""
+        assert self.validation is not None
+        names = self.validation.domains
+        sums, counts = torch.zeros(len(names), dtype=torch.float64), torch.zeros(len(names), dtype=torch.float64)
+        total = torch.zeros(2, dtype=torch.float64)
+        self.module.eval()
+        for batch in (b for k in range(self.config.validation_batches) for b in self.batch(k, self.validation)):
+            with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.autocast):
+                losses = self.module(batch.to(self.ranks.device)).double().cpu()
+            share = batch.shares().double()
+            total += torch.stack([(losses * share).sum(), share.sum()])
+            sums += torch.bincount(batch.target_domains, losses, minlength=len(names))
+            counts += torch.bincount(batch.target_domains, minlength=len(names))
+        self.module.train()
+        total, sums, counts = self.ranks.sum(torch.cat([total, sums, counts])).split([2, len(names), len(names)])
+        found = {"validation/loss": (total[0] / total[1]).item()}
+        return found | {f"validation/loss/{n}": (sums[i] / counts[i]).item() for i, n in enumerate(names) if counts[i]}
 
     def _drop_empty_gradients(self, batches: list[Batch]) -> None:
         """Let what no rank had anything for have no gradient, as in one process: zeros would let old moments move it."""
@@ -251,7 +280,12 @@ class Trainer:
                 self.elapsed = time.monotonic() - begun
                 window.add(out)
                 finished, due = self._agreed(self.finished, time.monotonic() - saved > config.checkpoint_every)
-                if self.step % config.log_every == 0 or finished:
+                measured = {}
+                if self.validation is not None and (self.step % config.validate_every == 0 or finished):
+                    asked = time.monotonic()
+                    measured = self.validate()
+                    logged += time.monotonic() - asked  # a row's speeds are training's
+                if self.step % config.log_every == 0 or finished or measured:
                     now = time.monotonic()
                     counted = self.ranks.sum(
                         torch.cat([window.sums, window.counts, torch.tensor([window.timesteps, window.positions], dtype=torch.float64)])
@@ -259,7 +293,7 @@ class Trainer:
                     if first:
                         sums, counts, (timesteps, positions) = counted[: len(names)], counted[len(names) : -2], counted[-2:].tolist()
                         row: dict[str, Any] = {"step": self.step, "loss": out.loss, "norm": out.norm}
-                        row.update({f"loss/{n}": (sums[i] / counts[i]).item() for i, n in enumerate(names) if counts[i]})
+                        row.update({f"loss/{n}": (sums[i] / counts[i]).item() for i, n in enumerate(names) if counts[i]}, **measured)
                         row.update(
                             timesteps_per_s=timesteps / (now - logged),
                             tokens_per_s=positions / (now - logged),
@@ -287,6 +321,8 @@ class Trainer:
             weights = get_model_state_dict(self.model, options=options)
             with torch.device("meta"):
                 whole = Gato(self.model.config)
+            if adapter := adapter_of(self.model):
+                add_adapters(whole, *adapter)
             if self.ranks.first:  # only the first rank is given them
                 whole.load_state_dict(weights, assign=True)
             self.model = whole.eval()

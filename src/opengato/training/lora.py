@@ -12,9 +12,9 @@ class LowRank(nn.Module):
 
     def __init__(self, weight: torch.Tensor, rank: int, alpha: float):
         super().__init__()
-        self.down = nn.Parameter(torch.randn(rank, weight.shape[1]) * weight.shape[1] ** -0.5)
-        self.up = nn.Parameter(torch.zeros(weight.shape[0], rank))
-        self.scale = alpha / rank
+        self.down = nn.Parameter(torch.randn(rank, weight.shape[1], device=weight.device) * weight.shape[1] ** -0.5)
+        self.up = nn.Parameter(torch.zeros(weight.shape[0], rank, device=weight.device))
+        self.rank, self.alpha, self.scale = rank, alpha, alpha / rank
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         return weight + self.scale * (self.up @ self.down)
@@ -28,6 +28,11 @@ def add_adapters(model: nn.Module, rank: int, alpha: float | None = None) -> int
         if isinstance(module, nn.Linear) and not parametrize.is_parametrized(module):
             parametrize.register_parametrization(module, "weight", LowRank(module.weight, rank, alpha or 2.0 * rank))
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def adapter_of(model: nn.Module) -> tuple[int, float] | None:
+    """Rank and alpha of a model's adapters; None where it has none."""
+    return next(((m.rank, m.alpha) for m in model.modules() if isinstance(m, LowRank)), None)
 
 
 def merge_adapters(model: nn.Module) -> None:

@@ -85,10 +85,13 @@ def make_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.opt
     elif config.kind == "muon":
         flat = [p for p in matrices if p.ndim == 2]
         rest += [p for p in matrices if p.ndim > 2]
-        optimisers = [
-            Muon(flat, lr=config.learning_rate, weight_decay=config.weight_decay),
-            torch.optim.AdamW(rest, lr=config.table_learning_rate, betas=betas, eps=config.epsilon, weight_decay=0.0, fused=True),
-        ]
+        optimisers = []  # either may have nothing: adapters are matrices alone
+        if flat:
+            optimisers.append(Muon(flat, lr=config.learning_rate, weight_decay=config.weight_decay))
+        if rest:
+            optimisers.append(
+                torch.optim.AdamW(rest, lr=config.table_learning_rate, betas=betas, eps=config.epsilon, weight_decay=0.0, fused=True)
+            )
     else:
         raise OpenGatoError(f"optimiser {config.kind!r} is unknown: use 'adamw' or 'muon'")
     for optimiser in optimisers:

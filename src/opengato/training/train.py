@@ -37,32 +37,41 @@ def make_model(config: ModelConfig, seed: int) -> Gato:
     return Gato(config)
 
 
-def expert_returns(datasets: list[TokenDataset], window: int = Sampling.return_window) -> dict[str, float]:
+def expert_returns(datasets: list[TokenDataset], sampling: Sampling | None = None) -> dict[str, float]:
     """Task -> expert return, for the return filter: the stored reference where there is one, else the data's own (paper, appendix D).
 
-    The paper: the largest mean return of any W episodes in a row, W = min(`window`, N / 10). Tasks whose returns are all alike have none.
+    The paper: the largest mean return of any W episodes in a row, W = min(`return_window`, N / 10). Tasks whose returns are all alike
+    have none, and episodes of the validation have no say.
     """
-    stored = reference_scores()
+    sampling, stored = sampling or Sampling(), reference_scores()
     out = {}
     for data in datasets:
+        returns = data.returns[~data.in_validation(sampling.validation_share)]
+        if not len(returns):
+            continue  # the mixture says so
         if data.task in stored:
             # Not above the best of this data: three searched games need not reach the mean of the reference.
-            out[data.task] = min(stored[data.task]["expert"], float(data.returns.max()))
-        elif np.ptp(data.returns) > 0:
-            width = max(1, min(window, len(data) // 10))
-            out[data.task] = float(np.convolve(data.returns, np.ones(width) / width, mode="valid").max())
+            out[data.task] = min(stored[data.task]["expert"], float(returns.max()))
+        elif np.ptp(returns) > 0:
+            width = max(1, min(sampling.return_window, len(returns) // 10))
+            out[data.task] = float(np.convolve(returns, np.ones(width) / width, mode="valid").max())
     return out
 
 
-def best_prompts(datasets: list[TokenDataset], config: ModelConfig) -> dict[str, Encoded]:
-    """For every task that is acted in, what the model reads of its best demonstration; of alike ones the one of middle length."""
+def best_prompts(datasets: list[TokenDataset], config: ModelConfig, validation_share: float = 0.0) -> dict[str, Encoded]:
+    """For every task that is acted in, what the model reads of its best demonstration; of alike ones the one of middle length.
+
+    None of them is an episode of the validation.
+    """
     prompts = {}
     for data in datasets:
         if any(field.kind == ACTION_TEXT for field in data.layout.action):
             continue
-        best = int(np.argmax(data.returns))
-        if np.ptp(data.returns) == 0:  # no rewards, say
-            best = int(np.argsort(np.diff(data.episodes), kind="stable")[len(data) // 2])
+        trained = np.flatnonzero(~data.in_validation(validation_share))
+        returns = data.returns[trained]
+        best = trained[np.argmax(returns)]
+        if np.ptp(returns) == 0:  # no rewards, say
+            best = trained[np.argsort(np.diff(data.episodes)[trained], kind="stable")[len(trained) // 2]]
         prompt = crop_prompt(data.gather(np.arange(data.episodes[best], data.episodes[best + 1])), config)
         if prompt is not None:
             prompts[data.task] = prompt
@@ -71,10 +80,10 @@ def best_prompts(datasets: list[TokenDataset], config: ModelConfig) -> dict[str,
 
 def make_checkpoint(trainer: Trainer, datasets: list[TokenDataset], tokenizer: TextTokenizer) -> Checkpoint:
     """The trained model with everything it needs."""
-    config = trainer.model.config
-    prompts = best_prompts(datasets, config)
+    share = trainer.mixture.sampling.validation_share
+    prompts = best_prompts(datasets, trainer.model.config, share)
     facts = {"steps": trainer.step, "seed": trainer.config.seed}
-    return Checkpoint(trainer.model, tokenizer, trainer.mixture.layouts, prompts, facts, starts_of(datasets))
+    return Checkpoint(trainer.model, tokenizer, trainer.mixture.layouts, prompts, facts, starts_of(datasets, share))
 
 
 def train(
@@ -189,7 +198,7 @@ def make_trainer(
         config.fold,
         chosen.train.seed,
         replace(chosen.sampling, moments=config.moments),
-        expert_returns(datasets, chosen.sampling.return_window),
+        expert_returns(datasets, chosen.sampling),
         layouts,
     )
     facts = {
