@@ -75,7 +75,7 @@ def rows(folder: Path) -> list[dict]:
 
 
 def test_the_loss_on_episodes_kept_from_training_is_measured_and_changes_nothing(tmp_path):
-    """Every other step and after the last; a run that was stopped between goes on with the same losses, as does one that measures seldom."""
+    """Every other step and after the last; a run stopped between goes on with the same losses, as does one that measures seldom."""
     options = ("--validation", "0.4", "--every", "0")
     whole = train(tmp_path / "whole", 7, *options)
     measured = {row["step"]: row["validation/loss"] for row in rows(tmp_path / "whole") if "validation/loss" in row}
