@@ -56,7 +56,7 @@ def thinking(clock, latency):
             answer, self._ready = self._ready, None
             return answer
 
-        def close(self):
+        def close(self, timeout=5.0):
             pass
 
     return FakeThinker

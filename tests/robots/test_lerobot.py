@@ -4,8 +4,10 @@ pip install lerobot && pytest tests/robots/test_lerobot.py      # in an environm
 """
 
 import abc
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from robot_helpers import FakeClock, thinking
 
 from opengato.episode import leaves
 from opengato.errors import OpenGatoError
-from opengato.robots import Recorder, Robot, Stopped, run
+from opengato.robots import Recorder, Robot, Stamped, Stopped, run
 from opengato.robots.lerobot import LeRobot
 
 try:
@@ -229,6 +231,18 @@ def test_a_dead_camera_does_not_let_go_of_the_arm(arm):
         finally:
             # It holds what was sent last, as it was limited.
             assert arm.is_connected and arm.log[-1] == {"shoulder_pan.pos": 10.0, "elbow_flex.pos": 0.0, "gripper.pos": 20.0}
+
+
+def test_pictures_are_as_old_as_the_cameras_say(arm):
+    """LeRobot's cameras keep the time (`time.perf_counter`) at which they took their last picture; a wrist camera here does not."""
+    arm.cameras = {"front": SimpleNamespace(latest_timestamp=time.perf_counter() - 0.3), "wrist": SimpleNamespace()}
+    with LeRobot(arm, (-100.0, 100.0)) as robot:
+        assert robot.ages == {} and isinstance(robot, Stamped)
+        robot.observe()
+        assert set(robot.ages) == {"front"} and robot.ages["front"] >= 0.3
+        arm.cameras["front"].latest_timestamp -= 100
+        with pytest.raises(Stopped, match=r"what 'front' gives is 10.* s old, more than stale_after, 0\.5 s"):
+            drive(robot, Aims((0, 0, 0)), 9)
 
 
 def test_an_arm_that_was_never_told_to_move_is_not_told_so_to_stop(arm):

@@ -18,7 +18,7 @@ from opengato.domains.task import Task, reference_scores
 from opengato.episode import Episode, Nested, leaves
 from opengato.errors import OpenGatoError
 
-_SAID = ("ended", "start")  # what an episode's info says in words
+_SAID = ("ended", "start", "agents")  # what an episode's info says in words
 _BATCH_STEPS = 4_000  # written at once, so that thousands of Atari frames need not fit into memory together
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from opengato.robots.control import Report, Stopped, run
+from opengato.robots.limits import Limits
 from opengato.robots.record import Recorder
-from opengato.robots.robot import Robot, Scored
+from opengato.robots.robot import Robot, Scored, Stamped
 from opengato.robots.simulated import Simulated
+from opengato.robots.takeover import Agent, Takeover
 
-__all__ = ["Recorder", "Report", "Robot", "Scored", "Simulated", "Stopped", "run"]
+__all__ = ["Agent", "Limits", "Recorder", "Report", "Robot", "Scored", "Simulated", "Stamped", "Stopped", "Takeover", "run"]

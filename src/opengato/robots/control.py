@@ -13,16 +13,18 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 from opengato.errors import OpenGatoError, unknown
 from opengato.robots.check import conform
+from opengato.robots.limits import Limiter, Limits
 from opengato.robots.record import Recorder
-from opengato.robots.robot import Robot, Scored
+from opengato.robots.robot import Robot, Scored, Stamped
 from opengato.robots.schedule import Command, Late, Schedule, refuse_discrete
+from opengato.robots.takeover import Agent, Takeover
 from opengato.robots.thinker import Answer, Thinker
 from opengato.robots.timing import Timing
 from opengato.tokens.spaces import differences, to_json
@@ -30,16 +32,6 @@ from opengato.tokens.spaces import differences, to_json
 _SWITCH = 0.0005  # seconds after which Python takes the interpreter from the agent's thread for a tick that is due; usually 5 ms
 _OLDEST = 2.0  # periods that an agent may take for its first action without beginning again
 _GLANCE = 0.05  # seconds between two looks at whether the user wants to stop, while the first action is waited for
-
-
-class Agent(Protocol):
-    """What acts: `opengato.Policy`, `opengato.client.Client`, or anything else with these two."""
-
-    def reset(self, task: str, /) -> Any:
-        """Begin an episode."""
-
-    def act(self, observation: Any, /) -> Any:
-        """The action for an observation."""
 
 
 class Clock:
@@ -61,11 +53,15 @@ class Report:
     Attributes:
         ended: "time" (as many ticks as asked for), "done" (the robot said so), "interrupted" (Ctrl-C or SIGTERM) or "fault".
         timing: how well the rate was held.
+        limited: how many commands were cut by each of `Limits`' "step", "velocity" and "workspace"; only those that were.
+        acted: how many commands each agent gave, by its name in a `Takeover`.
         episode_return: sum of the rewards, success: whether the task was solved; None of a robot that does not score itself.
     """
 
     ended: str
     timing: Timing
+    limited: dict[str, int] = field(default_factory=dict)
+    acted: dict[str, int] = field(default_factory=dict)
     episode_return: float | None = None
     success: bool | None = None
 
@@ -80,12 +76,14 @@ class Stopped(OpenGatoError):
 
 def run(
     robot: Robot,
-    agent: Agent,
+    agent: Agent | Takeover,
     task: str,
     *,
     seconds: float | None = None,
+    limits: Limits | Mapping[str, Limits] | None = None,
     late: Late = "hold",
     patience: float = 1.0,
+    stale_after: float = 0.5,
     first_action_within: float = 60.0,
     stop_within: float = 10.0,
     record: Recorder | None = None,
@@ -100,10 +98,14 @@ def run(
     they go on: an observation or an action with another shape, a NaN, or a value outside its space stops the robot.
 
     Args:
-        robot: connected and ready. agent: reset here. task: that the agent knows.
+        robot: connected and ready. task: that the agent knows.
+        agent: reset here; or several of them, of which one acts at a time, see `Takeover`.
+        limits: what every command is held to, see `Limits`; in an action space of several arrays, of each by its path.
         seconds: of ticks, rounded to a whole number of them; None: until the robot is done, or Ctrl-C.
         late: what is sent while the agent's action is late, see `Command`: the last action again, or a glide to a newer one.
         patience: seconds without a new action after which the robot is stopped.
+        stale_after: seconds after which a picture, or whatever else a robot says the age of (`Stamped`), is too old to act on: the robot
+            is stopped.
         first_action_within: seconds that the agent may take for its first action, warming up included.
         stop_within: seconds after which a stop() that has not come back is given up, and reported.
         record: where the episode is kept, faulty ones included, up to the last command that was sent.
@@ -119,20 +121,24 @@ def run(
         refuse_discrete(robot.action_space)
     if not patience > 0:
         raise OpenGatoError(f"patience is {patience}: choose more than 0 seconds")
-    if not stop_within > 0:
-        raise OpenGatoError(f"stop_within is {stop_within}: choose more than 0 seconds")
-    _reset(agent, task, robot)
+    for name, value in (("stop_within", stop_within), ("stale_after", stale_after)):
+        if not value > 0:
+            raise OpenGatoError(f"{name} is {value}: choose more than 0 seconds")
+    limiter = Limiter(robot.action_space, limits, robot.rate) if limits is not None else None
+    agents = agent if isinstance(agent, Takeover) else Takeover({"agent": agent})
+    for one in agents.agents.values():
+        _reset(one, task, robot)
     if record is not None:
         record.begin(robot, task)
 
-    loop = _Loop(robot, agent, late, patience, record, clock or Clock(), thinker)
+    loop = _Loop(robot, agents, task, Command(late), limiter, patience, stale_after, record, clock or Clock(), thinker)
     report = Report("fault", loop.timing)
     failure: BaseException | None = None
     sentences: list[str] = []
     with _Asked() as asked, _quick_switching():
         try:
             try:
-                report.ended = loop.run(ticks, first_action_within, asked, lambda: _reset(agent, task, robot))
+                report.ended = loop.run(ticks, first_action_within, asked)
             finally:
                 asked.stopping = True
         except KeyboardInterrupt:
@@ -149,11 +155,12 @@ def run(
             sentences.append(f"the robot's stop() failed, so see to it yourself: {_said(error)}")
         if asked and report.ended != "fault":
             report.ended = "interrupted"
+        report.limited, report.acted = dict(limiter.counts) if limiter else {}, loop.acted
         if loop.scored is not None:
             report.episode_return, report.success = loop.rewards, loop.scored.success
         if record is not None:
             record.end(report.ended)
-        loop.thinker.close()
+        loop.close()
     if failure is not None and not isinstance(failure, Exception):
         raise failure  # an exit that somebody asked for
     if failure is not None:
@@ -167,39 +174,87 @@ class _Loop:
     def __init__(
         self,
         robot: Robot,
-        agent: Agent,
-        late: Late,
+        agents: Takeover,
+        task: str,
+        command: Command,
+        limiter: Limiter | None,
         patience: float,
+        stale_after: float,
         record: Recorder | None,
         clock: Clock,
         thinker: type[Thinker],
     ):
-        self.robot, self.record, self.clock = robot, record, clock
+        self.robot, self.agents, self.task, self.record, self.clock = robot, agents, task, record, clock
         self.scored = robot if isinstance(robot, Scored) else None
-        self.command, self.patience, self.most_late = Command(late), patience, max(1, round(patience * robot.rate))
+        self.stamped = robot if isinstance(robot, Stamped) else None
+        self.command, self.patience, self.most_late = command, patience, max(1, round(patience * robot.rate))
+        self.limiter, self.stale_after = limiter, stale_after
         self.timing, self.rewards = Timing(robot.rate), 0.0
-        space = robot.action_space
+        self.acted: dict[str, int] = {}
+        self.acting, self.turn = agents.acting, 0
+        self._begun = {self.acting: 0}  # in which turn each agent was reset last
+        self._make_thinker, self._thinkers = thinker, {self.acting: thinker(self._act_of(self.acting))}
 
-        def act(observation: Any) -> Any:
-            with _blame("the agent"):
+    @property
+    def thinker(self) -> Thinker:
+        """Of the agent that acts."""
+        return self._thinkers[self.acting]
+
+    def close(self) -> None:
+        """End the agents' threads."""
+        for thinker in self._thinkers.values():
+            thinker.close()
+
+    def _act_of(self, name: str) -> Callable[[tuple[int, Any]], tuple[int, Any]]:
+        """What an agent's thread does with an observation, and the turn in which it was shown: its action, and the turn it is for."""
+        agent, space, who = self.agents.agents[name], self.robot.action_space, "the agent"
+        if len(self.agents.agents) > 1:
+            who = f"the agent {name!r}"
+
+        def act(shown: tuple[int, Any]) -> tuple[int, Any]:
+            turn, observation = shown
+            if turn != self.turn:
+                return turn, None  # the agent was busy while its turn passed
+            with _blame(who):
+                if self._begun.get(name) != turn:
+                    _reset(agent, self.task, self.robot)
+                    self._begun[name] = turn
                 action = agent.act(observation)
-            return conform(space, action, "the agent's action")
+            return turn, conform(space, action, f"{who}'s action")
 
-        self.thinker = thinker(act)
+        return act
 
-    def run(self, ticks: int | None, first_action_within: float, asked: _Asked, restart: Callable[[], None]) -> str:
-        """Returns how it ended, see `Report`; raises what failed. `restart` lets the agent begin its episode again."""
+    def _show(self, observation: Any) -> None:
+        """Give the agent that acts the newest observation."""
+        self.thinker.show((self.turn, observation))
+
+    def _take_over(self, observation: Any) -> None:
+        """Let the agent act that was handed over to, if one was; what the one before still answers is nobody's."""
+        if (name := self.agents.acting) == self.acting:
+            return
+        self.acting, self.turn = name, self.turn + 1
+        if name not in self._thinkers:
+            self._thinkers[name] = self._make_thinker(self._act_of(name))
+        self._show(observation)
+
+    def _answer(self) -> Answer | None:
+        """The newest answer of this turn, if there is one."""
+        answer = self.thinker.answer()
+        return answer if answer is not None and answer.action[0] == self.turn else None
+
+    def run(self, ticks: int | None, first_action_within: float, asked: _Asked) -> str:
+        """Returns how it ended, see `Report`; raises what failed."""
         until = time.monotonic() + first_action_within
         for warm in (False, True):
             observation = self._observe()
-            self.thinker.show(observation)
+            self._show(observation)
             answer = self._first_answer(first_action_within, until, asked)
             if answer is None:
                 return "interrupted"
             if answer.seconds * self.robot.rate <= _OLDEST + 1e-3:
                 break
             if not warm:
-                restart()
+                _reset(self.agents.agents[self.acting], self.task, self.robot)
             elif answer.seconds > self.patience:
                 raise OpenGatoError(
                     f"the agent takes {answer.seconds:.2g} s for an action, more than the patience of {self.patience:g} s: take a faster "
@@ -216,8 +271,12 @@ class _Loop:
             if ticks is not None and schedule.tick >= ticks:  # the last command has had its period
                 return "time"
             self.command.skip(missed)
-            answer = self.thinker.answer() if timing.ticks else answer
+            if timing.ticks:
+                self._take_over(observation)
+                answer = self._answer()
             command = self._command(answer)
+            if self.limiter is not None:
+                command = self.limiter(command, observation)
             began = self.clock.now()
             timing.delays.append(began - due)
             if sent is not None:
@@ -233,7 +292,7 @@ class _Loop:
                 self.record.see(observation)
             if self.scored is not None and self.scored.done:
                 return "done"
-            self.thinker.show(observation)
+            self._show(observation)
 
     def _first_answer(self, within: float, until: float, asked: _Asked) -> Answer | None:
         """The first answer, None where the user wants to stop first; raises after `until` (`within` seconds in all)."""
@@ -248,7 +307,7 @@ class _Loop:
 
     def _command(self, answer: Answer | None) -> Any:
         if answer is not None:
-            return self.command.fresh(answer.action)
+            return self.command.fresh(answer.action[1])
         self.timing.late += 1
         command = self.command.again()
         if self.command.late > self.most_late:
@@ -259,6 +318,7 @@ class _Loop:
         return command
 
     def _act(self, observation: Any, command: Any) -> None:
+        self.acted[self.acting] = self.acted.get(self.acting, 0) + 1
         with _blame("the robot's act()"):
             done = self.robot.act(command)
         # What a robot did may lie outside the bounds of what it may be told: it starts from where it is.
@@ -268,11 +328,20 @@ class _Loop:
             reward = float(self.scored.reward)
             self.rewards += reward
         if self.record is not None:
-            self.record.add(observation, done, reward)
+            self.record.add(observation, done, reward, self.acting)
 
     def _observe(self) -> Any:
         with _blame("the robot's observe()"):
             observation = self.robot.observe()
+            ages = dict(self.stamped.ages) if self.stamped is not None else {}
+        if ages:
+            oldest = max(ages, key=ages.__getitem__)
+            if not ages[oldest] <= self.stale_after:
+                raise OpenGatoError(
+                    f"what {oldest!r} gives is {ages[oldest]:.3g} s old, more than stale_after, {self.stale_after:g} s: check the "
+                    "camera, or raise it"
+                )
+            self.timing.frames.append(ages[oldest])
         return conform(self.robot.observation_space, observation, "the observation")
 
 

@@ -11,6 +11,7 @@ adapter is made and go with every recording, so that no joint ever takes another
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -62,6 +63,7 @@ class LeRobot:
         calibrate: let `connect` calibrate the robot, where it needs it; it asks questions on the terminal.
 
     Attributes:
+        ages: seconds since each camera took the picture that was observed last, of cameras that say when (LeRobot 0.4.4 does).
         names: "observation.state" and "action": the features' names, in the order of the arrays.
     """
 
@@ -97,6 +99,7 @@ class LeRobot:
                 f"action feature {wrong[0]!r} is {robot.action_features[wrong[0]]!r}, not a number: there is no way to fill it"
             )
         self._cameras = cameras
+        self.ages: dict[str, float] = {}
         self._joints = [name for name in action if not name.endswith(".vel")]
         self._can_hold = set(self._joints) <= set(seen)
         self._sent: dict[str, float] = {}
@@ -137,6 +140,7 @@ class LeRobot:
         if names := self.names["observation.state"]:
             observation["state"] = _vector(given, names, "get_observation()")
         if self._cameras:
+            self.ages = self._ages()
             observation["images"] = {name: self._picture(given, name) for name in self._cameras}
         if self._text is not None:
             observation["task"] = self._text
@@ -179,6 +183,12 @@ class LeRobot:
         except BaseException:
             self.robot.disconnect()
             raise
+
+    def _ages(self) -> dict[str, float]:
+        made = getattr(self.robot, "cameras", {})
+        taken = {name: getattr(made.get(name), "latest_timestamp", None) for name in self._cameras}
+        now = time.perf_counter()  # the clock of LeRobot's cameras
+        return {name: now - seconds for name, seconds in taken.items() if seconds is not None}
 
     def _picture(self, given: Mapping[str, Any], name: str) -> np.ndarray:
         if name not in given:

@@ -22,7 +22,8 @@ class Recorder:
     """Keeps the episodes of `run` in memory until `write` adds them to the dataset `<root>/opengato/<task>-v0`.
 
     Timestep t is what the robot saw, and the action that it then did, as far as it says (`Robot.act`), late ticks' held or interpolated
-    actions included: what was done, not what the agent wanted. Where the robot could not be observed after its last action, the
+    actions included: what was done, not what the agent wanted. Where several agents acted (`Takeover`), the episode's info "agents" says
+    who from which timestep on, as JSON. Where the robot could not be observed after its last action, the
     observation before it stands in its place.
 
     Args:
@@ -42,6 +43,7 @@ class Recorder:
         self._observations: list[Nested] = []
         self._actions: list[Nested] = []
         self._rewards: list[float] = []
+        self._agents: list[tuple[int, str]] = []  # first timestep, name
         self._last: Nested = None
 
     @property
@@ -65,8 +67,10 @@ class Recorder:
         self._clear()
         self._robot = robot
 
-    def add(self, observation: Nested, action: Nested, reward: float) -> None:
-        """One timestep: what was seen, and what was then done."""
+    def add(self, observation: Nested, action: Nested, reward: float, agent: str = "") -> None:
+        """One timestep: what was seen, and what was then done, by which agent of a `Takeover`."""
+        if not self._agents or self._agents[-1][1] != agent:
+            self._agents.append((len(self._actions), agent))
         self._observations.append(observation)
         self._actions.append(action)
         self._rewards.append(reward)
@@ -93,6 +97,8 @@ class Recorder:
             {"ended": ended, "terminated": bool(scored and scored.terminated)},
         )
         episode.info["return"] = episode.episode_return
+        if len(self._agents) > 1:
+            episode.info["agents"] = json.dumps(self._agents)
         self.episodes.append((episode, stack([*self._observations, self._last])))
         self._clear()
 
@@ -117,7 +123,7 @@ class Recorder:
 
     def _clear(self) -> None:
         self._robot, self._last = None, None
-        self._observations, self._actions, self._rewards = [], [], []
+        self._observations, self._actions, self._rewards, self._agents = [], [], [], []
 
     def _check_dataset(self) -> None:
         """Stop before anything moves, where what will be done does not belong into the dataset that is there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from gymnasium import spaces
@@ -38,6 +39,18 @@ class Robot(Protocol):
 
     def stop(self) -> None:
         """Come to rest safely. It must work in every state, after an error of its own too; what fails here is reported, not retried."""
+
+
+@runtime_checkable
+class Stamped(Robot, Protocol):
+    """A robot that knows how old what it sees is.
+
+    Attributes:
+        ages: seconds, of every camera or other sensor that says so, between the capture of what `observe` returned last and its return.
+    """
+
+    @property
+    def ages(self) -> Mapping[str, float]: ...
 
 
 @runtime_checkable

@@ -9,7 +9,8 @@ import gymnasium as gym
 
 from opengato.domains import get_task
 from opengato.errors import OpenGatoError
-from opengato.robots.control import Agent, Report, run
+from opengato.robots.control import Report, run
+from opengato.robots.takeover import Agent
 
 
 class Simulated:

@@ -18,6 +18,7 @@ class Timing:
         work: that the robot took, for its command and its observation.
         inference: that the agent took for an action. The first one of a run is left out of these two, since it is waited for at rest.
         ages: from an observation to the command that answers it; one period, where nothing is late.
+        frames: how old the oldest picture was when it was observed, of a robot that says so (`Stamped`).
         late: ticks without a new action. missed: ticks that passed without a command, since the robot was still busy.
     """
 
@@ -27,6 +28,7 @@ class Timing:
     work: list[float] = field(default_factory=list)
     inference: list[float] = field(default_factory=list)
     ages: list[float] = field(default_factory=list)
+    frames: list[float] = field(default_factory=list)
     late: int = 0
     missed: int = 0
 
@@ -42,11 +44,12 @@ class Timing:
 
     def __add__(self, other: Timing) -> Timing:
         """Of one run after the other, at the same rate; the pause between them counts as no period."""
-        lists = {name: getattr(self, name) + getattr(other, name) for name in ("periods", "delays", "work", "inference", "ages")}
+        names = ("periods", "delays", "work", "inference", "ages", "frames")
+        lists = {name: getattr(self, name) + getattr(other, name) for name in names}
         return Timing(self.rate, **lists, late=self.late + other.late, missed=self.missed + other.missed)
 
     def summary(self) -> dict[str, float | int]:
-        """rate, held_rate, ticks, late, missed; of jitter, delay, work, inference and age, where there are any, p50, p99 and max in ms."""
+        """rate, held_rate, ticks, late, missed; p50, p99 and max in ms of the other rows that there are."""
         facts: dict[str, float | int] = {"rate": self.rate, "ticks": self.ticks, "late": self.late, "missed": self.missed}
         if self.periods:
             facts["held_rate"] = len(self.periods) / sum(self.periods)
@@ -57,7 +60,8 @@ class Timing:
 
     def _rows(self) -> list[tuple[str, np.ndarray | list[float]]]:
         rows: list[tuple[str, np.ndarray | list[float]]] = [("jitter", self.jitter), ("delay", self.delays), ("work", self.work)]
-        return [(name, seconds) for name, seconds in [*rows, ("inference", self.inference), ("age", self.ages)] if len(seconds)]
+        rows += [("inference", self.inference), ("age", self.ages), ("frame", self.frames)]
+        return [(name, seconds) for name, seconds in rows if len(seconds)]
 
     def __str__(self) -> str:
         """A table of the summary."""
@@ -69,6 +73,7 @@ class Timing:
                 "work": "of the robot a tick",
                 "inference": "of the agent an action",
                 "age": "of the observation when its action is sent",
+                "frame": "of the oldest picture when it is observed",
             },
         )
         held = f", held {facts['held_rate']:.3f} Hz" if self.periods else ""
