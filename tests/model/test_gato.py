@@ -176,19 +176,68 @@ def test_no_window_leaves_its_episode(sizes, family, prompt_share):
 
 
 @pytest.mark.parametrize("family", ["gato", "swift"])
-def test_no_observation_is_predicted_and_every_action_is(datasets, family):
-    mix = mixture(datasets, family, prompt_share=0.0)
-    for n in range(20):
+def test_what_is_predicted_are_the_actions_of_the_windows_and_nothing_else(tmp_path, family):
+    """From the episodes themselves: of each timestep in a sequence the action's numbers, by the paper's bins, or its key."""
+    rng, bins, keys = np.random.default_rng(0), spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(7)
+    told = {"arm": [rng.uniform(-1, 1, (t, 2)).astype(np.float32) for t in (9, 30)], "grid": [rng.integers(0, 7, t) for t in (4, 25)]}
+    data = []
+    for domain, space in (("arm", bins), ("grid", keys)):
+        seen = [rng.normal(size=(len(actions), 3)).astype(np.float32) for actions in told[domain]]
+        episodes = [Episode(o, a, np.ones(len(a), np.float32), f"{domain}/x") for o, a in zip(seen, told[domain])]
+        data.append(build_cache(f"{domain}/x", spaces.Box(-9, 9, (3,), np.float32), space, episodes, TOKENIZER, "1", tmp_path))
+    mix = mixture(data, family, prompt_share=0.5, **({"short_share": 0.5} if family == "swift" else {}))
+    for n in range(60):
+        expected = []
+        for piece in mix._pieces(n)[0]:
+            for timestep in piece.timesteps:
+                episode = int(np.searchsorted(piece.data.episodes, timestep, side="right")) - 1
+                action = told[piece.data.domain][episode][timestep - piece.data.episodes[episode]]
+                expected += (32_000 + np.floor((action + 1) * 512)).tolist() if piece.data.domain == "arm" else [int(action)]
         sequence = mix.sequence(n)
-        assert (sequence.kinds[sequence.predicted] >= 6).all()
-        whole = np.flatnonzero(sequence.kinds < 6)[0]  # before it: the end of a timestep whose observation is cut off
-        unpredicted = sequence.kinds[whole:][~sequence.predicted[whole:]]
-        if mix.domains[sequence.domains[0]] != "text":  # of which a crop's first word is none (tests/mixture/test_documents.py)
-            assert (unpredicted < 6).all() or family == "gato"
-        else:
-            assert (unpredicted >= 6).sum() <= len(np.unique(sequence.segments)) or family == "gato"
-        if mix.domains[sequence.domains[0]] == "arm":
-            assert sequence.predicted.sum() == 2 * sequence.timesteps
+        assert sequence.tokens[sequence.predicted].tolist() == expected
+
+
+def test_a_patchs_place_is_drawn_anew_from_its_interval_in_training(tmp_path):
+    """The paper's example: the patch in row 1, column 2 of a picture 80 wide and 64 high lies on rows [32, 64), columns [51, 77)."""
+    rng = np.random.default_rng(0)
+    episode = Episode(rng.integers(0, 256, (2, 64, 80, 3), np.uint8), rng.integers(0, 3, 2), np.ones(2, np.float32), "see/a")
+    data = build_cache("see/a", spaces.Box(0, 255, (64, 80, 3), np.uint8), spaces.Discrete(3), [episode], TOKENIZER, "1", tmp_path)
+    mix = mixture([data], "swift", prompt_share=0.0)
+    drawn = []
+    for n in range(400):
+        sequence = mix.sequence(n)
+        assert len(sequence.patches) % 20 == 0
+        drawn += [(sequence.patch_rows[i], sequence.patch_columns[i]) for i in range(7, len(sequence.patches), 20)]
+    rows, columns = np.array(drawn).T
+    assert set(rows) == set(range(32, 64)) and set(columns) == set(range(51, 77))
+    assert np.bincount(rows).max() < 2 * len(rows) / 32 and abs(np.corrcoef(rows, columns)[0, 1]) < 0.15
+    np.testing.assert_array_equal(mix.sequence(3).patch_rows, mix.sequence(3).patch_rows)
+
+
+@pytest.mark.parametrize("family", ["gato", "swift"])
+def test_recomputation_keeps_less_and_gives_the_same_gradients(datasets, family):
+    torch.manual_seed(0)
+    model = Gato(SMALL[family]).double().train()
+    batch = collate([mixture(datasets, family).sequence(n) for n in range(4)], model.config)
+    kept, gradients = [], []
+    for model.recompute in (False, True):
+        tensors: dict[int, int] = {}
+
+        def pack_(tensor, tensors=tensors):
+            if not isinstance(tensor, torch.nn.Parameter):
+                tensors[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack_, lambda tensor: tensor):
+            hidden = model.hidden(batch)
+        loss = (hidden * torch.linspace(-1, 1, hidden.numel()).view_as(hidden)).sum()
+        kept.append(sum(tensors.values()))
+        model.zero_grad()
+        loss.backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    assert kept[1] < 0.7 * kept[0]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("prompt_share", [0.0, 1.0])

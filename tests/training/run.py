@@ -15,6 +15,7 @@ from opengato.mixture import Mixture, Sampling
 from opengato.model.config import ModelConfig
 from opengato.model.gato import Gato
 from opengato.tokens.text import TextTokenizer
+from opengato.training import loop
 from opengato.training.loop import TrainConfig, Trainer
 from opengato.training.lora import add_adapters, merge_adapters
 from opengato.training.optimiser import PAPER, SWIFT
@@ -60,6 +61,9 @@ def main() -> None:
     parser.add_argument("--validation", type=float, default=0.0)  # share of the episodes
     parser.add_argument("--validate-every", type=int, default=2)
     parser.add_argument("--lora", type=int)
+    parser.add_argument("--recompute", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--autocast", action="store_true")  # whatever the processor has
     a = parser.parse_args()
     torch.set_num_threads(1)
     config = CONFIGS[a.family]
@@ -81,12 +85,16 @@ def main() -> None:
         validate_every=a.validate_every,
         checkpoint_every=a.every,
         device="cpu",
-        autocast=False,
+        autocast=a.autocast,
+        recompute=a.recompute,
+        compile=a.compile,
         accumulate=a.accumulate,
         parallel=a.parallel,
         allow_changes=a.allow_changes,
         optimiser=optimiser,
     )
+    if a.autocast:
+        loop.multiplies_bfloat16 = lambda device: True
     trainer = Trainer(model, mixture, training, a.folder / "run")
     step = trainer.train_step
 

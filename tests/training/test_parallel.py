@@ -1,4 +1,5 @@
-"""Several ranks train on the same sequences and reach the same losses as one; the state of one number of ranks loads into another."""
+"""Several ranks, micro-batches, recomputation, autocast and compiled blocks reach the losses of one plain process; the state of one number
+of ranks loads into another."""
 
 import json
 import os
@@ -8,6 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from opengato.errors import OpenGatoError
+from opengato.model.compiled import check_compiler
 
 RUN = Path(__file__).with_name("run.py")
 
@@ -68,6 +72,32 @@ def test_a_run_goes_on_with_another_number_of_ranks(mode, ranks, alone, tmp_path
     options = ("--parallel", mode, "--every", "0")
     train(tmp_path, 8, *options, "--stop", "5", ranks=ranks[0])
     assert train(tmp_path, 8, *options, ranks=ranks[1]) == pytest.approx(alone["swift"], rel=1e-3)
+
+
+def can_compile() -> bool:
+    try:
+        check_compiler(torch.device("cpu"))
+    except OpenGatoError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("family", ["gato", "swift"])
+def test_recomputation_changes_no_loss(family, alone, tmp_path):
+    assert train(tmp_path, 8, "--family", family, "--recompute") == pytest.approx(alone[family], rel=1e-5)
+
+
+@pytest.mark.parametrize("family", ["gato", "swift"])
+def test_autocast_is_near_and_not_the_same(family, alone, tmp_path):
+    losses = train(tmp_path, 8, "--family", family, "--autocast")
+    assert losses == pytest.approx(alone[family], rel=2e-2) and losses != pytest.approx(alone[family], rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_compile(), reason="no C++ compiler")
+@pytest.mark.parametrize("family", ["gato", "swift"])
+def test_compiled_blocks_train_to_the_same_losses(family, alone, tmp_path):
+    assert train(tmp_path, 8, "--family", family, "--compile") == pytest.approx(alone[family], rel=1e-3)
 
 
 def rows(folder: Path) -> list[dict]:

@@ -320,7 +320,7 @@ class RotaryAttention(nn.Module):
         if apart is not None:
             mixed = F.linear(x, self.qkv.weight[-self.heads * self.key_size :])
             if len(apart):
-                mixed = mixed.index_copy(0, apart, self._mixed(x[apart], mask, position).to(mixed.dtype))
+                mixed = torch.index_copy(mixed, 0, apart, self._mixed(x[apart], mask, position).to(mixed.dtype))
             return self.out(mixed)
         return self.out(self._mixed(x, mask, position))
 

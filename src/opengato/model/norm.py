@@ -38,6 +38,7 @@ class RMSNorm(nn.RMSNorm):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(…, width) to (…, width), of the dtype of x."""
-        if x.device.type == "cpu" and torch.is_grad_enabled() and x.dtype == self.weight.dtype:
+        by_hand = x.device.type == "cpu" and torch.is_grad_enabled() and x.dtype == self.weight.dtype
+        if by_hand and not torch.compiler.is_compiling():  # a compiler fuses the passes itself, and does not trace this one
             return _RMSNorm.apply(x, self.weight)
         return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)

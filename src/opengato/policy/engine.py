@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,19 +17,17 @@ from opengato.model.gato import Gato
 from opengato.model.memory import Rows
 from opengato.policy.sampling import sample
 from opengato.tokens.encode import Encoded, decode_action, encode_timesteps
+from opengato.tokens.grammar import ActionGrammar
 from opengato.tokens.image import mean_positions
 from opengato.tokens.layout import Layout
 from opengato.tokens.statistics import decorrelate
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import (
-    ACTION_CONTINUOUS,
-    ACTION_DISCRETE,
     ACTION_TEXT,
     CONTINUOUS,
     DISCRETE_SIZE,
     LOCAL_ACTION,
     PATCH_SIZE,
-    TARGET_RANGES,
     TEXT_SIZE,
 )
 
@@ -40,13 +38,10 @@ _NO_VALUES = np.zeros(0, np.float32)
 
 @dataclass
 class Slot:
-    """One agent at work: its layout, where its memory ends, the action token that its next observation brings along, how it samples.
-
-    `legal` has the ids [start, stop) that each number of an action may be, None for layouts whose action has text.
-    """
+    """One agent at work: its actions, where its memory ends, the action token that its next observation brings along, how it samples."""
 
     layout: Layout
-    legal: list[tuple[int, int]] | None
+    grammar: ActionGrammar
     position: int = 0
     carried: tuple[int, int] | None = None  # token id, kind
     prompt: Encoded | None = None
@@ -95,7 +90,7 @@ class Engine:
         self.memory.reset(slot)
         self.slots[slot] = Slot(
             layout,
-            _legal(layout),
+            ActionGrammar(layout, self.tokenizer.eos, self.max_text, self.model.config.reads_actions),
             prompt=prompt,
             chance=np.random.default_rng(seed),
             temperature=self.temperature if temperature is None else temperature,
@@ -130,13 +125,13 @@ class Engine:
     @torch.inference_mode()
     def go_on(self, unfinished: dict[int, list[int]], on_token: Callable[[int, int], None] | None = None) -> dict[int, Any]:
         """One more pass for actions that are not whole yet, of one `begin` or several: those that are now, taken out of `unfinished`."""
-        kinds = [self._after(slot, tokens)[0] for slot, tokens in unfinished.items()]
+        kinds = [self._slot(slot).grammar.after(tokens)[0] for slot, tokens in unfinished.items()]
         new = self._singles(list(unfinished), [tokens[-1] for tokens in unfinished.values()], kinds)
         return self._choose(new, unfinished, on_token)
 
     def speaks(self, slot: int) -> bool:
         """Whether the slot's actions have text in them, one pass a token, as many as it takes."""
-        return self._slot(slot).legal is None
+        return self._slot(slot).grammar.has_text
 
     def _choose(self, new: NewTokens, chosen: dict[int, list[int]], on_token: Callable[[int, int], None] | None) -> dict[int, Any]:
         """One pass: the next tokens of every slot in `chosen`; the actions that are whole now are taken out of it."""
@@ -146,9 +141,9 @@ class Engine:
             if on_token:
                 for token in tokens:
                     on_token(slot, token)
-            kind, done = self._after(slot, chosen[slot])
+            state = self._slot(slot)
+            kind, done = state.grammar.after(chosen[slot])
             if done:
-                state = self._slot(slot)
                 state.carried = (tokens[-1], kind) if self.model.config.reads_actions or kind == ACTION_TEXT else None
                 actions[slot] = decode_action(state.layout, np.array(chosen.pop(slot)), self.tokenizer)
         return actions
@@ -164,7 +159,8 @@ class Engine:
         # legal ids, temperature, top_p -> slot, rank among the slot's next tokens, chance
         ranges: dict[tuple[int, int, float, float], list[tuple[int, int, float]]] = {}
         for slot in active:
-            state, legal = self._slot(slot), self._next_legal(slot, chosen[slot])
+            state = self._slot(slot)
+            legal = state.grammar.following(chosen[slot])
             picked[slot] = [0] * len(legal)
             for rank, (start, stop) in enumerate(legal):
                 temperature = state.temperature
@@ -182,47 +178,6 @@ class Engine:
             for (slot, rank, _), token in zip(wanted, (sample(scores, temperature, top_p, uniform) + start).tolist()):
                 picked[slot][rank] = token
         return picked
-
-    def _next_legal(self, slot: int, tokens: list[int]) -> list[tuple[int, int]]:
-        """The legal ids of the numbers that the slot's hidden state predicts, after the tokens that are chosen already."""
-        known = self._slot(slot).legal
-        if known is not None:
-            return known[len(tokens) : len(tokens) + 1] if self.model.config.reads_actions else known[len(tokens) :]
-        legal: list[tuple[int, int]] = []
-        while True:
-            field, entry = self._field(slot, tokens + [0] * len(legal))
-            if field is None:
-                return legal
-            legal.append((0, int(field.high[entry])) if field.kind == ACTION_DISCRETE else TARGET_RANGES[field.kind])
-            if self.model.config.reads_actions or field.kind == ACTION_TEXT:
-                return legal
-
-    def _field(self, slot: int, tokens: Sequence[int]) -> tuple[Any, int]:
-        """The action field that the next token belongs to, and its entry in it."""
-        at = 0
-        for field in self._slot(slot).layout.action:
-            if field.count is None:
-                text = list(tokens[at:])
-                length = text.index(self.tokenizer.eos) + 1 if self.tokenizer.eos in text else self.max_text
-                if len(text) < length:
-                    return field, len(text)
-                at += length
-            else:
-                if len(tokens) < at + field.count:
-                    return field, len(tokens) - at
-                at += field.count
-        return None, 0
-
-    def _after(self, slot: int, tokens: list[int]) -> tuple[int, bool]:
-        """The kind of the last token, and whether the action is whole."""
-        state = self._slot(slot)
-        if state.legal is not None:
-            return ACTION_DISCRETE if state.legal[len(tokens) - 1][1] <= DISCRETE_SIZE else ACTION_CONTINUOUS, len(tokens) == len(
-                state.legal
-            )
-        field, _ = self._field(slot, tokens[:-1])
-        following, _ = self._field(slot, tokens)
-        return field.kind, following is None
 
     def _observe(self, observations: dict[int, Any]) -> NewTokens:
         """The tokens of new observations, those of one layout encoded together, with what stands before them."""
@@ -322,20 +277,6 @@ class Engine:
         first, stop = int(busy[0]), int(busy[-1]) + 1
         # The memory of scattered slots is copied out, which of many costs more than to compute the idle ones among them.
         return torch.from_numpy(busy) if 2 * len(busy) < stop - first else slice(first, stop)
-
-
-def _legal(layout: Layout) -> list[tuple[int, int]] | None:
-    """The legal ids of every number of an action; None where some of it is text."""
-    legal: list[tuple[int, int]] = []
-    for field in layout.action:
-        if field.count is None:
-            return None
-        if field.kind == ACTION_DISCRETE:
-            assert field.high is not None
-            legal += [(0, int(size)) for size in np.ravel(field.high)]
-        else:
-            legal += [TARGET_RANGES[field.kind]] * field.count
-    return legal
 
 
 def _values(encoded: Encoded, layout: Layout) -> np.ndarray:
