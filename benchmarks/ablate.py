@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from opengato.collect import collect, dataset_id
+from opengato.collection import collect, dataset_id
 from opengato.datasets.open import open_dataset
 from opengato.domains import get_task
 from opengato.domains.metaworld import NAMES

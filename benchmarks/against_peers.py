@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from train_step import TASKS, now
 
-from opengato.collect import collect, dataset_id
+from opengato.collection import collect, dataset_id
 from opengato.datasets.open import open_dataset
 from opengato.domains import get_task
 from opengato.mixture import Mixture, Sequence

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from learning import interval, learn, measure
 
-from opengato.collect import dataset_id
+from opengato.collection import dataset_id
 from opengato.datasets.captions import TASK as CAPTIONS
 from opengato.demo_mixture import DEMO_TASKS
 from opengato.domains import Task, get_task

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from opengato.checkpoint import Checkpoint
-from opengato.collect import collect, dataset_id
+from opengato.collection import collect, dataset_id
 from opengato.domains import get_task
 from opengato.evaluation.evaluate import score_of
 from opengato.evaluation.rollout import rollout

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from opengato.baselines.train import train_baseline
-from opengato.collect import collect, dataset_id
+from opengato.collection import collect, dataset_id
 from opengato.datasets.open import open_dataset
 from opengato.domains import Task, match_tasks
 from opengato.evaluation.evaluate import evaluate

@@ -21,7 +21,7 @@ import torch
 from learning import learn
 
 from opengato.checkpoint import Checkpoint
-from opengato.collect import collect, dataset_id
+from opengato.collection import collect, dataset_id
 from opengato.domains import Task, match_tasks
 from opengato.evaluation.agent import Agent, load_agent
 from opengato.evaluation.rollout import rollout

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from opengato.checkpoint import Checkpoint
-from opengato.collect import collect, dataset_id
+from opengato.collection import collect, dataset_id
 from opengato.datasets import captions
 from opengato.datasets.cache import TokenDataset, build_cache
 from opengato.datasets.open import open_dataset

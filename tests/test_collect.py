@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import collect_tasks  # noqa: E402
 from collect_tasks import WORDS, cartpole, make_cartpole, talk  # noqa: E402
 
-from opengato.collect import collect, load_episode, pack_episode, record_episode, save_episode  # noqa: E402
+from opengato.collection import collect, load_episode, pack_episode, record_episode, save_episode  # noqa: E402
 from opengato.datasets.minari import load_minari, recorded_seeds  # noqa: E402
 from opengato.domains import get_task  # noqa: E402
 from opengato.domains.starts import evaluation_seeds, start_of  # noqa: E402
@@ -176,7 +176,7 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
     from gymnasium import spaces
 
     wrong = cartpole(space=spaces.Box(-1, 1, (5,), np.float32))
-    with pytest.raises(OpenGatoError, match=r"observation has shape \(4,\).*its space has \(5,\)"):
+    with pytest.raises(OpenGatoError, match=r"observation has shape \(4,\) where its space has \(5,\)"):
         collect([wrong], 1, tmp_path, workers=1, progress=False)
     with pytest.raises(OpenGatoError, match="there is no Minari dataset 'nothing-v0'"):
         load_minari("nothing-v0", tmp_path)
@@ -188,7 +188,7 @@ import sys
 sys.path.insert(0, {here!r})
 from pathlib import Path
 from collect_tasks import cartpole
-from opengato.collect import collect
+from opengato.collection import collect
 from opengato.errors import OpenGatoError
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where the tests run in the background

@@ -257,7 +257,7 @@ def test_failing_simulators_are_collected_around(place: str | None, tmp_path: Pa
     pytest.importorskip("minari")
     from test_collect import same
 
-    from opengato.collect import collect
+    from opengato.collection import collect
     from opengato.datasets.minari import load_minari
 
     chosen = [hostile(how, (1,), tmp_path) for how in ("good", *WAYS)]

@@ -29,6 +29,37 @@ def imports(tree):
         yield from imports(node)
 
 
+def test_no_modules_import_each_other_in_a_circle():
+    """Not even for their readers: what two modules share has a room of its own."""
+    files = {
+        ".".join(("opengato", *f.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): f for f in PACKAGE.rglob("*.py")
+    }
+    needs = {
+        name: {m for node in ast.walk(ast.parse(file.read_text())) for m in _top(node, files)} - {name} for name, file in files.items()
+    }
+    done: set[str] = set()
+
+    def visit(name, path):
+        assert name not in path, " -> ".join([*path[path.index(name) :], name])
+        if name not in done:
+            for other in sorted(needs[name]):
+                visit(other, [*path, name])
+            done.add(name)
+
+    for name in sorted(needs):
+        visit(name, [])
+
+
+def _top(node, files):
+    """Modules of the package that are imported by this statement; a package that only collects names stands for no module of its own."""
+    if isinstance(node, ast.ImportFrom) and node.module:
+        for alias in node.names:
+            if f"{node.module}.{alias.name}" in files:
+                yield f"{node.module}.{alias.name}"
+            elif node.module in files and files[node.module].name != "__init__.py":
+                yield node.module
+
+
 @pytest.mark.parametrize("room", RIGHT_OF)
 def test_a_room_imports_nothing_right_of_it(room):
     files = list((PACKAGE / room).rglob("*.py"))

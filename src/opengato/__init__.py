@@ -13,7 +13,7 @@ _PLACES = {
     "Policy": "opengato.policy.policy",
     "Mixture": "opengato.mixture",
     "make": "opengato.domains",
-    "collect": "opengato.collect",
+    "collect": "opengato.collection",
     "evaluate": "opengato.evaluation.evaluate",
     "Client": "opengato.client",
 }

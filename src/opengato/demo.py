@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from opengato.collect import collect, dataset_id
+from opengato.collection import collect, dataset_id
 from opengato.datasets.captions import load_emoji
 from opengato.demo_mixture import DEMO_DATA, DEMO_EVALUATION_EPISODES, DEMO_MODEL, DEMO_TASKS, DEMO_WEIGHTS
 from opengato.domains import get_task

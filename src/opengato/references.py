@@ -13,7 +13,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from opengato.collect import record_episode
+from opengato.collection import record_episode
 from opengato.domains.task import Expert, Reference, Task, reference_scores
 from opengato.errors import OpenGatoError
 from opengato.jobs import Begun, Done, Job, Workers

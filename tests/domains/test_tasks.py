@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from opengato.collect import record_episode
+from opengato.collection import record_episode
 from opengato.domains import get_task, match_tasks, tasks
 from opengato.domains.metaworld import TASKS
 from opengato.errors import OpenGatoError

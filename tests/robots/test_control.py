@@ -17,10 +17,10 @@ from robot_helpers import PERIOD, Cart, FakeClock, Numbered, number, thinking
 
 from opengato.errors import OpenGatoError
 from opengato.robots import Recorder, Robot, Stopped, run
-from opengato.robots.check import conform
 from opengato.robots.schedule import Schedule
 from opengato.robots.thinker import Thinker
 from opengato.robots.timing import Timing
+from opengato.tokens.members import conform
 
 
 def drive(robot=None, agent=None, latency=lambda n: 0.0, ticks=6, clock=None, **settings):

@@ -125,7 +125,7 @@ class Gate:
     def __init__(self, server):
         self.open, self.entered = threading.Semaphore(0), threading.Semaphore(0)
         self.sizes = []
-        engine = server.server.engine
+        engine = server.server.service.engine
         begin = engine.begin
 
         def gated(observations, on_token=None):

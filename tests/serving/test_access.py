@@ -65,7 +65,7 @@ def test_a_token_opens_the_door_and_nothing_else_does(checkpoint):
             Client(server.url)
         with Client(server.url, token=TOKEN) as client:
             assert ARM.action_space.contains(client.act(observe("t/arm", np.random.default_rng(0))))
-        assert 'errors_total{kind="access"} 14.0' in server.server.metrics.text().decode()
+        assert 'errors_total{kind="access"} 14.0' in server.server.service.metrics.text().decode()
 
 
 def test_pages_of_other_sites_do_not_steer(server):

@@ -204,7 +204,7 @@ def attack(checkpoint, count):
         bad.close()
         good.close()
         server.until(lambda s: s._places == 0 and len(s.batcher._free) == len(s.engine.slots))  # nothing was lost on the way
-        text = server.server.metrics.text().decode()
+        text = server.server.service.metrics.text().decode()
         assert 'errors_total{kind="internal"} 0.0' in text and "opengato_sessions 0.0" in text and "opengato_queue_length 0.0" in text
 
 

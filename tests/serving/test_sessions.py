@@ -220,7 +220,7 @@ def test_what_waits_is_gathered_into_one_batch(checkpoint):
                 assert "actions" in answer(socket)
             socket.close()
         assert gate.sizes == [1, 4, 4]
-        text = server.server.metrics.text().decode()
+        text = server.server.service.metrics.text().decode()
         assert "opengato_batch_size_count 3.0" in text and 'opengato_requests_total{kind="act"} 9.0' in text
 
 
@@ -229,7 +229,7 @@ def test_no_robot_waits_for_a_sentence_to_end(checkpoint):
     with running(checkpoint) as server, connect(server.url) as robot, connect(server.url) as talker:
         reset(robot, "t/arm")
         reset(talker, "dialogue/chitchat")
-        engine, batcher = server.server.engine, server.server.batcher
+        engine, batcher = server.server.service.engine, server.server.service.batcher
         go_on, passes, entered = engine.go_on, threading.Semaphore(0), threading.Semaphore(0)
 
         def gated(unfinished, on_token=None):
@@ -271,19 +271,21 @@ def test_what_would_be_late_is_an_error_and_no_stale_action(checkpoint):
     with running(checkpoint) as server, connect(server.url) as socket:
         reset(socket, "t/arm")
         socket.send(ask(observe("t/arm", rng), deadline_ms=0))
-        assert "past its deadline of 0 ms" in answer(socket) and not server.server.metrics.text().decode().count("batch_size_count 1.0")
+        assert "past its deadline of 0 ms" in answer(socket) and not server.server.service.metrics.text().decode().count(
+            "batch_size_count 1.0"
+        )
         socket.send(ask(observe("t/arm", rng), deadline_ms=1e6))
         assert "actions" in answer(socket)
         socket.send(ask(observe("t/arm", rng), deadline_ms=-1))
         assert "field 'deadline_ms' is -1" in answer(socket)
-        gate, batcher = Gate(server), server.server.batcher
+        gate, batcher = Gate(server), server.server.service.batcher
         clock = batcher._clock
         socket.send(ask(observe("t/arm", rng), deadline_ms=1e6))
         gate.entered.acquire()
         batcher._clock = lambda: clock() + 2000.0  # while the engine works, its deadline passes
         gate.open.release()
         assert "when its action was chosen" in answer(socket)
-        assert 'errors_total{kind="late"} 2.0' in server.server.metrics.text().decode()
+        assert 'errors_total{kind="late"} 2.0' in server.server.service.metrics.text().decode()
 
 
 def test_the_newest_observation_wins_where_that_is_asked_for(checkpoint):
@@ -362,10 +364,10 @@ def test_a_failing_engine_tells_and_a_reset_mends(checkpoint):
     rng = np.random.default_rng(0)
     with running(checkpoint) as server, Client(server.url) as client:
         client.reset("t/arm")
-        act, server.server.engine.act = server.server.engine.act, None
+        act, server.server.service.engine.act = server.server.service.engine.act, None
         with pytest.raises(OpenGatoError, match="the server failed"):
             client.act(observe("t/arm", rng))
-        server.server.engine.act = act
+        server.server.service.engine.act = act
         with pytest.raises(OpenGatoError, match="send a reset"):
             client.act(observe("t/arm", rng))
         client.reset("t/arm")
@@ -373,10 +375,10 @@ def test_a_failing_engine_tells_and_a_reset_mends(checkpoint):
         # An answer in words that fails on its way; the robots' memories are not touched.
         with Client(server.url) as talker:
             talker.reset("dialogue/chitchat")
-            go_on, server.server.engine.go_on = server.server.engine.go_on, None
+            go_on, server.server.service.engine.go_on = server.server.service.engine.go_on, None
             with pytest.raises(OpenGatoError, match="the server failed"):
                 talker.act("hello")
-            server.server.engine.go_on = go_on
+            server.server.service.engine.go_on = go_on
             assert ARM.action_space.contains(client.act(observe("t/arm", rng)))
             talker.reset("dialogue/chitchat")
             assert isinstance(talker.act("hello"), str)

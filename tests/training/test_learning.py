@@ -6,7 +6,7 @@ import torch
 from gymnasium import spaces
 
 from opengato.checkpoint import Checkpoint
-from opengato.collect import record_episode
+from opengato.collection import record_episode
 from opengato.datasets.cache import build_cache
 from opengato.domains import get_task
 from opengato.episode import Episode

@@ -83,7 +83,7 @@ def collect(
         timeout: seconds; the process of an episode that takes longer is killed.
         ray: record on the Ray cluster at this address; "auto" is the one of this machine.
     """
-    from opengato.collect import collect as run
+    from opengato.collection import collect as run
     from opengato.domains import match_tasks
 
     for dataset in run(match_tasks(task), episodes, out, workers=workers, seed=seed, noise=noise, timeout_s=timeout, ray=ray):

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opengato.errors import OpenGatoError, unknown
-from opengato.robots.check import conform
 from opengato.robots.limits import Limiter, Limits
 from opengato.robots.record import Recorder
 from opengato.robots.robot import Robot, Scored, Stamped
@@ -27,6 +26,7 @@ from opengato.robots.schedule import Command, Late, Schedule, refuse_discrete
 from opengato.robots.takeover import Agent, Takeover
 from opengato.robots.thinker import Answer, Thinker
 from opengato.robots.timing import Timing
+from opengato.tokens.members import conform
 from opengato.tokens.spaces import differences, to_json
 
 _SWITCH = 0.0005  # seconds after which Python takes the interpreter from the agent's thread for a tick that is due; usually 5 ms

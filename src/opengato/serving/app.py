@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +13,13 @@ import torch
 from aiohttp import web
 
 from opengato.checkpoint import Checkpoint
-from opengato.errors import OpenGatoError, unknown
+from opengato.errors import OpenGatoError
 from opengato.model.precision import Precision, convert
-from opengato.model.prompt import crop_prompt
-from opengato.policy.engine import Engine
-from opengato.serving import chat, wire
+from opengato.serving import chat
 from opengato.serving.access import is_loopback, read_token, refused
-from opengato.serving.batcher import Batcher
-from opengato.serving.check import Checker
 from opengato.serving.door import AT_ONCE, BACKLOG, Connection, Door, room
-from opengato.serving.limits import Limits, Penance, Refusal, Seldom, within
-from opengato.serving.metrics import Metrics
+from opengato.serving.limits import Refusal, Seldom
+from opengato.serving.service import Service
 from opengato.serving.session import GONE, Session
 
 _log = logging.getLogger(__name__)
@@ -41,83 +34,28 @@ class Server:
     Args:
         checkpoint: what acts.
         host, port: to listen on; port 0 takes a free one. token: that clients must send; needed on any address that is not loopback.
-        task: of clients that name none; default: the checkpoint's only task.
-        name: of the model for OpenAI's clients. limits: what is taken on.
-        temperature: of the actions, as `Engine`. max_text: tokens of an answer in words.
-        horizon: actions in an answer to a bare observation, as openpi's clients send it; all are chosen from that one observation.
+        settings: those of `Service`.
     """
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        host: str = "127.0.0.1",
-        port: int = 8000,
-        token: str | None = None,
-        task: str | None = None,
-        name: str = "opengato",
-        limits: Limits | None = None,
-        temperature: float | None = None,
-        max_text: int = 64,
-        horizon: int = 1,
-    ):
+    def __init__(self, checkpoint: Checkpoint, host: str = "127.0.0.1", port: int = 8000, token: str | None = None, **settings: Any):
         if token is None and not is_loopback(host):
             raise OpenGatoError(f"host {host!r} can be reached from other machines: give a token file, or serve on 127.0.0.1")
-        if task is not None and task not in checkpoint.layouts:
-            raise unknown("task of this checkpoint", task, checkpoint.layouts)
-        self.checkpoint, self.host, self.port, self.token, self.name = checkpoint, host, port, token, name
-        self.limits = limits or Limits()
-        self.limits.check()
-        within("max_text", max_text, 1, checkpoint.model.config.context)
-        within("horizon", horizon, 1, max(self.limits.queue - 1, 1))
-        self.horizon = horizon
-        if temperature is not None:
-            within("temperature", temperature, 0, 100)
-        self.default_task = task or (next(iter(checkpoint.layouts)) if len(checkpoint.layouts) == 1 else None)
-        # What an episode of a task begins with unless its client says otherwise.
-        self.prompts = {task: crop_prompt(prompt, checkpoint.model.config) for task, prompt in checkpoint.prompts.items()}
-        self.metrics = Metrics()
-        self.engine = Engine(
-            checkpoint.model, checkpoint.tokenizer, self.limits.sessions + self.limits.chats, temperature=temperature, max_text=max_text
-        )
-        self.checker = Checker(checkpoint.tokenizer, self.limits.text_characters, max(checkpoint.model.config.context // 2, 1))
-        self.batcher = Batcher(self.engine, self.limits, self.metrics)
-        self.penance = Penance()
+        self.service, self.host, self.port, self.token = Service(checkpoint, **settings), host, port, token
+        self.limits, self.metrics = self.service.limits, self.service.metrics
         needed = self.limits.sessions + self.limits.chats
         held = max(self.limits.held_bytes, 2 * self.limits.message_bytes)  # the largest message must get in, framing and all
         self.door = Door(room(needed), held, self.limits.unfinished, self.metrics.errors.labels("connection").inc)
-        self.reader = ThreadPoolExecutor(1, thread_name_prefix="reader")  # of chats: one picture's memory at a time
-        self.encoder = ThreadPoolExecutor(1, thread_name_prefix="encoder")  # of demonstrations, which no chat may hold up
-        self.closing = False
-        self.created = int(time.time())
-        self.chats: set[asyncio.Task[Any]] = set()
-        self.chatting = 0  # those of them whose bodies have arrived
         self._sessions: set[Session] = set()
         self._listening: asyncio.Server | None = None
         self._watching: asyncio.Task[None] | None = None
         self._places = 0  # connections that are open or being opened
-        self.metadata = {
-            "server": "opengato",
-            "version": version("opengato"),
-            "protocol": 1,
-            "tasks": {task: layout.spaces_json() for task, layout in sorted(checkpoint.layouts.items())},
-            "default_task": self.default_task,
-            "horizon": horizon,
-            "limits": {
-                "message_bytes": self.limits.message_bytes,
-                "queue": self.limits.queue,
-                "messages_per_second": self.limits.rate,
-                "text_characters": self.limits.text_characters,
-            },
-        }
-
-        self.greeting = wire.pack(self.metadata)
 
     async def start(self) -> None:
         """Listen. Afterwards `port` is the port that was taken. Raises OpenGatoError where the address is not to be had."""
         app = web.Application(middlewares=[self._guard], client_max_size=self.limits.message_bytes)
         app.add_routes([web.get("/", self._session), web.get("/healthz", self._healthz), web.get("/metrics", self._metrics)])
-        chat.add_routes(app, self)
-        self._batching = asyncio.create_task(self.batcher.run())
+        chat.add_routes(app, self.service)
+        self._batching = asyncio.create_task(self.service.batcher.run())
         self._batching.add_done_callback(_failed)
         # A handler whose client is gone is cancelled: a chat nobody reads gives its seat back.
         self._runner = web.AppRunner(app, handle_signals=False, access_log=None, handler_cancellation=True, shutdown_timeout=0.25)
@@ -144,10 +82,10 @@ class Server:
 
     async def stop(self) -> None:
         """Stop accepting, finish what was started, close the sessions with a reason."""
-        self.closing = True
+        self.service.closing = True
         if self._listening is not None:
             self._listening.close()
-        ending = [asyncio.create_task(session.finish()) for session in self._sessions] + list(self.chats)
+        ending = [asyncio.create_task(session.finish()) for session in self._sessions] + list(self.service.chats)
         if ending:
             _, late = await asyncio.wait(ending, timeout=self.limits.grace)
             for task in late:
@@ -156,9 +94,7 @@ class Server:
         for work in (self._batching, self._watching):
             if work is not None:
                 work.cancel()
-        for threads in (self.reader, self.encoder):
-            threads.shutdown(wait=False, cancel_futures=True)
-        self.batcher.close()
+        self.service.close()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
@@ -166,7 +102,7 @@ class Server:
         answer = chat.error if request.path.startswith("/v1/") else _plain
         if request.path != "/healthz" and (no := refused(request, self.token)):
             self.metrics.errors.labels("access").inc()
-            await self.penance.pay(_ACCESS_SECONDS)
+            await self.service.penance.pay(_ACCESS_SECONDS)
             return answer(no[0], no[1])
         try:
             with self.door.at_work(request.protocol):
@@ -180,7 +116,7 @@ class Server:
         socket = web.WebSocketResponse(max_msg_size=2 * self.limits.message_bytes, compress=False, heartbeat=_HEARTBEAT, timeout=2.0)
         if not socket.can_prepare(request).ok:
             return _plain(426, "this address speaks websocket: connect with openpi-client or opengato.client, see docs/serving.md")
-        if self.closing:
+        if self.service.closing:
             return _plain(503, "the server is shutting down: connect again later")
         if self._places >= self.limits.sessions:
             self.metrics.errors.labels("busy").inc()
@@ -188,11 +124,11 @@ class Server:
         self._places += 1
         try:
             await socket.prepare(request)
-            if self.closing:
+            if self.service.closing:
                 await socket.close(code=1001, message=GONE.encode())
                 return socket
             try:
-                session = Session(self, socket, request.protocol)
+                session = Session(self.service, socket, request.protocol)
             except Refusal as refusal:  # seats of sessions that are gone, but whose last batch still runs
                 await socket.close(code=1013, message=str(refusal).encode()[:120])
                 return socket
@@ -232,7 +168,10 @@ async def _serve(server: Server) -> None:
         loop.add_signal_handler(number, asked.set)
     await server.start()
     host = f"[{server.host}]" if ":" in server.host else server.host
-    print(f"serving {len(server.checkpoint.layouts)} tasks on ws://{host}:{server.port} and http://{host}:{server.port}/v1", flush=True)
+    print(
+        f"serving {len(server.service.checkpoint.layouts)} tasks on ws://{host}:{server.port} and http://{host}:{server.port}/v1",
+        flush=True,
+    )
     await asked.wait()
     await server.stop()
 

@@ -16,7 +16,7 @@ import time
 import warnings
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from aiohttp import web
@@ -27,13 +27,11 @@ from opengato.errors import OpenGatoError
 from opengato.policy.language import picture_side, picture_tasks
 from opengato.serving.batcher import Act, Start
 from opengato.serving.limits import Refusal
+from opengato.serving.service import Service
 from opengato.serving.wire import short
 from opengato.tokens.encode import Encoded, encode
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import Words
-
-if TYPE_CHECKING:
-    from opengato.serving.app import Server
 
 PIXELS = 4096 * 4096  # of a JPEG at most, which is decoded at a fraction of its size
 PLAIN_PIXELS = 2048 * 2048  # of any other image
@@ -89,78 +87,78 @@ def error(status: int, sentence: str, param: str | None = None, code: str | None
     return web.json_response(body, status=status, headers=headers)
 
 
-def add_routes(app: web.Application, server: Server) -> None:
+def add_routes(app: web.Application, service: Service) -> None:
     """Serve GET /v1/models and POST /v1/chat/completions."""
 
     async def models(request: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [_model(server)]})
+        return web.json_response({"object": "list", "data": [_model(service)]})
 
     async def model(request: web.Request) -> web.Response:
-        if request.match_info["name"] != server.name:
-            return error(404, f"there is no model {request.match_info['name'][:100]!r}: it is {server.name!r}", "model", "model_not_found")
-        return web.json_response(_model(server))
+        if request.match_info["name"] != service.name:
+            return error(404, f"there is no model {request.match_info['name'][:100]!r}: it is {service.name!r}", "model", "model_not_found")
+        return web.json_response(_model(service))
 
     async def completions(request: web.Request) -> web.StreamResponse:
         task = asyncio.current_task()
         assert task is not None
-        server.chats.add(task)
+        service.chats.add(task)
         try:
-            return await _complete(server, request)
+            return await _complete(service, request)
         except BadRequest as bad:
-            server.metrics.errors.labels("chat").inc()
+            service.metrics.errors.labels("chat").inc()
             answer = error(bad.status, str(bad), bad.param, bad.code)
         except Refusal as refusal:
-            server.metrics.errors.labels(refusal.kind).inc()
+            service.metrics.errors.labels(refusal.kind).inc()
             status = {"busy": 503, "closing": 503, "internal": 500}.get(refusal.kind, 400)
             answer = error(status, str(refusal), "messages" if status == 400 else None)
         finally:
-            server.chats.discard(task)
-        await server.penance.pay(REFUSED_SECONDS, request.content_length or 0)
+            service.chats.discard(task)
+        await service.penance.pay(REFUSED_SECONDS, request.content_length or 0)
         return answer
 
     app.add_routes([web.get("/v1/models", models), web.get("/v1/models/{name}", model), web.post("/v1/chat/completions", completions)])
 
 
-def _model(server: Server) -> dict[str, Any]:
-    return {"id": server.name, "object": "model", "created": server.created, "owned_by": "opengato"}
+def _model(service: Service) -> dict[str, Any]:
+    return {"id": service.name, "object": "model", "created": service.created, "owned_by": "opengato"}
 
 
-async def _complete(server: Server, request: web.Request) -> web.StreamResponse:
+async def _complete(service: Service, request: web.Request) -> web.StreamResponse:
     arrived = time.monotonic()
-    if server.closing:
+    if service.closing:
         raise Refusal("closing", "the server is shutting down: try again later")
     if request.content_type != "application/json":
         raise BadRequest(f"the content type is {request.content_type[:60]}: send application/json")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise BadRequest("the body is compressed: send it as it is", status=415)
-    if (request.content_length or 0) > server.limits.message_bytes:
+    if (request.content_length or 0) > service.limits.message_bytes:
         raise BadRequest(
-            f"the body has {request.content_length} bytes where {server.limits.message_bytes} are allowed: send less", status=413
+            f"the body has {request.content_length} bytes where {service.limits.message_bytes} are allowed: send less", status=413
         )
     try:
-        async with asyncio.timeout(server.limits.unfinished):
+        async with asyncio.timeout(service.limits.unfinished):
             data = await request.read()
     except TimeoutError:
-        raise BadRequest(f"the body did not arrive within {server.limits.unfinished:g} s: send it at once", status=408) from None
+        raise BadRequest(f"the body did not arrive within {service.limits.unfinished:g} s: send it at once", status=408) from None
     # Only now, so that those who send slowly take nobody's place.
-    if server.chatting >= server.limits.chats:
-        raise Refusal("busy", f"{server.limits.chats} chats are at work, as many as are allowed: try again later")
-    server.metrics.requests.labels("chat").inc()
-    server.metrics.chats.inc()
-    server.chatting += 1
+    if service.chatting >= service.limits.chats:
+        raise Refusal("busy", f"{service.limits.chats} chats are at work, as many as are allowed: try again later")
+    service.metrics.requests.labels("chat").inc()
+    service.metrics.chats.inc()
+    service.chatting += 1
     try:
         # Pictures and long conversations take a while to read: not on the event loop. What still waits goes with its client.
-        wish, question, prompt = await asyncio.get_running_loop().run_in_executor(server.reader, _read, server, data)
-        answer = _Answer(server, wish, question, prompt)
+        wish, question, prompt = await asyncio.get_running_loop().run_in_executor(service.reader, _read, service, data)
+        answer = _Answer(service, wish, question, prompt)
         response = await answer.stream(request) if wish.get("stream") else await answer.whole()
     finally:
-        server.chatting -= 1
-        server.metrics.chats.dec()
-    server.metrics.latency.labels("chat").observe(time.monotonic() - arrived)
+        service.chatting -= 1
+        service.metrics.chats.dec()
+    service.metrics.latency.labels("chat").observe(time.monotonic() - arrived)
     return response
 
 
-def _read(server: Server, data: bytes) -> tuple[dict[str, Any], Question, Encoded | None]:
+def _read(service: Service, data: bytes) -> tuple[dict[str, Any], Question, Encoded | None]:
     """The request's settings, its question, and the memory before it."""
     if (parts := sum(map(data.count, b"[{,\\"))) > PARTS:
         raise BadRequest(f"the body has {parts} brackets, commas and escapes where {PARTS} are allowed: send less")
@@ -170,19 +168,19 @@ def _read(server: Server, data: bytes) -> tuple[dict[str, Any], Question, Encode
         raise BadRequest(f"the body is no JSON that can be read: {short(str(bad), 120)}") from None
     if not isinstance(wish, dict):
         raise BadRequest("the body is no JSON object: send one with model and messages")
-    _check_settings(server, wish)
-    question = read_question(wish.get("messages"), server.checkpoint.layouts)
-    layout = server.checkpoint.layouts[question.task]
-    question.observation = server.checker.observation(layout, question.observation)
-    return wish, question, _memory(server, layout, question)
+    _check_settings(service, wish)
+    question = read_question(wish.get("messages"), service.checkpoint.layouts)
+    layout = service.checkpoint.layouts[question.task]
+    question.observation = service.checker.observation(layout, question.observation)
+    return wish, question, _memory(service, layout, question)
 
 
-def _check_settings(server: Server, wish: dict[str, Any]) -> None:
+def _check_settings(service: Service, wish: dict[str, Any]) -> None:
     for key, value in wish.items():
         if key not in _TAKEN | _IGNORED and value is not None and not any(value == neutral for neutral in _NEUTRAL.get(key, ())):
             raise BadRequest(f"field {short(key)!r} is {short(value)}, which this server does not support: leave it out", short(key))
-    if wish.get("model") != server.name:
-        raise BadRequest(f"there is no model {short(wish.get('model'))!r}: it is {server.name!r}", "model", 404, "model_not_found")
+    if wish.get("model") != service.name:
+        raise BadRequest(f"there is no model {short(wish.get('model'))!r}: it is {service.name!r}", "model", 404, "model_not_found")
     for key, high in (("temperature", 2.0), ("top_p", 1.0)):
         value = wish.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high):
@@ -307,15 +305,15 @@ def _names(layouts: dict[str, Layout]) -> str:
     return short(", ".join(sorted(layouts)), 400)
 
 
-def _memory(server: Server, layout: Layout, question: Question) -> Encoded | None:
+def _memory(service: Service, layout: Layout, question: Question) -> Encoded | None:
     """The last turns before the question that fill half of the context; without any, what a Policy of the task begins with."""
-    config, limit = server.checkpoint.model.config, server.limits.text_characters
+    config, limit = service.checkpoint.model.config, service.limits.text_characters
     if not question.said:
-        return server.prompts.get(question.task)
+        return service.prompts.get(question.task)
     heard, said = question.heard[-config.context :], question.said[-config.context :]
     if longest := max((text for text in heard + said if len(text) > limit), key=len, default=""):
         raise BadRequest(f"a message has {len(longest)} characters where {limit} are allowed: shorten it", "messages")
-    encoded = encode(layout, Episode(heard, said, np.zeros(len(said), np.float32), question.task), server.checkpoint.tokenizer)
+    encoded = encode(layout, Episode(heard, said, np.zeros(len(said), np.float32), question.task), service.checkpoint.tokenizer)
     _, starts = config.fold.positions(encoded.kinds, encoded.offsets)
     first = int(np.searchsorted(starts, starts[-1] - config.context // 2))
     return encoded.take(np.arange(first, len(encoded))) if first < len(encoded) else None
@@ -324,34 +322,34 @@ def _memory(server: Server, layout: Layout, question: Question) -> Encoded | Non
 class _Answer:
     """What the agent says to one question."""
 
-    def __init__(self, server: Server, wish: dict[str, Any], question: Question, prompt: Encoded | None):
-        self.server, self.question, self.prompt = server, question, prompt
+    def __init__(self, service: Service, wish: dict[str, Any], question: Question, prompt: Encoded | None):
+        self.service, self.question, self.prompt = service, question, prompt
         is_chat = question.task == dialogue.TASK
         self.start = Start(
-            server.checkpoint.layouts[question.task],
+            service.checkpoint.layouts[question.task],
             prompt,
             secrets.randbits(63) if wish.get("seed") is None else wish["seed"] % 2**63,
             _or(wish.get("temperature"), TEMPERATURE if is_chat else 0.0),
             _or(wish.get("top_p"), TOP_P if is_chat else 1.0),
         )
-        self.most = min((wish[key] for key in ("max_tokens", "max_completion_tokens") if wish.get(key)), default=server.engine.max_text)
+        self.most = min((wish[key] for key in ("max_tokens", "max_completion_tokens") if wish.get(key)), default=service.engine.max_text)
         self.with_usage = bool((wish.get("stream_options") or {}).get("include_usage"))
         self.id = f"chatcmpl-{secrets.token_hex(12)}"
-        self.said = Words(server.checkpoint.tokenizer)
+        self.said = Words(service.checkpoint.tokenizer)
         self.reason = "length"
 
     async def words(self) -> AsyncGenerator[str, None]:
         """The answer, piece by piece, and with the last one the reason of its end. Raises Refusal."""
-        loop, eos = asyncio.get_running_loop(), self.server.checkpoint.tokenizer.eos
+        loop, eos = asyncio.get_running_loop(), self.service.checkpoint.tokenizer.eos
         heard: asyncio.Queue[int | None] = asyncio.Queue()
-        seat = self.server.batcher.sit()
+        seat = self.service.batcher.sit()
         try:
-            self.server.batcher.submit(seat, self.start)
+            self.service.batcher.submit(seat, self.start)
 
             def hear(token: int) -> None:
                 loop.call_soon_threadsafe(heard.put_nowait, token)
 
-            answer = self.server.batcher.submit(seat, Act(self.question.observation, on_token=hear))
+            answer = self.service.batcher.submit(seat, Act(self.question.observation, on_token=hear))
             answer.add_done_callback(lambda _: heard.put_nowait(None))
             while (token := await heard.get()) is not None:
                 if token == eos:
@@ -366,7 +364,7 @@ class _Answer:
             if rest := self.said.rest():
                 yield rest
         finally:
-            self.server.batcher.leave(seat)
+            self.service.batcher.leave(seat)
 
     async def whole(self) -> web.Response:
         """As one JSON object."""
@@ -391,7 +389,7 @@ class _Answer:
                 await self._event(response, self._head("chat.completion.chunk") | {"choices": [], "usage": self._usage()})
             await response.write(b"data: [DONE]\n\n")
         except Refusal as refusal:
-            self.server.metrics.errors.labels(refusal.kind).inc()
+            self.service.metrics.errors.labels(refusal.kind).inc()
             await self._event(response, {"error": {"message": str(refusal), "type": "server_error", "param": None, "code": None}})
         finally:
             await words.aclose()
@@ -399,11 +397,11 @@ class _Answer:
         return response
 
     def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": self.id, "object": kind, "created": int(time.time()), "model": self.server.name}
+        return {"id": self.id, "object": kind, "created": int(time.time()), "model": self.service.name}
 
     def _usage(self) -> dict[str, int]:
         texts = [leaf for _, leaf in leaves(self.question.observation) if isinstance(leaf, str)]
-        read = sum(map(self.server.checker.count, texts)) + (0 if self.prompt is None else len(self.prompt.tokens))
+        read = sum(map(self.service.checker.count, texts)) + (0 if self.prompt is None else len(self.prompt.tokens))
         said = len(self.said.tokens)
         return {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}
 
@@ -412,7 +410,7 @@ class _Answer:
         await self._event(response, self._head("chat.completion.chunk") | {"choices": [choice]})
 
     async def _event(self, response: web.StreamResponse, data: dict[str, Any]) -> None:
-        async with asyncio.timeout(self.server.limits.unfinished):
+        async with asyncio.timeout(self.service.limits.unfinished):
             await response.write(f"data: {json.dumps(data)}\n\n".encode())
 
 

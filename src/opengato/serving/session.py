@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from aiohttp import WSMessage, WSMsgType, web
@@ -18,12 +18,10 @@ from opengato.serving import wire
 from opengato.serving.batcher import Act, Acted, Start, heard
 from opengato.serving.check import listed
 from opengato.serving.limits import Rate, Refusal
+from opengato.serving.service import Service
 from opengato.serving.wire import short
 from opengato.tokens.encode import encode
 from opengato.tokens.layout import Layout
-
-if TYPE_CHECKING:
-    from opengato.serving.app import Server
 
 _log = logging.getLogger(__name__)
 _CONTROL = "opengato"
@@ -45,13 +43,13 @@ class _Reply:
 class Session:
     """Serves one connection until it ends, or the server does."""
 
-    def __init__(self, server: Server, socket: web.WebSocketResponse, connection: Any):
-        self.server, self.socket, self._connection = server, socket, connection
-        self.seat = server.batcher.sit()
+    def __init__(self, service: Service, socket: web.WebSocketResponse, connection: Any):
+        self.service, self.socket, self._connection = service, socket, connection
+        self.seat = service.batcher.sit()
         self._task: str | None = None
         # The seeds of a session's episodes are those of `Policy`, so that it acts as a Policy of its own would.
         self._chance = np.random.default_rng(0)
-        limits = server.limits
+        limits = service.limits
         self._rate = Rate(limits.rate, limits.burst or max(1, int(limits.rate)))
         # Full, it stops the reading, and the client's sending with it: a client that never reads holds nobody's memory.
         self._replies: asyncio.Queue[_Reply] = asyncio.Queue(2 * limits.queue)
@@ -62,7 +60,7 @@ class Session:
         """Answer frames until the connection ends."""
         sender = asyncio.create_task(self._send())
         try:
-            await self.socket.send_bytes(self.server.greeting)
+            await self.socket.send_bytes(self.service.greeting)
             while (frame := await self._frame()) is not None:
                 cost = time.thread_time()
                 async with self._reading:
@@ -71,23 +69,23 @@ class Session:
                     await self._replies.put(reply)
                 if reply.kind == "refused":
                     size, frame = len(frame.data), None  # a message that waits in line holds no memory
-                    await self.server.penance.pay(cost, size)
+                    await self.service.penance.pay(cost, size)
         except ConnectionError:
             pass
         finally:
             sender.cancel()
             self._ended.set()
-            self.server.batcher.leave(self.seat)
+            self.service.batcher.leave(self.seat)
 
     async def _frame(self) -> WSMessage | None:
         """The next message; None where the connection ends, by its client or for want of messages."""
-        idle = self.server.limits.idle
+        idle = self.service.limits.idle
         try:
             with self._connection.message():
                 async with asyncio.timeout(idle):
                     frame = await self.socket.receive()
         except TimeoutError:
-            self.server.metrics.errors.labels("connection").inc()
+            self.service.metrics.errors.labels("connection").inc()
             await self.socket.close(code=1008, message=f"no message came for {idle:g} s: connect again".encode())
             return None
         return frame if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY) else None
@@ -138,8 +136,8 @@ class Session:
         return _Reply("refused", arrived, answer)
 
     def _admit(self, kind: WSMsgType, data: Any) -> None:
-        limits = self.server.limits
-        if self.server.closing:
+        limits = self.service.limits
+        if self.service.closing:
             raise Refusal("closing", f"{GONE}: connect again later")
         if not self._rate.take():
             raise Refusal("rate", f"more than {limits.rate:g} messages a second came from this connection: send fewer")
@@ -150,10 +148,10 @@ class Session:
 
     def _bare(self, message: dict[str, Any], arrived: float) -> _Reply:
         """The observation of a client that knows no control messages: it may name its task, and another one begins an episode of it."""
-        layouts = self.server.checkpoint.layouts
+        layouts = self.service.checkpoint.layouts
         given = [message[key] for key in ("task", "prompt") if key in message]
         named = next((value for value in given if isinstance(value, str) and value in layouts), None)
-        task = named or self._task or self.server.default_task
+        task = named or self._task or self.service.default_task
         if task is None:
             raise self._no_task(next((value for value in given if isinstance(value, str)), None))
         space = layouts[task].observation_space
@@ -168,11 +166,11 @@ class Session:
             else:
                 raise Refusal("task", f"field {key!r} names no task: {unknown('task of this checkpoint', short(value), layouts)}")
         if isinstance(space, spaces.Dict):
-            return self._act(task, message, None, arrived, steps=self.server.horizon)
+            return self._act(task, message, None, arrived, steps=self.service.horizon)
         if set(message) != {"observation"}:
             found = listed(message)
             raise Refusal("observation", f"the observation is a map of {found}: send {short(str(space), 120)} as 'observation'")
-        return self._act(task, message["observation"], None, arrived, steps=self.server.horizon)
+        return self._act(task, message["observation"], None, arrived, steps=self.service.horizon)
 
     def _control_act(self, message: dict[str, Any], arrived: float) -> _Reply:
         deadline = message.get("deadline_ms")
@@ -180,13 +178,13 @@ class Session:
             raise Refusal("message", f"field 'deadline_ms' is {short(deadline)}: send milliseconds, 0 or more, or None")
         if "observation" not in message:
             raise Refusal("observation", "the message lacks 'observation': send it beside 'opengato'")
-        task = self._task or self.server.default_task
+        task = self._task or self.service.default_task
         if task is None:
             raise self._no_task(None)
         return self._act(task, message["observation"], None if deadline is None else deadline / 1000, arrived, {"task": task})
 
     def _no_task(self, given: str | None) -> Refusal:
-        layouts = self.server.checkpoint.layouts
+        layouts = self.service.checkpoint.layouts
         if given is not None:
             return Refusal("task", str(unknown("task of this checkpoint", short(given), layouts)))
         known = short(", ".join(sorted(layouts)), 1000)
@@ -196,29 +194,29 @@ class Session:
         self, task: str, observation: Any, deadline: float | None, arrived: float, extra: dict[str, Any] | None = None, steps: int = 1
     ) -> _Reply:
         """Ask for `steps` actions in a row; all but the first are chosen from the same observation, since no newer one is known."""
-        layout = self.server.checkpoint.layouts[task]
-        checked = self.server.checker.observation(layout, observation)
+        layout = self.service.checkpoint.layouts[task]
+        checked = self.service.checker.observation(layout, observation)
         if steps > 1:  # all of them or none: a chunk begun would move the memory
-            self.server.batcher.need(self.seat, steps + (task != self._task))
+            self.service.batcher.need(self.seat, steps + (task != self._task))
         if task != self._task:
             self._start(task)
-        answers = [self.server.batcher.submit(self.seat, Act(checked, deadline)) for _ in range(steps)]
-        self.server.metrics.requests.labels("act").inc()
+        answers = [self.service.batcher.submit(self.seat, Act(checked, deadline)) for _ in range(steps)]
+        self.service.metrics.requests.labels("act").inc()
         actions = asyncio.gather(*answers)
         actions.add_done_callback(heard)
         return _Reply("act", arrived, actions, layout, extra)
 
     def _start(self, task: str) -> None:
         """Begin an episode as a Policy does by default."""
-        layout, prompt = self.server.checkpoint.layouts[task], self.server.prompts.get(task)
-        self.server.batcher.submit(self.seat, Start(layout, prompt, int(self._chance.integers(2**63))))
+        layout, prompt = self.service.checkpoint.layouts[task], self.service.prompts.get(task)
+        self.service.batcher.submit(self.seat, Start(layout, prompt, int(self._chance.integers(2**63))))
         self._task = task
 
     async def _reset(self, message: dict[str, Any], arrived: float) -> _Reply:
-        checkpoint = self.server.checkpoint
+        checkpoint = self.service.checkpoint
         task, seed, newest = message.get("task"), message.get("seed"), message.get("newest_wins")
         if task is None:
-            task = self._task or self.server.default_task
+            task = self._task or self.service.default_task
             if task is None:
                 raise self._no_task(None)
         if not isinstance(task, str):
@@ -229,18 +227,18 @@ class Session:
             raise Refusal("message", f"field 'seed' is {short(seed)}: send an integer from 0 to 2**63 - 1, or None")
         if newest is not None and not isinstance(newest, bool):
             raise Refusal("message", f"field 'newest_wins' is {short(newest)}: send True, False or None")
-        if newest and self.server.horizon > 1:
-            raise Refusal("message", f"field 'newest_wins' is True where answers are {self.server.horizon} actions: leave it out")
+        if newest and self.service.horizon > 1:
+            raise Refusal("message", f"field 'newest_wins' is True where answers are {self.service.horizon} actions: leave it out")
         layout, config = checkpoint.layouts[task], checkpoint.model.config
         given = message.get("prompt")
         if given is None:
-            prompt = self.server.prompts.get(task)
+            prompt = self.service.prompts.get(task)
         elif given is False:
             prompt = None
         else:
             # Encoding a long demonstration takes a while: not on the event loop. Timesteps beyond the context would be cut anyway.
-            loop, threads = asyncio.get_running_loop(), self.server.encoder
-            episode = await loop.run_in_executor(threads, self.server.checker.demonstration, task, layout, given, config.context)
+            loop, threads = asyncio.get_running_loop(), self.service.encoder
+            episode = await loop.run_in_executor(threads, self.service.checker.demonstration, task, layout, given, config.context)
             try:
                 prompt = crop_prompt(await loop.run_in_executor(threads, encode, layout, episode, checkpoint.tokenizer), config)
             except OpenGatoError as error:
@@ -249,11 +247,11 @@ class Session:
                 raise Refusal(
                     "prompt", f"the prompt's first timestep alone is more than half of the context of {config.context}: send a shorter one"
                 )
-        answer = self.server.batcher.submit(self.seat, Start(layout, prompt, int(self._chance.integers(2**63)) if seed is None else seed))
+        answer = self.service.batcher.submit(self.seat, Start(layout, prompt, int(self._chance.integers(2**63)) if seed is None else seed))
         self._task = task
         if newest is not None:
             self.seat.newest_wins = newest
-        self.server.metrics.requests.labels("reset").inc()
+        self.service.metrics.requests.labels("reset").inc()
         extra = {_CONTROL: "reset", "task": task, "prompt_timesteps": 0 if prompt is None else len(prompt)}
         return _Reply("reset", arrived, answer, extra=extra)
 
@@ -264,16 +262,16 @@ class Session:
             try:
                 try:
                     acted = await reply.answer
-                    async with asyncio.timeout(self.server.limits.unfinished):
+                    async with asyncio.timeout(self.service.limits.unfinished):
                         await self.socket.send_bytes(wire.pack(self._message(reply, acted)))
-                    self.server.metrics.latency.labels(reply.kind).observe(time.monotonic() - reply.arrived)
+                    self.service.metrics.latency.labels(reply.kind).observe(time.monotonic() - reply.arrived)
                 except Refusal as refusal:
-                    self.server.metrics.errors.labels(refusal.kind).inc()
-                    async with asyncio.timeout(self.server.limits.unfinished):
+                    self.service.metrics.errors.labels(refusal.kind).inc()
+                    async with asyncio.timeout(self.service.limits.unfinished):
                         await self.socket.send_str(str(refusal))
                 self._previous = (time.monotonic() - reply.arrived) * 1000
             except TimeoutError:  # a client that takes no answers holds no seat
-                self.server.metrics.errors.labels("connection").inc()
+                self.service.metrics.errors.labels("connection").inc()
                 self._connection.drop()
             except ConnectionError:
                 pass  # the reader sees it too, and ends the session

@@ -1,4 +1,4 @@
-"""Observations and actions, checked against their space before they go on: a NaN must not reach a motor, nor a memory."""
+"""Observations and actions, checked against their space before they go on: a NaN must not reach a motor, a memory or a dataset."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from opengato.errors import OpenGatoError
 from opengato.tokens.spaces import to_json
 
 
-def conform(space: spaces.Space, value: Any, name: str, bounded: bool = True) -> Any:
+def conform(space: spaces.Space, value: Any, name: str, bounded: bool = True, steps: int | None = None) -> Any:
     """A copy of `value` as a member of a space: arrays of its dtypes and shapes, ints for Discrete, strings for Text.
 
     A copy, since cameras and motor buses refill their buffers while an agent still looks at them.
 
     Args:
         name: of the value, for errors: "observation".
-        bounded: refuse numbers outside a Box's bounds.
+        bounded: refuse floats outside a Box's bounds.
+        steps: of an episode that the value has; every array then has an axis for them before its own, and texts are lists. None: one value.
 
     Raises OpenGatoError with the field and the value: another structure or shape, NaN, infinity, outside the bounds, and numbers of
     another kind, such as floats for pixels: their scale is likely another one too.
@@ -27,36 +28,42 @@ def conform(space: spaces.Space, value: Any, name: str, bounded: bool = True) ->
         if not isinstance(value, dict) or set(value) != set(space.spaces):
             given = sorted(map(str, value)) if isinstance(value, dict) else type(value).__name__
             raise OpenGatoError(f"{name} has {given} where its space has {sorted(space.spaces)}: give these fields, and no others")
-        return {key: conform(sub, value[key], f"{name}.{key}", bounded) for key, sub in space.spaces.items()}
+        return {key: conform(sub, value[key], f"{name}.{key}", bounded, steps) for key, sub in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
         if not isinstance(value, tuple | list) or len(value) != len(space.spaces):
             raise OpenGatoError(f"{name} is {type(value).__name__} where its space has {len(space.spaces)} entries: give a tuple of them")
-        return tuple(conform(sub, entry, f"{name}.{i}", bounded) for i, (sub, entry) in enumerate(zip(space.spaces, value)))
+        return tuple(conform(sub, entry, f"{name}.{i}", bounded, steps) for i, (sub, entry) in enumerate(zip(space.spaces, value)))
     if isinstance(space, spaces.Text):
-        if not isinstance(value, str):
-            raise OpenGatoError(f"{name} is {type(value).__name__} where its space is text: give a string")
-        return str(value)
+        texts = [value] if steps is None else value
+        if not isinstance(texts, list) or len(texts) != (steps or len(texts)) or not all(isinstance(text, str) for text in texts):
+            wanted = "a string" if steps is None else f"a list of {steps} strings"
+            raise OpenGatoError(f"{name} is {type(value).__name__} where its space is text: give {wanted}")
+        return str(value) if steps is None else list(value)
     to_json(space)  # refuses spaces of other kinds
-    return _numbers(space, value, name, bounded)
+    array = _numbers(space, value, name, bounded, () if steps is None else (steps,))
+    return int(array) if isinstance(space, spaces.Discrete) and steps is None else array
 
 
-def _numbers(space: spaces.Space, value: Any, name: str, bounded: bool) -> Any:
-    wanted, shape = np.dtype(space.dtype), tuple(space.shape or ())
+def _numbers(space: spaces.Space, value: Any, name: str, bounded: bool, lead: tuple[int, ...]) -> np.ndarray:
+    wanted, shape = np.dtype(space.dtype), lead + tuple(space.shape or ())
     array = np.asarray(value)
     if array.dtype.kind not in ("fiu" if wanted.kind == "f" else "biu"):
         raise OpenGatoError(f"{name} has dtype {array.dtype} where its space has {wanted}: convert it")
     if array.shape != shape:
-        raise OpenGatoError(f"{name} has shape {array.shape} where its space has {shape}: reshape it")
+        given, wants = array.shape[len(lead) :], shape[len(lead) :]
+        if array.shape[: len(lead)] != lead:
+            given, wants = array.shape, shape
+        raise OpenGatoError(f"{name} has shape {given} where its space has {wants}: reshape it")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        _refuse(name, array, ~np.isfinite(array), "check the sensor or the agent that gave it")
+        _refuse(name, array, ~np.isfinite(array), "check the sensor, the simulator or the agent that gave it", lead)
     if bounded or wanted.kind != "f":
         low, high = _bounds(space)
         # A float32 bound and the same number in float64 differ by rounding.
         inside = array.astype(wanted) if array.dtype.kind == wanted.kind == "f" else array
         bad = (inside < low) | (inside > high)
         if bad.any():
-            _refuse(name, array, bad, f"its space is {space}")
-    return int(array) if isinstance(space, spaces.Discrete) else array.astype(wanted)
+            _refuse(name, array, bad, f"its space is {space}", lead)
+    return array.astype(wanted)
 
 
 def _bounds(space: spaces.Space) -> tuple[Any, Any]:
@@ -69,7 +76,8 @@ def _bounds(space: spaces.Space) -> tuple[Any, Any]:
     return 0, 1  # MultiBinary
 
 
-def _refuse(name: str, array: np.ndarray, bad: np.ndarray, remedy: str) -> None:
+def _refuse(name: str, array: np.ndarray, bad: np.ndarray, remedy: str, lead: tuple[int, ...]) -> None:
     at = tuple(int(i) for i in np.argwhere(bad)[0])
+    when, at = (f" at timestep {at[0]}" if lead else ""), at[len(lead) :]
     where = f" at entry {at[0] if len(at) == 1 else at}" if at else ""
-    raise OpenGatoError(f"{name} is {array[at].item()}{where}: {remedy}")
+    raise OpenGatoError(f"{name} is {array[(*np.argwhere(bad)[0],)].item()}{where}{when}: {remedy}")

@@ -21,9 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from opengato.errors import OpenGatoError
-from opengato.workers import Begun, Done, Failed, Lost, Raised, Ready, ThisMachine, Work, describe
-
-__all__ = ["TIMEOUT_S", "Begun", "Done", "Failed", "Job", "Result", "Workers", "describe"]
+from opengato.jobs.process import Begun, Done, Failed, Lost, Raised, Ready, ThisMachine, Work
 
 TIMEOUT_S = 900.0
 _ATTEMPTS = 2
@@ -93,7 +91,7 @@ class Workers:
         if ray is None:
             self._place: Any = ThisMachine(start or _nothing)
         else:
-            from opengato.cluster import RayCluster
+            from opengato.jobs.ray_cluster import RayCluster
 
             self._place = RayCluster(ray, start or _nothing)
         self.count = count or self._place.workers

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from opengato.errors import OpenGatoError
-from opengato.workers import Lost, Ready, Work, begin, perform
+from opengato.jobs.process import Lost, Ready, Work, begin, perform
 
 _LOST = "its process on the cluster died (Ray's logs have more)"
 
