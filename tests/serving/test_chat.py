@@ -266,7 +266,7 @@ def test_stopping_finishes_a_chat_that_was_begun(checkpoint, stream):
         asking.start()
         gate.entered.acquire()
         server.stop()
-        server.until(lambda s: s.closing)
+        server.until(lambda s: s.service.closing)
         gate.open.release()
         asking.join(60)
     said = greedy(checkpoint, "dialogue/chitchat", "hello")
@@ -287,7 +287,7 @@ def test_a_client_that_goes_away_gives_its_chat_back(checkpoint):
             raw.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             gate.entered.acquire()
             assert post(server, {"model": "opengato", "messages": user("hi")})[0] == 503
-        server.until(lambda s: not s.chats)
+        server.until(lambda s: not s.service.chats)
         gate.open.release(2)
         assert post(server, {"model": "opengato", "messages": user("hi")})[0] == 200
-        server.until(lambda s: len(s.batcher._free) == len(s.engine.slots))
+        server.until(lambda s: len(s.service.batcher._free) == len(s.service.engine.slots))

@@ -203,7 +203,9 @@ def attack(checkpoint, count):
         assert set(wire.unpack(bad.recv(60))["actions"]) == {"fingers", "wrist"}
         bad.close()
         good.close()
-        server.until(lambda s: s._places == 0 and len(s.batcher._free) == len(s.engine.slots))  # nothing was lost on the way
+        server.until(
+            lambda s: s._places == 0 and len(s.service.batcher._free) == len(s.service.engine.slots)
+        )  # nothing was lost on the way
         text = server.server.service.metrics.text().decode()
         assert 'errors_total{kind="internal"} 0.0' in text and "opengato_sessions 0.0" in text and "opengato_queue_length 0.0" in text
 
@@ -262,7 +264,7 @@ def test_clients_that_ask_and_vanish_free_their_seats(checkpoint):
                 client.send(wire.pack({"opengato": "act", "observation": observe("t/hand", rng)} if number % 2 else {"task": "t/hand"}))
             client.send(wire.pack(observe("t/hand", rng) | {"task": "t/hand"}))
             client.socket.shutdown(sockets.SHUT_RDWR)
-        server.until(lambda s: s._places == 0 and len(s.batcher._free) == len(s.engine.slots))
+        server.until(lambda s: s._places == 0 and len(s.service.batcher._free) == len(s.service.engine.slots))
 
 
 def test_arrays_travel_as_they_are_and_nothing_is_unpickled():

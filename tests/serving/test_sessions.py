@@ -263,7 +263,7 @@ def test_no_robot_waits_for_a_sentence_to_end(checkpoint):
         passes.release()
         robot.send(ask(seen[0]))
         assert "actions" in answer(robot)
-        server.until(lambda s: not s.batcher._words and len(s.batcher._free) == len(s.engine.slots) - 1)
+        server.until(lambda s: not s.service.batcher._words and len(s.service.batcher._free) == len(s.service.engine.slots) - 1)
 
 
 def test_what_would_be_late_is_an_error_and_no_stale_action(checkpoint):
@@ -422,7 +422,7 @@ def test_stopping_does_not_wait_for_clients_that_are_gone(checkpoint):
         gate.entered.acquire()
         server.unanswered(3)
         server.stop()
-        server.until(lambda s: s.closing)
+        server.until(lambda s: s.service.closing)
         socket.socket.close()
         server.thread.join(60)
         assert not server.thread.is_alive()
