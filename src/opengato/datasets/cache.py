@@ -19,11 +19,11 @@ from opengato.checksum import checksum
 from opengato.domains.starts import fingerprint as fingerprint_of_start
 from opengato.episode import Episode, map_leaves
 from opengato.errors import OpenGatoError
-from opengato.tokens.encode import Encoded, encode, ranges
+from opengato.tokens.encode import Encoded, encode
 from opengato.tokens.layout import Layout
 from opengato.tokens.statistics import Statistics
 from opengato.tokens.text import TextTokenizer
-from opengato.tokens.vocabulary import CONTINUOUS, IMAGE
+from opengato.tokens.vocabulary import CONTINUOUS
 
 VERSION = 5
 _ARRAYS = ("tokens", "kinds", "local", "offsets", "patches", "boxes", "patch_offsets", "episodes", "returns", "sources", "starts")
@@ -69,6 +69,8 @@ class TokenDataset:
         # The small index arrays are read for every sequence: plain memory is quicker than a map.
         for name in ("offsets", "patch_offsets", "episodes", "returns", "sources", "starts"):
             setattr(self, name, np.array(getattr(self, name)))
+        self._all = Encoded(self.tokens, self.kinds, self.local, self.offsets, self.patches, self.boxes)
+        self._all.patch_offsets = self.patch_offsets  # stored: to count them again would read all kinds
 
     @property
     def domain(self) -> str:
@@ -82,7 +84,7 @@ class TokenDataset:
         """Hashes, uint64 (E,), of what each episode holds: of its tokens, their kinds and its patches."""
         found = np.empty(len(self), np.uint64)
         for number, (start, stop) in enumerate(zip(self.episodes[:-1], self.episodes[1:])):
-            episode = self.timesteps(int(start), int(stop))
+            episode = self.gather(np.arange(start, stop))
             content = hashlib.blake2b(digest_size=8)
             for array in (episode.tokens, episode.kinds, episode.patches):
                 content.update(np.ascontiguousarray(array).data)
@@ -98,23 +100,9 @@ class TokenDataset:
             return np.zeros(len(self), bool)
         return self.fingerprints < np.uint64(share * 2**64)
 
-    def timesteps(self, start: int, stop: int) -> Encoded:
-        """Timesteps [start, stop) of the whole dataset, as views where possible."""
-        a, b = self.offsets[start], self.offsets[stop]
-        p, q = self.patch_offsets[start], self.patch_offsets[stop]
-        return Encoded(
-            self.tokens[a:b], self.kinds[a:b], self.local[a:b], self.offsets[start : stop + 1], self.patches[p:q], self.boxes[p:q]
-        )
-
     def gather(self, timesteps: np.ndarray) -> Encoded:
-        """Any timesteps, int64 (T,), in this order; offsets count from 0."""
-        if len(timesteps) and (np.diff(timesteps) == 1).all():
-            window = self.timesteps(int(timesteps[0]), int(timesteps[-1]) + 1)
-            window.offsets = window.offsets - window.offsets[0]
-            return window
-        at, offsets = ranges(self.offsets, timesteps)
-        patches, _ = ranges(self.patch_offsets, timesteps)
-        return Encoded(self.tokens[at], self.kinds[at], self.local[at], offsets, self.patches[patches], self.boxes[patches])
+        """Any timesteps of the whole dataset, int64 (T,), in this order; as views where they are in a row."""
+        return self._all.take(timesteps)
 
 
 def cache_folder(task: str, tokenizer: TextTokenizer, fingerprint: str, root: Path | None = None) -> Path:
@@ -156,7 +144,6 @@ def build_cache(
     if not encoded:
         raise OpenGatoError(f"the dataset of task {task!r} has no episodes: collect some with `opengato collect {task}`")
     sources = sorted(set(names))
-    is_image = [np.cumsum(np.concatenate([[0], e.kinds == IMAGE]))[e.offsets] for e in encoded]
     arrays = {
         "tokens": np.concatenate([e.tokens for e in encoded]).astype(np.uint16),
         "kinds": np.concatenate([e.kinds for e in encoded]),
@@ -164,7 +151,7 @@ def build_cache(
         "offsets": _join([e.offsets for e in encoded]),
         "patches": np.concatenate([e.patches for e in encoded]),
         "boxes": np.concatenate([e.boxes for e in encoded]),
-        "patch_offsets": _join(is_image),
+        "patch_offsets": _join([e.patch_offsets for e in encoded]),
         "episodes": np.concatenate([[0], np.cumsum([len(e) for e in encoded])]).astype(np.int64),
         "returns": np.array(returns, np.float64),
         "sources": np.array([sources.index(n) for n in names], np.int64),

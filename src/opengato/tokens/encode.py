@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -50,12 +50,24 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    @cached_property
+    def patch_offsets(self) -> np.ndarray:
+        """int64 (T + 1,), where each timestep's patches start."""
+        found: np.ndarray = np.concatenate([[0], np.cumsum(self.kinds == IMAGE)])[self.offsets]
+        return found
+
     def take(self, timesteps: np.ndarray) -> Encoded:
-        """Some timesteps, int64 (T,), in this order; offsets count from 0."""
-        patches = np.concatenate([[0], np.cumsum(self.kinds == IMAGE)])[self.offsets - self.offsets[0]]
-        at, offsets = ranges(self.offsets - self.offsets[0], timesteps)
-        of_patches, _ = ranges(patches, timesteps)
-        return Encoded(self.tokens[at], self.kinds[at], self.local[at], offsets, self.patches[of_patches], self.boxes[of_patches])
+        """Some timesteps, int64 (T,), in this order; as views where they are in a row."""
+        at: Any
+        patches: Any
+        if len(timesteps) and (np.diff(timesteps) == 1).all():
+            first, stop = int(timesteps[0]), int(timesteps[-1]) + 1
+            at, patches = (slice(int(of[first]), int(of[stop])) for of in (self.offsets, self.patch_offsets))
+            offsets = self.offsets[first : stop + 1] - self.offsets[first]
+        else:
+            at, offsets = ranges(self.offsets, timesteps)
+            patches, _ = ranges(self.patch_offsets, timesteps)
+        return Encoded(self.tokens[at], self.kinds[at], self.local[at], offsets, self.patches[patches], self.boxes[patches])
 
 
 def ranges(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
