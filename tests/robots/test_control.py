@@ -288,7 +288,7 @@ def test_a_stop_that_hangs_is_given_up_and_said():
 
 
 def test_the_first_command_is_from_what_the_robot_sees_now():
-    """An agent that warms up for long begins again; one that is always slower than its patience is refused before anything moves."""
+    """An agent that warms up for long begins again; one that is always as slow is refused before anything moves, unless it may be."""
 
     class Warming(Numbered):
         slow = 1
@@ -304,9 +304,18 @@ def test_the_first_command_is_from_what_the_robot_sees_now():
     np.testing.assert_array_equal(robot.told[0], number(1))  # not the answer to its first observation
     robot, agent = Cart(), Warming()
     agent.slow = 1000
-    with pytest.raises(Stopped, match=r"takes 0\..* s for an action, more than the patience of .*: take a faster agent, or raise it"):
-        run(robot, agent, "t/cart", patience=2 * PERIOD)
-    assert robot.told == [] and robot.calls["stop"] == 1
+    with pytest.raises(
+        Stopped, match=r"takes 0\..* s for an action, so that its first command .* more than 2 periods before: .* raise oldest"
+    ):
+        run(robot, agent, "t/cart")
+    assert robot.told == [] and robot.calls["stop"] == 1 and robot.calls["observe"] == 5 and len(agent.resets) == 2
+    robot, agent = Cart(), Warming()
+    agent.slow = 3  # its warming up, and its prompt, which it reads once it has begun again
+    run(robot, agent, "t/cart", seconds=3 * PERIOD)
+    np.testing.assert_array_equal(robot.told[0], number(3))
+    robot, agent = Cart(), Warming()
+    agent.slow = 1000
+    assert run(robot, agent, "t/cart", seconds=3 * PERIOD, oldest=20.0).ended == "time" and len(robot.told) == 3
 
 
 def test_an_exit_goes_on_after_the_stop():
@@ -355,7 +364,7 @@ def test_a_slow_agent_delays_no_tick():
             return super().act(observation)
 
     robot, agent = Cart(), Slow()
-    report = run(robot, agent, "t/cart", seconds=24 * PERIOD, patience=60)
+    report = run(robot, agent, "t/cart", seconds=24 * PERIOD, patience=60, oldest=60)
     # Each of its actions but the first takes at least four ticks, held or missed.
     assert report.timing.ticks + report.timing.missed == 24 and robot.calls["stop"] == 1
     assert report.timing.late >= 24 - report.timing.missed - 7

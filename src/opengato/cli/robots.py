@@ -20,6 +20,7 @@ def robot(
     seconds: float = 30.0,
     late: Literal["hold", "interpolate"] = "hold",
     patience: float = 1.0,
+    oldest: float = 2.0,
     record: Path | None = None,
     token_file: Path | None = None,
     temperature: float | None = None,
@@ -37,6 +38,7 @@ def robot(
         seconds: in all, over as many episodes as fit.
         late: while the agent's action is late, repeat the last one, or glide to the newest.
         patience: seconds without a new action after which the robot is stopped.
+        oldest: periods that may have passed since the observation that the first command answers; a slower agent needs more.
         record: folder of Minari datasets to which the episodes are added.
         token_file: a file with the server's token.
         temperature: of a checkpoint's actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
@@ -67,7 +69,7 @@ def robot(
             actor = Policy.from_pretrained(agent, precision=precision, compiled=compiled, temperature=temperature)
         recorder = Recorder(record) if record else None
         try:
-            for report in episodes(body, actor, task, seconds, late=late, patience=patience, record=recorder):
+            for report in episodes(body, actor, task, seconds, late=late, patience=patience, oldest=oldest, record=recorder):
                 reports.append(report)
         except Stopped as error:
             reports.append(error.report)

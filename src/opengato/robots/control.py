@@ -30,7 +30,7 @@ from opengato.tokens.members import conform
 from opengato.tokens.spaces import differences, to_json
 
 _SWITCH = 0.0005  # seconds after which Python takes the interpreter from the agent's thread for a tick that is due; usually 5 ms
-_OLDEST = 2.0  # periods that an agent may take for its first action without beginning again
+_ATTEMPTS = 5  # of a first action that is fresh enough: the first one warms the agent up, and a machine may be busy for a moment
 _GLANCE = 0.05  # seconds between two looks at whether the user wants to stop, while the first action is waited for
 
 
@@ -85,6 +85,7 @@ def run(
     patience: float = 1.0,
     stale_after: float = 0.5,
     first_action_within: float = 60.0,
+    oldest: float = 2.0,
     stop_within: float = 10.0,
     record: Recorder | None = None,
     clock: Clock | None = None,
@@ -93,9 +94,9 @@ def run(
     """Let an agent move a robot for one episode, at the robot's rate. The robot is stopped exactly once, however the episode ends.
 
     The first action is waited for at rest, so that an agent may warm up; the clock of the ticks starts with it. Where it took longer than
-    two periods, what it was decided from is past: the agent begins again, warm, with what the robot sees now. Slower
-    still, it is as slow in every tick, which `patience` allows or not. Numbers are checked before
-    they go on: an observation or an action with another shape, a NaN, or a value outside its space stops the robot.
+    `oldest` periods, what it was decided from is past: the agent begins again, warm, with what the robot sees now; then it is only shown
+    that anew, since it may be reading its prompt, and after five attempts refused. Numbers are checked before they go on: an observation
+    or an action with another shape, a NaN, or a value outside its space stops the robot.
 
     Args:
         robot: connected and ready. task: that the agent knows.
@@ -107,6 +108,7 @@ def run(
         stale_after: seconds after which a picture, or whatever else a robot says the age of (`Stamped`), is too old to act on: the robot
             is stopped.
         first_action_within: seconds that the agent may take for its first action, warming up included.
+        oldest: periods that may have passed since the observation that the first command answers; a slower agent needs more.
         stop_within: seconds after which a stop() that has not come back is given up, and reported.
         record: where the episode is kept, faulty ones included, up to the last command that was sent.
         clock, thinker: for tests.
@@ -121,9 +123,13 @@ def run(
         refuse_discrete(robot.action_space)
     if not patience > 0:
         raise OpenGatoError(f"patience is {patience}: choose more than 0 seconds")
-    for name, value in (("stop_within", stop_within), ("stale_after", stale_after)):
+    for name, value, unit in (
+        ("stop_within", stop_within, "seconds"),
+        ("stale_after", stale_after, "seconds"),
+        ("oldest", oldest, "periods"),
+    ):
         if not value > 0:
-            raise OpenGatoError(f"{name} is {value}: choose more than 0 seconds")
+            raise OpenGatoError(f"{name} is {value}: choose more than 0 {unit}")
     limiter = Limiter(robot.action_space, limits, robot.rate) if limits is not None else None
     agents = agent if isinstance(agent, Takeover) else Takeover({"agent": agent})
     for one in agents.agents.values():
@@ -138,7 +144,7 @@ def run(
     with _Asked() as asked, _quick_switching():
         try:
             try:
-                report.ended = loop.run(ticks, first_action_within, asked)
+                report.ended = loop.run(ticks, first_action_within, oldest, asked)
             finally:
                 asked.stopping = True
         except KeyboardInterrupt:
@@ -242,24 +248,25 @@ class _Loop:
         answer = self.thinker.answer()
         return answer if answer is not None and answer.action[0] == self.turn else None
 
-    def run(self, ticks: int | None, first_action_within: float, asked: _Asked) -> str:
+    def run(self, ticks: int | None, first_action_within: float, oldest: float, asked: _Asked) -> str:
         """Returns how it ended, see `Report`; raises what failed."""
         until = time.monotonic() + first_action_within
-        for warm in (False, True):
+        for attempt in range(_ATTEMPTS):
             observation = self._observe()
             self._show(observation)
             answer = self._first_answer(first_action_within, until, asked)
             if answer is None:
                 return "interrupted"
-            if answer.seconds * self.robot.rate <= _OLDEST + 1e-3:
+            if answer.seconds * self.robot.rate <= oldest + 1e-3:
                 break
-            if not warm:
-                _reset(self.agents.agents[self.acting], self.task, self.robot)
-            elif answer.seconds > self.patience:
+            if attempt + 1 == _ATTEMPTS:
                 raise OpenGatoError(
-                    f"the agent takes {answer.seconds:.2g} s for an action, more than the patience of {self.patience:g} s: take a faster "
-                    "agent, or raise it"
+                    f"the agent takes {answer.seconds:.2g} s for an action, so that its first command would be from what was seen more "
+                    f"than {oldest:g} periods before: take a faster agent, lower the rate of {self.robot.rate:g} Hz, or raise oldest"
                 )
+            if attempt == 0:
+                _reset(self.agents.agents[self.acting], self.task, self.robot)
+            # Still too slow, it may be reading its prompt, which it then has read: it is only shown what is there now.
         timing, schedule, sent = self.timing, Schedule(self.robot.rate, self.clock.now()), None
         while True:
             due, missed = schedule.next(self.clock.now())
