@@ -176,6 +176,23 @@ def test_no_window_leaves_its_episode(sizes, family, prompt_share):
 
 
 @pytest.mark.parametrize("family", ["gato", "swift"])
+def test_no_observation_is_predicted_and_every_action_is(datasets, family):
+    """Of pictures, talks and texts too, by the kinds of their tokens; the test after this one knows the very numbers."""
+    mix = mixture(datasets, family, prompt_share=0.0)
+    for n in range(20):
+        sequence = mix.sequence(n)
+        assert (sequence.kinds[sequence.predicted] >= 6).all()
+        whole = np.flatnonzero(sequence.kinds < 6)[0]  # before it: the end of a timestep whose observation is cut off
+        unpredicted = sequence.kinds[whole:][~sequence.predicted[whole:]]
+        if mix.domains[sequence.domains[0]] != "text":  # of which a crop's first word is none (tests/mixture/test_documents.py)
+            assert (unpredicted < 6).all() or family == "gato"
+        else:
+            assert (unpredicted >= 6).sum() <= len(np.unique(sequence.segments)) or family == "gato"
+        if mix.domains[sequence.domains[0]] == "arm":
+            assert sequence.predicted.sum() == 2 * sequence.timesteps
+
+
+@pytest.mark.parametrize("family", ["gato", "swift"])
 def test_what_is_predicted_are_the_actions_of_the_windows_and_nothing_else(tmp_path, family):
     """From the episodes themselves: of each timestep in a sequence the action's numbers, by the paper's bins, or its key."""
     rng, bins, keys = np.random.default_rng(0), spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(7)

@@ -315,6 +315,11 @@ def test_the_first_command_is_from_what_the_robot_sees_now():
     np.testing.assert_array_equal(robot.told[0], number(3))
     robot, agent = Cart(), Warming()
     agent.slow = 1000
+    with pytest.raises(Stopped, match=r"takes 0\..* s for an action, more than the patience of .*: take a faster agent, or raise it"):
+        run(robot, agent, "t/cart", patience=2 * PERIOD, oldest=20.0)
+    assert robot.told == [] and robot.calls["stop"] == 1
+    robot, agent = Cart(), Warming()
+    agent.slow = 1000
     assert run(robot, agent, "t/cart", seconds=3 * PERIOD, oldest=20.0).ended == "time" and len(robot.told) == 3
 
 

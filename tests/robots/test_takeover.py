@@ -75,6 +75,22 @@ def test_an_agent_that_hangs_keeps_nobody_from_taking_over():
     assert {told[0] for told in cart.told[-10:]} == {4.0}
 
 
+def test_a_human_takes_over_from_an_agent_that_hangs_before_its_first_action():
+    forever = threading.Event()
+
+    class Hanging(Numbered):
+        def act(self, observation):
+            forever.wait(20)
+            return super().act(observation)
+
+    takeover = Takeover({"policy": Hanging(), "human": Human()})
+    threading.Timer(0.2, takeover.hand_to, ["human"]).start()
+    cart = Cart()
+    report = run(cart, takeover, "t/cart", seconds=5 * PERIOD)
+    forever.set()
+    assert report.ended == "time" and report.acted == {"human": 5} and {told[0] for told in cart.told} == {4.0}
+
+
 def test_an_answer_that_was_on_its_way_when_another_took_over_is_never_sent():
     """The policy takes 2.5 periods: its answer of before comes while the human acts, and after it is handed back to."""
     cart, agents, _ = drive({3: "human", 4: "policy"}, latency=lambda n: 2.5 * PERIOD, ticks=14)

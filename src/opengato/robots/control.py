@@ -243,9 +243,9 @@ class _Loop:
             self._thinkers[name] = self._make_thinker(self._act_of(name))
         self._show(observation)
 
-    def _answer(self) -> Answer | None:
-        """The newest answer of this turn, if there is one."""
-        answer = self.thinker.answer()
+    def _answer(self, timeout: float = 0.0) -> Answer | None:
+        """The newest answer of this turn within `timeout` seconds, if there is one."""
+        answer = self.thinker.answer(timeout)
         return answer if answer is not None and answer.action[0] == self.turn else None
 
     def run(self, ticks: int | None, first_action_within: float, oldest: float, asked: _Asked) -> str:
@@ -254,11 +254,17 @@ class _Loop:
         for attempt in range(_ATTEMPTS):
             observation = self._observe()
             self._show(observation)
-            answer = self._first_answer(first_action_within, until, asked)
+            answer = self._first_answer(observation, first_action_within, until, asked)
             if answer is None:
                 return "interrupted"
-            if answer.seconds * self.robot.rate <= oldest + 1e-3:
+            fresh = answer.seconds * self.robot.rate <= oldest + 1e-3
+            if fresh and answer.seconds <= self.patience:
                 break
+            if attempt + 1 == _ATTEMPTS and fresh:
+                raise OpenGatoError(
+                    f"the agent takes {answer.seconds:.2g} s for an action, more than the patience of {self.patience:g} s: take a faster "
+                    "agent, or raise it"
+                )
             if attempt + 1 == _ATTEMPTS:
                 raise OpenGatoError(
                     f"the agent takes {answer.seconds:.2g} s for an action, so that its first command would be from what was seen more "
@@ -301,10 +307,11 @@ class _Loop:
                 return "done"
             self._show(observation)
 
-    def _first_answer(self, within: float, until: float, asked: _Asked) -> Answer | None:
+    def _first_answer(self, observation: Any, within: float, until: float, asked: _Asked) -> Answer | None:
         """The first answer, None where the user wants to stop first; raises after `until` (`within` seconds in all)."""
         while not asked:
-            if (answer := self.thinker.answer(_GLANCE)) is not None:
+            self._take_over(observation)
+            if (answer := self._answer(_GLANCE)) is not None:
                 return answer
             if time.monotonic() > until:
                 raise OpenGatoError(
