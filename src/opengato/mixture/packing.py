@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opengato.datasets.cache import TokenDataset
+from opengato.datasets.store import TokenDataset
 from opengato.tokens.encode import Encoded
 from opengato.tokens.fold import Fold
 from opengato.tokens.image import random_positions

@@ -40,6 +40,26 @@ class Fold:
             return np.arange(n), offsets
         return _few_positions(self, kinds.tobytes(), offsets.tobytes()) if n <= _FEW else self._positions(kinds, offsets)
 
+    def sizes(self, kinds: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How many positions each timestep takes, and which of them, counted from its first, is its first target's; int64 (T,) each.
+
+        The same as `positions` says, from how many tokens the P parts of each timestep have instead of from the tokens.
+
+        Args:
+            kinds: uint8 (P,), of the parts in order, the last of them an action's.
+            counts: int64 (T, P).
+        """
+        if not self.patches_per_position:
+            return counts.sum(1), counts[:, kinds < IS_TARGET].sum(1)
+
+        def tokens(kind: int) -> np.ndarray:
+            found: np.ndarray = counts[:, kinds == kind].sum(1)
+            return found
+
+        observation = np.maximum(-(-tokens(IMAGE) // self.patches_per_position) - 1, 0) + tokens(WORD)
+        answer = tokens(ACTION_TEXT) - (1 if kinds[-1] == ACTION_TEXT else 0)
+        return observation + 1 + answer, observation + 1
+
     def _positions(self, kinds: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         counts = np.diff(offsets)
         timestep = np.repeat(np.arange(len(counts)), counts)
