@@ -271,7 +271,7 @@ def test_damage_is_found_on_demand_and_what_is_missing_at_once(tmp_path, capsys)
 def test_names_that_are_of_no_dataset(tmp_path):
     with pytest.raises(OpenGatoError, match=r"'hdf6:x' is of no known format: give text/plain, .*coco:ANNOTATIONS\.json"):
         find_dataset("hdf6:x")
-    with pytest.raises(OpenGatoError, match="there is no file nowhere.json"):
+    with pytest.raises(OpenGatoError, match=r"there is no file nowhere\.json"):
         find_dataset("coco:nowhere.json")
     (tmp_path / "speech.txt").write_text("four score and seven years ago")
     data = open_dataset(f"text:{tmp_path / 'speech.txt'}", TOKENIZER, cache=tmp_path)

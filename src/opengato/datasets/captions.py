@@ -100,8 +100,8 @@ class Emoji:
     def episodes(self, start: int = 0) -> Iterator[Episode]:
         return islice(load_emoji(self.split), start, None)
 
-    def __len__(self) -> int:
-        return -1
+    def count(self) -> None:
+        return None
 
     def mark(self, count: int) -> None:
         return None
@@ -143,7 +143,7 @@ class CocoCaptions:
         for file, caption in self._pairs[start:]:
             yield to_episode(Picture(self.images / file), caption, self.task)
 
-    def __len__(self) -> int:
+    def count(self) -> int:
         return len(self._pairs)
 
     def mark(self, count: int) -> str:

@@ -38,8 +38,8 @@ class Dataset(Protocol):
         """
         ...
 
-    def __len__(self) -> int:
-        """How many episodes there are, or -1 where only reading all of them would tell."""
+    def count(self) -> int | None:
+        """How many episodes there are; None where only reading all of them would tell."""
         ...
 
     def mark(self, count: int) -> str | None:
@@ -67,7 +67,7 @@ class Episodes:
     def episodes(self, start: int = 0) -> Iterator[Episode]:
         return iter(self.in_order[start:])
 
-    def __len__(self) -> int:
+    def count(self) -> int:
         return len(self.in_order)
 
     def mark(self, count: int) -> str | None:

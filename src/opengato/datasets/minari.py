@@ -254,6 +254,10 @@ class MinariEpisodes:
         """From number `start` on."""
         return self._read(list(range(start, len(self))))
 
+    def count(self) -> int:
+        """How many there are."""
+        return len(self)
+
     def mark(self, count: int) -> str:
         """What Minari keeps of each of the first `count` episodes: its seed, length and return, its start where the recorder left it …"""
         notes = self._dataset.storage.get_episode_metadata([int(index) for index in self._dataset.episode_indices[:count]])

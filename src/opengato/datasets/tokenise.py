@@ -112,7 +112,7 @@ def _kept(before: Index, now: Index, dataset: Dataset, layout: Layout, tokenizer
         kept.append(segment)
     if before.fingerprint == now.fingerprint:
         return kept
-    if before.spaces != now.spaces or before.skipped or len(dataset) <= before.read:  # not only longer than before
+    if before.spaces != now.spaces or before.skipped or (dataset.count() or 0) <= before.read:  # not only longer than before
         return []
     while kept and not (kept[-1].mark is not None and kept[-1].mark == dataset.mark(kept[-1].read)):
         kept.pop()
