@@ -7,6 +7,7 @@ appended to, by one process at a time, so that what was written once stays where
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import secrets
 import zlib
@@ -14,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any
@@ -37,9 +39,10 @@ class Place:
     shape: tuple[int, ...]
     crc: int
 
-    @property
-    def nbytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+    @cached_property
+    def end(self) -> int:
+        """The byte after its last."""
+        return self.at + math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def to_json(self) -> list[Any]:
         return [self.shard, self.at, self.dtype, list(self.shape), self.crc]
@@ -54,18 +57,18 @@ class Shards:
     """The shards in a folder."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
+        self.folder, self._prefix = folder, f"{folder}{os.sep}"
 
     def read(self, place: Place) -> np.ndarray:
         """The array, read-only, of which only what is looked at is read."""
-        raw = _maps.get(self.folder / place.shard, place.at + place.nbytes)
-        return raw[place.at : place.at + place.nbytes].view(place.dtype).reshape(place.shape)
+        raw = _maps.get(f"{self._prefix}{place.shard}", place.end)
+        return raw[place.at : place.end].view(place.dtype).reshape(place.shape)
 
     def missing(self, places: Iterable[Place]) -> Path | None:
         """The first shard that is not there, or is too short for what should be in it, if there is one."""
         ends: dict[str, int] = {}
         for place in places:
-            ends[place.shard] = max(ends.get(place.shard, 0), place.at + place.nbytes)
+            ends[place.shard] = max(ends.get(place.shard, 0), place.end)
         files = {self.folder / shard: end for shard, end in ends.items()}
         return next((file for file, end in files.items() if not file.is_file() or file.stat().st_size < end), None)
 
@@ -120,10 +123,10 @@ class _Maps:
     """The files that were read last, mapped."""
 
     def __init__(self) -> None:
-        self._maps: OrderedDict[Path, np.ndarray] = OrderedDict()
+        self._maps: OrderedDict[str, np.ndarray] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, path: Path, end: int) -> np.ndarray:
+    def get(self, path: str, end: int) -> np.ndarray:
         """The bytes of a file, at least up to `end`."""
         with self._lock:
             found = self._maps.get(path)

@@ -43,7 +43,7 @@ class TokenDataset:
         self.layout = layout.with_statistics(Statistics.pool(moments)) if layout.numbers else layout
         self.form = Form(self.layout)
         self._bounds = np.concatenate([[0], np.cumsum([s.timesteps for s in index.segments])])
-        self._first_pictures = np.array([s.first_picture for s in index.segments])
+        self._picture_ends = np.array([s.first_picture + s.pictures for s in index.segments])
         self._offsets: dict[int, Offsets] = {}
 
     def _small(self, number: int) -> dict[str, np.ndarray]:
@@ -94,29 +94,30 @@ class TokenDataset:
 
     def frames(self, timesteps: np.ndarray) -> list[np.ndarray]:
         """The pictures of timesteps int64 (T,), of each image field uint8 (T, H, W, C)."""
-        fields = self.form.images
-        if not fields:
+        if not self.form.images:
             return []
-        out = [np.empty((len(timesteps), *(field.space.shape or ())), np.uint8) for field in fields]
-        done: dict[int, np.ndarray] = {}  # a picture often stays for several timesteps
+        numbers = np.empty((len(timesteps), len(self.form.images)), np.int64)
         for segment, rows, inside in self._by_segment(timesteps):
-            numbers = self._array(segment, "pictures")[inside]
-            for row, of_timestep in zip(range(len(timesteps)) if rows is None else rows, numbers.tolist()):
-                for into, number in zip(out, of_timestep):
-                    if number in done:
-                        into[row] = done[number]
-                    else:
-                        self._picture(number, into[row])
-                        done[number] = into[row]
-        return out
+            numbers[slice(None) if rows is None else rows] = self._array(segment, "pictures")[inside]
+        return [self._pictures(column, field.space.shape or ()) for field, column in zip(self.form.images, numbers.T)]
 
-    def _picture(self, number: int, out: np.ndarray) -> None:
-        segment = int(np.searchsorted(self._first_pictures, number, side="right")) - 1
-        while not self._segments[segment].pictures:  # it begins where the one before ends
-            segment -= 1
-        ends, inside = self._array(segment, "blob_ends"), number - self._segments[segment].first_picture
-        begin = int(ends[inside - 1]) if inside else 0
-        decompress(self._array(segment, "blobs")[begin : int(ends[inside])], out)
+    def _pictures(self, numbers: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Pictures of one shape by their numbers, uint8 (T, *shape); those that stay for several timesteps are decompressed once."""
+        out = np.empty((len(numbers), *shape), np.uint8)
+        first = np.append(True, numbers[1:] != numbers[:-1])
+        segments = np.searchsorted(self._picture_ends, numbers, side="right")
+        for segment in np.unique(segments):
+            rows = np.flatnonzero(first & (segments == segment))
+            inside, ends = numbers[rows] - self._segments[segment].first_picture, self._array(segment, "blob_ends")
+            begins = np.where(inside > 0, ends[inside - 1], 0)
+            blobs = self._array(segment, "blobs")
+            for row, begin, end in zip(rows.tolist(), begins.tolist(), ends[inside].tolist()):
+                decompress(blobs[begin:end], out[row])
+        if not first.all():
+            rows = np.maximum.accumulate(np.where(first, np.arange(len(numbers)), 0))
+            again = np.flatnonzero(~first)
+            out[again] = out[rows[again]]
+        return out
 
     def _lengths(self, timesteps: np.ndarray) -> np.ndarray:
         """How long their texts are, (T, F)."""
