@@ -62,6 +62,22 @@ def test_training_reads_datasets_of_the_root(tmp_path, monkeypatch):
     assert heard == [tmp_path, tmp_path]
 
 
+def test_datasets_are_tokenised_and_verified(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENGATO_CACHE", str(tmp_path))
+    (tmp_path / "speech.txt").write_text("four score and seven years ago")
+    names = [f"text:{tmp_path / 'speech.txt'}", "captions/emoji"]
+    done = opengato("tokenize", *names)
+    assert done.returncode == 0 and "text/speech, 1 episodes, 1 timesteps, 8 tokens" in done.stdout and "captions/emoji, 1,5" in done.stdout
+    (shard,) = (tmp_path / "tokens" / "shards").iterdir()
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    again = opengato("tokenize", "captions/emoji", "--verify")
+    assert again.returncode == 0 and f"{shard.name} is damaged" in again.stderr.replace("\n", "") and again.stdout in done.stdout
+    refused = opengato("tokenize", "captions/emoji", "--skip-bad", "2")
+    assert refused.returncode == 1 and "skip_bad is 2: give a share" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

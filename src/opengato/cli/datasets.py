@@ -54,7 +54,6 @@ def tokenize(
             bar = progress.add_task("datasets", total=len(data))
             opened = open_datasets(list(data), tokenizer, root, skip_bad=skip_bad, workers=workers, done=lambda name: progress.advance(bar))
     for name, found in zip(data, opened):
-        skipped = f", {found.skipped} damaged ones left out" if found.skipped else ""
-        print(
-            f"{name}: {found.task}, {len(found):,} episodes{skipped}, {found.timesteps:,} timesteps, {found.sizes[found.timesteps]:,} tokens"
-        )
+        left_out = f", {found.skipped} damaged ones left out" if found.skipped else ""
+        tokens = found.sizes[found.timesteps]
+        print(f"{name}: {found.task}, {len(found):,} episodes{left_out}, {found.timesteps:,} timesteps, {tokens:,} tokens")

@@ -42,6 +42,8 @@ class TrainSettings(TypedDict, total=False):
     """steps between two measurements of the loss on episodes never trained on; see validation-share"""
     validation_batches: int
     """batches that such a measurement takes"""
+    workers: int
+    """processes that make batches beside the training; 0: a thread"""
     device: str
     """cpu, cuda or auto"""
     autocast: bool

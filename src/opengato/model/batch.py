@@ -211,7 +211,7 @@ def _members(
 
 
 def _distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`numpy.unique` with its inverse, by hashing in place of sorting: a batch has a million codes, of which some thousands are distinct."""
+    """`numpy.unique` with its inverse, by hashing in place of sorting: of a batch's million codes some thousands are distinct."""
     encoded = pa.array(codes).dictionary_encode()
     found = encoded.dictionary.to_numpy()
     order = np.argsort(found)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,6 +24,7 @@ from opengato.model.batch import Batch, collate
 from opengato.model.bfloat16 import multiplies_bfloat16
 from opengato.model.gato import Gato
 from opengato.training.display import Display
+from opengato.training.loader import load
 from opengato.training.lora import adapter_of, add_adapters
 from opengato.training.optimiser import OptimiserConfig, make_optimisers, rate_factor, set_rate
 from opengato.training.parallel import distribute, join, without_exchange
@@ -44,6 +43,7 @@ class TrainConfig:
         checkpoint_every: seconds between two saved states. states: how many of them are kept. log_every: steps between two logged rows.
         validate_every: steps between two measurements of the loss on the episodes that `Sampling.validation_share` keeps from training;
             the last step is measured too. validation_batches: how many batches each of them takes, always the same ones.
+        workers: processes that make batches beside the training; 0: a thread.
         diverged: a loss from which the run stops; guessing among all 33,025 ids costs 10.4.
         accumulate: micro-batches a step, and rank. parallel: with several ranks, "ddp" (weights on each) or "fsdp" (weights shared out).
         allow_changes: go on with a run that was begun with other data, weights, model, sampling, batch, seed or optimiser.
@@ -61,6 +61,7 @@ class TrainConfig:
     log_every: int = 10
     validate_every: int = 500
     validation_batches: int = 4
+    workers: int = 1
     diverged: float = 20.0
     accumulate: int = 1
     parallel: str = "ddp"
@@ -70,16 +71,6 @@ class TrainConfig:
     device: str = "auto"
     autocast: bool = True
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-
-
-def prefetch(build: Callable[[int], list[Batch]], first: int, last: int, depth: int = 2) -> Generator[list[Batch], None, None]:
-    """Batches first … last - 1, built in one background thread, `depth` ahead."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = [pool.submit(build, k) for k in range(first, min(first + depth, last))]
-        for k in range(first, last):
-            if k + depth < last:
-                waiting.append(pool.submit(build, k + depth))
-            yield waiting.pop(0).result()
 
 
 @dataclass
@@ -270,7 +261,7 @@ class Trainer:
                 log = stack.enter_context(open(self.log_path, "a", buffering=1))
                 total, done = (config.seconds, self.elapsed) if config.seconds else (config.steps, self.step)
                 display = stack.enter_context(Display(int(total), int(done), show))
-            coming = prefetch(self.batch, self.step, last)
+            coming = load(self.batch, self.step, last, config.workers)
             waited, finished = 0.0, self.finished  # finished already: started again after its last step
             while not finished:
                 asked = time.monotonic()
