@@ -6,7 +6,9 @@ import math
 import pickle
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from opengato.collection.assembly import assemble
 from opengato.collection.staging import full_disk_is_an_error, save_episode
@@ -47,11 +49,17 @@ class _Collection:
         self._unused = (s for s in range(seed, seed + 100_000_000) if s not in have and s not in kept)
         self.under_way = 0
         self.used, self.added, self.passed = 0.0, 0, 0
+        self.bytes = 0  # of the episodes that were added
         self.failures: list[tuple[int, str]] = []
 
     @property
     def begun(self) -> bool:
         return self.under_way > 0 or self.used > 0 or self.done >= self.episodes
+
+    @property
+    def bytes_missing(self) -> float:
+        """What the episodes that are still to come will take, as far as those that came tell."""
+        return (self.episodes - self.done) * self.bytes / max(self.added, 1)
 
     @property
     def seconds_each(self) -> float:
@@ -82,6 +90,7 @@ class _Collection:
             return
         self.passed = 0
         save_episode(self.staging / f"{result.seed:08d}.npz", result.value)
+        self.bytes += len(result.value)
         self.done += 1
         self.added += 1
 
@@ -136,10 +145,14 @@ def collect(
         line = {j.task.id: bar.add_task(j.task.id, total=j.episodes, completed=had[j.task.id], visible=len(jobs) < 30) for j in jobs}
         total = bar.add_task("total", total=sum(j.episodes for j in jobs), completed=sum(had.values()))
         by_id = {job.task.id: job for job in jobs}
+        known = False
         with Workers(workers, timeout_s=timeout_s, ray=ray) as pool:
             for result in pool.run(record, lambda: _next(jobs)):
                 job = by_id[str(result.name)]
                 job.give(result)
+                if not known and all(j.added or j.done >= j.episodes or j.failures for j in jobs):
+                    known = True  # an episode of every task comes first
+                    _check_disk(jobs, root, bar.console.print if progress else None)
                 recorded = result.failure is None and result.value is not None
                 bar.update(line[job.task.id], advance=recorded)
                 bar.update(total, advance=recorded)
@@ -177,6 +190,18 @@ def _next(jobs: list[_Collection]) -> Job | None:
         if seeds := job.take():
             return Job(job.task.id, (job.task, job.noise), tuple(seeds))
     return None
+
+
+def _check_disk(jobs: list[_Collection], root: Path, say: Callable[[str], Any] | None) -> None:
+    """Say what disk the collection will take; raises OpenGatoError where there is less."""
+    needed, free = sum(job.bytes_missing for job in jobs), shutil.disk_usage(root).free
+    if needed > free:
+        raise OpenGatoError(
+            f"the episodes still to be recorded need about {needed / 1e9:.1f} GB, and the disk of {root} has {free / 1e9:.1f} GB left: "
+            "free some space, ask for fewer --episodes, or name another --out; what was recorded is kept"
+        )
+    if say is not None:
+        say(f"about {needed / 1e9:.2g} GB of disk will be needed, {free / 1e9:,.0f} GB are free")
 
 
 def _assemble_all(jobs: list[_Collection], workers: int | None) -> None:

@@ -34,7 +34,7 @@ def pack_episode(episode: Episode, final: Any) -> bytes:
             else:
                 arrays[f"{side}.{index}"] = np.concatenate([leaf, np.asarray(ends[index], leaf.dtype)[None]]) if ends else leaf
     file = io.BytesIO()
-    np.savez(file, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     return file.getvalue()
 
 

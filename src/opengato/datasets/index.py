@@ -14,7 +14,7 @@ from opengato.datasets.dataset import Dataset
 from opengato.datasets.shards import Place, Shards
 from opengato.tokens.text import TextTokenizer
 
-VERSION = 6
+VERSION = 7
 NAMED = 100  # samples that could not be read, of which the index says why
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from opengato.datasets.recompress import recompress
 from opengato.domains.task import Task, reference_scores
 from opengato.episode import Episode, Nested, leaves
 from opengato.errors import OpenGatoError
@@ -133,6 +134,8 @@ def write_minari(
             start = int(dataset.total_episodes)
             dataset.update_dataset_from_buffer([_buffer(e, o, dataset.storage.FORMAT) for e, o in batch])
             _note(dataset, start, [e for e, _ in batch])
+            _recompress(dataset)
+        _recompress(dataset)
         dataset.storage.update_metadata(_metadata(dataset, task, first.source, command) | (metadata or {}))
         # A namespace is a folder that says so.
         with _root(root):
@@ -184,6 +187,13 @@ def _note(dataset: Any, start: int, episodes: list[Episode]) -> None:
             notes[-1]["success"] = bool(e.success)
         notes[-1] |= {key: str(e.info[key]) for key in _SAID if key in e.info}
     dataset.storage.update_episode_metadata(notes, range(start, start + len(episodes)))
+
+
+def _recompress(dataset: Any) -> None:
+    """Minari itself does not compress, nor does it know what its files then take."""
+    if dataset.storage.FORMAT == "hdf5":
+        recompress(Path(dataset.storage.data_path) / "main_data.hdf5")
+        dataset.storage.update_metadata({"dataset_size": dataset.storage.get_size()})
 
 
 def _buffer(episode: Episode, observations: Nested, data_format: str) -> Any:
