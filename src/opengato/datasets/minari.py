@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from opengato.domains.task import Task, reference_scores
+from opengato.domains.task import Task
 from opengato.episode import Episode, Nested, leaves
 from opengato.errors import OpenGatoError
 
@@ -158,8 +158,8 @@ def _metadata(dataset: Any, task: Task, source: str, command: str) -> dict[str, 
         "opengato_commands": list(dict.fromkeys(commands)),
     }
     # Minari's own argument for these is ignored where there is no gymnasium id.
-    if (reference := reference_scores().get(task.id)) is not None:
-        metadata |= {"ref_min_score": reference["random"], "ref_max_score": reference["expert"]}
+    if task.measured:
+        metadata |= {"ref_min_score": task.reference.random, "ref_max_score": task.reference.expert}
     return metadata
 
 

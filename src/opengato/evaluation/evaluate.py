@@ -18,7 +18,7 @@ import torch
 from opengato.datasets.starts import Starts
 from opengato.domains import Task, match_tasks, tasks
 from opengato.domains.starts import SEEDS, evaluation_seeds
-from opengato.domains.task import Reference, reference_scores
+from opengato.domains.task import Reference
 from opengato.errors import OpenGatoError
 from opengato.evaluation.agent import Agent, agent_files, load_agent
 from opengato.evaluation.results import Results, settings_of
@@ -116,7 +116,7 @@ def score_of(task: Task, episodes: list[Rollout], failed: dict[int, str] | None 
 
 def reference_of(task: Task) -> Reference | None:
     """The stored reference scores, None where there are none."""
-    return task.reference if task.id in reference_scores() else None
+    return task.reference if task.measured else None
 
 
 @dataclass(frozen=True)

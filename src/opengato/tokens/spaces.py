@@ -10,6 +10,8 @@ from gymnasium import spaces
 
 from opengato.errors import OpenGatoError
 
+COVERED = "Box, Discrete, MultiDiscrete, MultiBinary, Text, Dict or Tuple"
+
 
 def text_space(max_length: int = 1_000_000) -> spaces.Text:
     """A space of text. Its character set only matters to `contains` and `sample`: the tokenizer takes any Unicode."""
@@ -37,9 +39,7 @@ def to_json(space: spaces.Space) -> dict[str, Any]:
         return {"type": "Dict", "spaces": {key: to_json(sub) for key, sub in sorted(space.spaces.items())}}
     if isinstance(space, spaces.Tuple):
         return {"type": "Tuple", "spaces": [to_json(sub) for sub in space.spaces]}
-    raise OpenGatoError(
-        f"space {type(space).__name__} has no token layout: use Box, Discrete, MultiDiscrete, MultiBinary, Text, Dict or Tuple"
-    )
+    raise OpenGatoError(f"space {type(space).__name__} has no token layout: use {COVERED}")
 
 
 def from_json(data: dict[str, Any]) -> spaces.Space:
