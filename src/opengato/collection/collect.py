@@ -157,7 +157,7 @@ def collect(
 
 def _validate(task: Task, episodes: int, noise: float) -> None:
     if task.make_expert is None:
-        raise OpenGatoError(f"task {task.id!r} has no expert: it only has data")
+        raise OpenGatoError(f"task {task.id!r} has no expert to record: name one that has, as `opengato tasks` says")
     if not task.available:
         task.make()  # says which extra is missing
     if episodes < 1:

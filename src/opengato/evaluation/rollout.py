@@ -219,7 +219,10 @@ class _Desk:
 
     def _film(self, episode: Rollout, environment: gym.Env) -> None:
         try:
-            episode.frames.append(np.asarray(environment.render()))
+            frame = np.asarray(environment.render())
+            if frame.ndim != 3:
+                raise OpenGatoError("its environment draws no pictures")
+            episode.frames.append(frame)
         except Exception as error:  # a machine without OpenGL: scores matter more than pictures
             print(f"{self.task.id}: no video: {error}", file=sys.stderr)
             self.filmed = False

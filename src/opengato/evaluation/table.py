@@ -16,7 +16,7 @@ def print_scores(evaluation: Evaluation) -> None:
     table = Table(Column("task", no_wrap=True), "score %", "95%", "success", "95%", "return", "random", "expert", "n", box=None)
     for s in scores:
         table.add_row(
-            s.task,
+            s.label,
             number(s.score, ".1f"),
             spread((s.ci_low, s.ci_high), ".0f"),
             number(s.success, ".0%"),
@@ -36,7 +36,7 @@ def print_scores(evaluation: Evaluation) -> None:
         if s.score is not None and s.score > BEATEN:
             print(f"{s.task}: the agent beats its expert by half, which is a poor measure of it then: look at success")
         if s.starts is not None and s.starts < s.n:
-            print(f"{s.task}: its {s.n} episodes had {s.starts} different starts, all that are kept for evaluation")
+            print(f"{s.task}: its {s.n} episodes had {s.starts} different starts: evaluation's seeds draw no more")
         if s.seen:
             print(f"{s.task}: {s.seen:.0%} of the episodes began as episodes that the agent was trained on")
     for task, failed in unscored.items():
