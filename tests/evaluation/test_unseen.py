@@ -22,6 +22,7 @@ from opengato.errors import OpenGatoError
 from opengato.evaluation.agent import introduced, load_agent, make_actor
 from opengato.evaluation.evaluate import evaluate
 from opengato.evaluation.rollout import rollout
+from opengato.evaluation.score import read_scores, summarise
 from opengato.evaluation.table import print_scores
 from opengato.evaluation.unseen import introduce, settings_of_introductions
 from opengato.layouts import new_layout
@@ -71,8 +72,11 @@ def test_a_held_out_task_is_evaluated_as_one_that_is_known(folder, tmp_path, cap
     knows.save(tmp_path / "knows")
     known = evaluate(tmp_path / "knows", [HELD_OUT], 3, workers=1, show=False).scores[0]
     assert known == replace(found.scores[1], in_training=True) and known.in_training
+    assert read_scores(json.loads(json.dumps(summarise(found.scores)))) == found.scores
     print_scores(found)
     said = capsys.readouterr().out
+    one, other = (min(s.score, 100) for s in found.scores)
+    assert f"mean score {one:.1f}% over the tasks in training, {other:.1f}% over those that were not" in said
     assert "memory/t-maze (not in training)" in said and "memory/t-maze-short (not in training)" not in said
 
 

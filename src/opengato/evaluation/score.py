@@ -305,6 +305,8 @@ def summarise(scores: Sequence[TaskScore], unscored: Mapping[str, Mapping[int, s
         "mean_score": mean([s.counted for s in percents]),
         "mean_score_ci": list(over_tasks),
         "mean_score_ci_of_these_tasks": list(over_episodes),
+        "mean_score_in_training": mean([s.counted for s in percents if s.whole.in_training]),
+        "mean_score_not_in_training": mean([s.counted for s in percents if not s.whole.in_training]),
         "mean_score_unclipped": mean([s.score for s in percents]),
         "mean_score_failures_as_random": mean([*as_random, *(RANDOM for _ in unscored or {})]) if percents else None,
         "interquartile_mean": interquartile_mean(scores),

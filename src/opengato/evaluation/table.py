@@ -47,6 +47,9 @@ def print_scores(evaluation: Evaluation) -> None:
             f"mean score {found['mean_score']:.1f}% of the expert over {len(percents)} tasks, each counted at most 100 "
             f"(unclipped {found['mean_score_unclipped']:.1f}%, interquartile {interquartile_mean(scores):.1f}%)"
         )
+        trained, others = found["mean_score_in_training"], found["mean_score_not_in_training"]
+        if trained is not None and others is not None:
+            print(f"mean score {trained:.1f}% over the tasks in training, {others:.1f}% over those that were not")
         print(
             f"95% intervals of the mean: {spread(over_tasks, '.1f')} over tasks and episodes, {spread(over_episodes, '.1f')} of these tasks"
         )
