@@ -55,8 +55,6 @@ def match_tasks(patterns: list[str]) -> list[Task]:
 
     found: dict[str, Task] = {}
     for pattern in patterns:
-        if pattern in broken_domains():
-            raise OpenGatoError(broken_domains()[pattern])
         hits = [t for t in tasks().values() if t.domain == pattern or fnmatch.fnmatchcase(t.id, pattern)]
         for task in hits or [get_task(pattern)]:
             found[task.id] = task
