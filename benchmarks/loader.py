@@ -21,7 +21,9 @@ from pathlib import Path
 import numpy as np
 from gymnasium import spaces
 
-from opengato.datasets.cache import TokenDataset, build_cache
+from opengato.datasets.dataset import Episodes
+from opengato.datasets.store import TokenDataset
+from opengato.datasets.tokenise import tokenise
 from opengato.episode import Episode
 from opengato.mixture import Mixture
 from opengato.model.batch import collate
@@ -68,7 +70,7 @@ def dataset(number: int, tokenizer: TextTokenizer, root: Path) -> TokenDataset:
         seen, done = spaces.Dict({}), text_space()
         words = ["state", "of", "the", "union", "we", "have", "been", "and", "shall", "remain", "free"]
         episodes = [Episode({}, [" ".join(rng.choice(words, 700))], reward(1), task) for _ in range(20)]
-    return build_cache(task, seen, done, episodes, tokenizer, "1", root)
+    return tokenise(Episodes(task, seen, done, episodes, "1"), tokenizer, root)
 
 
 def own_memory() -> float:

@@ -12,8 +12,10 @@ import torch
 from opengato.checkpoint import Checkpoint
 from opengato.collection import collect, dataset_id
 from opengato.datasets import captions
-from opengato.datasets.cache import TokenDataset, build_cache
+from opengato.datasets.dataset import Episodes
 from opengato.datasets.open import open_dataset
+from opengato.datasets.store import TokenDataset
+from opengato.datasets.tokenise import tokenise
 from opengato.domains import get_task
 from opengato.evaluation.evaluate import score_of
 from opengato.evaluation.rollout import rollout
@@ -69,9 +71,9 @@ def open_data(folder: Path, tasks: list[str]) -> Data:
             )
         opened = [open_dataset(dataset_id(get_task(t)), tokenizer, folder / part, folder / "cache") for t in played]
         if captions.TASK in tasks:
-            named, split = captions.load_emoji(("train", "test")[which]), f"{captions.fingerprint()} {part}"
+            named, split = list(captions.load_emoji(("train", "test")[which])), f"{captions.fingerprint()} {part}"
             spaces = (captions.OBSERVATION_SPACE, captions.ACTION_SPACE)
-            opened.append(build_cache(captions.TASK, *spaces, named, tokenizer, split, folder / "cache"))
+            opened.append(tokenise(Episodes(captions.TASK, *spaces, named, split), tokenizer, folder / "cache"))
         parts.append(opened)
     return Data(*parts, tokenizer, sorted({d.domain for d in parts[0]}))
 

@@ -16,7 +16,8 @@ from opengato.baselines.mlp import Mlp
 from opengato.baselines.pool import Pool
 from opengato.baselines.settings import Settings
 from opengato.baselines.train import train_baseline, train_or_load
-from opengato.datasets.cache import build_cache
+from opengato.datasets.dataset import Episodes
+from opengato.datasets.tokenise import tokenise
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
 from opengato.mixture.sampling import shared_layouts
@@ -41,7 +42,7 @@ def clock(monkeypatch):
 
 def dataset(root, task, observation_space, action_space, episodes):
     made = [Episode(o, a, np.zeros(len(next(iter(a.values())) if isinstance(a, dict) else a), np.float32), task) for o, a in episodes]
-    return build_cache(task, observation_space, action_space, made, TOKENIZER, "made here", root)
+    return tokenise(Episodes(task, observation_space, action_space, made, "made here"), TOKENIZER, root)
 
 
 def expert(observations):

@@ -9,7 +9,7 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
-from opengato.datasets.captions import load_coco_captions, load_emoji, read_image
+from opengato.datasets.captions import CocoCaptions, load_emoji, read_image
 from opengato.datasets.dialogue import load_dialogue
 from opengato.datasets.open import open_dataset, open_datasets
 from opengato.datasets.questions import COLOUR, KIND, NAME
@@ -37,13 +37,14 @@ def test_coco_captions(tmp_path):
         "annotations": [{"id": 1, "image_id": 9, "caption": " A blue picture. "}, {"id": 2, "image_id": 7, "caption": "A red one."}],
     }
     (tmp_path / "captions.json").write_text(json.dumps(data))
-    episodes = list(load_coco_captions(tmp_path / "captions.json", tmp_path))
+    episodes = list(CocoCaptions(tmp_path / "captions.json", tmp_path).episodes())
     assert [e.actions[0] for e in episodes] == ["A blue picture.", "A red one."]
-    assert episodes[0].observations["image"][0, 32, 32, 2] > 200 and (episodes[0].observations["image"][0, 0] == 255).all()
+    picture = np.asarray(episodes[0].observations["image"])
+    assert picture[0, 32, 32, 2] > 200 and (picture[0, 0] == 255).all()
     data["annotations"][0]["image_id"] = 8
     (tmp_path / "captions.json").write_text(json.dumps(data))
     with pytest.raises(OpenGatoError, match="names image 8"):
-        list(load_coco_captions(tmp_path / "captions.json", tmp_path))
+        list(CocoCaptions(tmp_path / "captions.json", tmp_path).episodes())
     with pytest.raises(OpenGatoError, match="no image"):
         read_image(tmp_path / "missing.png")
 
@@ -97,8 +98,11 @@ def test_datasets_tokenised_at_once_are_those_tokenised_one_by_one(tmp_path):
     together = open_datasets(names, tokenizer, cache=tmp_path / "a", workers=2)
     for name, data in zip(names, together):
         alone = open_dataset(name, tokenizer, cache=tmp_path / "b")
-        assert data.task == name and data.path.relative_to(tmp_path / "a") == alone.path.relative_to(tmp_path / "b")
-        for file in alone.path.iterdir():
-            assert (data.path / file.name).read_bytes() == file.read_bytes()
+        assert data.task == name and data.fingerprint == alone.fingerprint and len(data) == len(alone)
+        one, other = (d.gather(np.arange(d.timesteps)) for d in (data, alone))
+        for attribute in ("tokens", "kinds", "local", "offsets", "patches", "boxes"):
+            assert (getattr(one, attribute) == getattr(other, attribute)).all()
+        for attribute in ("episodes", "returns", "sources", "starts", "contents"):
+            assert (getattr(data, attribute) == getattr(alone, attribute)).all()
     with pytest.raises(OpenGatoError, match="no Minari dataset 'nobody/has-it-v0'"):
         open_datasets(["captions/emoji", "nobody/has-it-v0"], tokenizer, tmp_path, tmp_path / "a")

@@ -8,7 +8,8 @@ import torch
 
 from opengato.checkpoint import Checkpoint
 from opengato.datasets import captions
-from opengato.datasets.cache import build_cache
+from opengato.datasets.dataset import Episodes
+from opengato.datasets.tokenise import tokenise
 from opengato.evaluation.words import held_out_nats, word_losses
 from opengato.mixture import Mixture, Sampling
 from opengato.model.config import ModelConfig
@@ -23,8 +24,8 @@ TOKENIZER = TextTokenizer.load()
 def test_what_is_known_by_heart_is_likely_and_every_token_is_weighed(tmp_path):
     episodes = list(islice(captions.load_emoji(), 20))
     spaces = captions.TASK, captions.OBSERVATION_SPACE, captions.ACTION_SPACE
-    data = build_cache(*spaces, episodes[:8], TOKENIZER, "known", tmp_path)
-    others = build_cache(*spaces, episodes[8:], TOKENIZER, "others", tmp_path)
+    data = tokenise(Episodes(*spaces, list(episodes[:8]), "known"), TOKENIZER, tmp_path)
+    others = tokenise(Episodes(*spaces, list(episodes[8:]), "others"), TOKENIZER, tmp_path)
     config = ModelConfig("swift", 1, 2, 64, 128, 32, context=64, set_width=32, patches_per_position=2)
     torch.manual_seed(0)
     mixture = Mixture([data], {"captions": 1.0}, config.context, config.fold, 0, Sampling(prompt_share=0.0))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from opengato.datasets.cache import build_cache
+from opengato.datasets.dataset import Episodes
 from opengato.datasets.text import to_episode
+from opengato.datasets.tokenise import tokenise
 from opengato.mixture import Mixture, Sampling
 from opengato.tokens.fold import Fold
 from opengato.tokens.spaces import text_space
@@ -23,13 +24,13 @@ def documents(tmp_path_factory):
     """A long one (its first token is the separator) whose words say where they stand, and forty short ones."""
     texts = [" ".join(map(str, range(10_000, 10_000 + NUMBERS))), *["a short one"] * 40]
     folder = tmp_path_factory.mktemp("cache")
-    return build_cache("text/plain", spaces.Dict({}), text_space(), map(to_episode, texts), TOKENIZER, "1", folder)
+    return tokenise(Episodes("text/plain", spaces.Dict({}), text_space(), list(map(to_episode, texts)), "1"), TOKENIZER, folder)
 
 
 @pytest.mark.parametrize("fold", [Fold(0), Fold(2)])
 def test_crops(documents, fold):
     mix = Mixture([documents], {"text": 1.0}, LENGTH, fold, 0, Sampling(prompt_share=0.0))
-    whole = documents.tokens[: documents.offsets[1]]
+    whole = documents.gather(np.arange(1)).tokens
     where = {tuple(whole[i : i + 12]): i for i in range(len(whole) - 12)}
     begins, short = Counter(), 0
     for n in range(300):

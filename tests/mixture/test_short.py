@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from opengato.datasets.cache import build_cache
+from opengato.datasets.dataset import Episodes
+from opengato.datasets.tokenise import tokenise
 from opengato.episode import Episode
 from opengato.mixture import Mixture, Sampling
 from opengato.mixture.sampling import BUNCH
@@ -28,10 +29,10 @@ def datasets(tmp_path_factory):
         for number, length in enumerate(LENGTHS):
             seen = np.random.default_rng(number).normal(centre, 1, (length, 3)).astype(np.float32)
             episodes.append(Episode(seen, np.stack([np.full(length, number), np.arange(length)], 1), np.ones(length, np.float32), task))
-        return build_cache(task, spaces.Box(-99, 99, (3,)), spaces.MultiDiscrete([9, 60]), episodes, TOKENIZER, "1", root)
+        return tokenise(Episodes(task, spaces.Box(-99, 99, (3,)), spaces.MultiDiscrete([9, 60]), episodes, "1"), TOKENIZER, root)
 
     talk = [Episode(["how are you"] * 3, ["fine", "good", "well"], np.zeros(3, np.float32), "talk/c")] * 3
-    said = build_cache("talk/c", text_space(), text_space(), talk, TOKENIZER, "1", root)
+    said = tokenise(Episodes("talk/c", text_space(), text_space(), talk, "1"), TOKENIZER, root)
     return [arm("arm/a", 0.0), arm("arm/b", 10.0), said]
 
 
@@ -98,7 +99,7 @@ def test_big_timesteps_are_short_too_and_fill_their_sequences(tmp_path):
     """Of pictures of 16 positions a prompt does not fit a bunch, and two of the paper's timesteps are more than one holds otherwise."""
     rng = np.random.default_rng(0)
     seen = [Episode(rng.integers(0, 256, (9, 64, 128, 3), np.uint8), rng.integers(0, 3, 9), np.ones(9, np.float32), "see/a") for _ in "ab"]
-    data = build_cache("see/a", spaces.Box(0, 255, (64, 128, 3), np.uint8), spaces.Discrete(3), seen, TOKENIZER, "1", tmp_path)
+    data = tokenise(Episodes("see/a", spaces.Box(0, 255, (64, 128, 3), np.uint8), spaces.Discrete(3), seen, "1"), TOKENIZER, tmp_path)
     for fold, length, size in ((Fold(2), 128, 16), (Fold(), 128, 34)):
         mix = Mixture([data], {"see": 1.0}, length, fold, 0, Sampling(prompt_share=0.5, moments=4, short_share=1.0))
         assert mix.short_share == 1.0

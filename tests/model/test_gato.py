@@ -10,7 +10,8 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opengato.datasets.cache import build_cache
+from opengato.datasets.dataset import Episodes
+from opengato.datasets.tokenise import tokenise
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
 from opengato.mixture import Mixture, Sampling
@@ -66,10 +67,10 @@ def datasets(tmp_path_factory):
     talk = [Episode(["hello there", "and you?"], ["hi", "I am well, thank you"], np.zeros(2, np.float32), "talk/c") for _ in range(3)]
     long = [Episode({}, [" ".join(f"word {i}" for i in range(150))], np.zeros(1, np.float32), "text/d")]
     return [
-        build_cache("arm/a", spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32), boxes, TOKENIZER, "1", root),
-        build_cache("grid/b", seen, spaces.Discrete(7), grid, TOKENIZER, "1", root),
-        build_cache("talk/c", text_space(), text_space(), talk, TOKENIZER, "1", root),
-        build_cache("text/d", spaces.Dict({}), text_space(), long, TOKENIZER, "1", root),
+        tokenise(Episodes("arm/a", spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32), boxes, "1"), TOKENIZER, root),
+        tokenise(Episodes("grid/b", seen, spaces.Discrete(7), grid, "1"), TOKENIZER, root),
+        tokenise(Episodes("talk/c", text_space(), text_space(), talk, "1"), TOKENIZER, root),
+        tokenise(Episodes("text/d", spaces.Dict({}), text_space(), long, "1"), TOKENIZER, root),
     ]
 
 
@@ -127,7 +128,7 @@ def pictures(tmp_path_factory):
         words = " ".join(f"word {i}" for i in range(6 if side == 96 else 30))
         shown = {"image": rng.integers(0, 256, (1, side, side, 3), np.uint8), "question": ["what is it?"]}
         episodes = [Episode(shown, [words], np.zeros(1, np.float32), f"see/{side}")]
-        out.append(build_cache(f"see/{side}", seen, text_space(), episodes, TOKENIZER, "1", root))
+        out.append(tokenise(Episodes(f"see/{side}", seen, text_space(), episodes, "1"), TOKENIZER, root))
     return out
 
 
@@ -165,7 +166,7 @@ def test_no_window_leaves_its_episode(sizes, family, prompt_share):
         for turns in sizes
     ]
     with tempfile.TemporaryDirectory() as root:
-        data = build_cache("talk/c", text_space(), text_space(), episodes, TOKENIZER, "1", Path(root))
+        data = tokenise(Episodes("talk/c", text_space(), text_space(), episodes, "1"), TOKENIZER, Path(root))
         mix = mixture([data], family, moments=0, prompt_share=prompt_share)
         for n in range(20):
             for piece in mix._pieces(n)[0]:
@@ -201,7 +202,7 @@ def test_what_is_predicted_are_the_actions_of_the_windows_and_nothing_else(tmp_p
     for domain, space in (("arm", bins), ("grid", keys)):
         seen = [rng.normal(size=(len(actions), 3)).astype(np.float32) for actions in told[domain]]
         episodes = [Episode(o, a, np.ones(len(a), np.float32), f"{domain}/x") for o, a in zip(seen, told[domain])]
-        data.append(build_cache(f"{domain}/x", spaces.Box(-9, 9, (3,), np.float32), space, episodes, TOKENIZER, "1", tmp_path))
+        data.append(tokenise(Episodes(f"{domain}/x", spaces.Box(-9, 9, (3,), np.float32), space, episodes, "1"), TOKENIZER, tmp_path))
     mix = mixture(data, family, prompt_share=0.5, **({"short_share": 0.5} if family == "swift" else {}))
     for n in range(60):
         expected = []
@@ -218,7 +219,7 @@ def test_a_patchs_place_is_drawn_anew_from_its_interval_in_training(tmp_path):
     """The paper's example: the patch in row 1, column 2 of a picture 80 wide and 64 high lies on rows [32, 64), columns [51, 77)."""
     rng = np.random.default_rng(0)
     episode = Episode(rng.integers(0, 256, (2, 64, 80, 3), np.uint8), rng.integers(0, 3, 2), np.ones(2, np.float32), "see/a")
-    data = build_cache("see/a", spaces.Box(0, 255, (64, 80, 3), np.uint8), spaces.Discrete(3), [episode], TOKENIZER, "1", tmp_path)
+    data = tokenise(Episodes("see/a", spaces.Box(0, 255, (64, 80, 3), np.uint8), spaces.Discrete(3), [episode], "1"), TOKENIZER, tmp_path)
     mix = mixture([data], "swift", prompt_share=0.0)
     drawn = []
     for n in range(400):
@@ -288,7 +289,7 @@ def test_single_timesteps_are_seen_as_if_each_stood_alone_after_its_prompt(datas
 def test_windows_of_the_papers_form_fill_the_sequence(datasets):
     """They are runs of the episode's own tokens, that may begin inside a timestep; only what is seen whole is predicted."""
     data = datasets[0]
-    stream = np.asarray(data.tokens).astype(np.int64)
+    stream = data.gather(np.arange(data.timesteps)).tokens.astype(np.int64)
     mix = Mixture([data], {"arm": 1.0}, 64, SMALL["gato"].fold, 0, Sampling(prompt_share=0.0))
     begun_inside, padding = 0, 0
     for n in range(200):
@@ -324,11 +325,11 @@ def test_prompts_take_a_quarter_and_half_of_them_come_from_the_end(datasets):
 def test_episodes_that_cannot_fit_are_left_out_with_a_notice(tmp_path, capsys):
     short, long = ["hello there"] * 2, ["hello there", " ".join(["word"] * 300)]
     episodes = [Episode(short, said, np.zeros(2, np.float32), "talk/c") for said in (short, long, short)]
-    data = build_cache("talk/c", text_space(), text_space(), episodes, TOKENIZER, "2", tmp_path)
+    data = tokenise(Episodes("talk/c", text_space(), text_space(), episodes, "2"), TOKENIZER, tmp_path)
     mix = Mixture([data], {"talk": 1.0}, 64, SMALL["swift"].fold, 0)
     assert "talk/c: 1 of 3 episodes" in capsys.readouterr().err
     assert {window["episode"] for n in range(30) for window in mix.describe(n)} == {0, 2}
-    data = build_cache("talk/c", text_space(), text_space(), episodes[1:2], TOKENIZER, "3", tmp_path)
+    data = tokenise(Episodes("talk/c", text_space(), text_space(), list(episodes[1:2]), "3"), TOKENIZER, tmp_path)
     with pytest.raises(OpenGatoError, match="longer context"):
         Mixture([data], {"talk": 1.0}, 64, SMALL["swift"].fold, 0)
 

@@ -73,11 +73,12 @@ def test_a_damaged_state_is_named_the_one_before_it_taken_and_a_whole_one_writte
 
 def test_a_damaged_cache_is_named_and_built_anew(tmp_path):
     assert train(tmp_path, 2).returncode == 0
-    tokens = next((tmp_path / "cache").rglob("arm--a/*/tokens.npy"))
-    whole = np.load(tokens)
-    data = bytearray(tokens.read_bytes())
-    data[-3] ^= 1
-    tokens.write_bytes(data)
+    root = tmp_path / "cache" / "tokens"
+    (index,), (shard,) = root.glob("arm--a/*.json"), root.glob("shards/*.shard")
+    _, at, dtype, shape, _ = json.loads(index.read_text())["segments"][0]["arrays"]["tokens"]
+    whole = np.frombuffer(shard.read_bytes(), dtype, shape[0], at)
+    os.truncate(shard, at + whole.nbytes - 1)
     done = train(tmp_path, 4)
-    assert done.returncode == 0 and f"{tokens} is damaged" in done.stderr
-    np.testing.assert_array_equal(np.load(tokens), whole)
+    assert done.returncode == 0 and f"{shard} is damaged" in done.stderr
+    name, at, dtype, shape, _ = json.loads(index.read_text())["segments"][0]["arrays"]["tokens"]
+    np.testing.assert_array_equal(np.frombuffer((root / "shards" / name).read_bytes(), dtype, shape[0], at), whole)

@@ -7,7 +7,8 @@ from gymnasium import spaces
 
 from opengato.checkpoint import Checkpoint
 from opengato.collection import record_episode
-from opengato.datasets.cache import build_cache
+from opengato.datasets.dataset import Episodes
+from opengato.datasets.tokenise import tokenise
 from opengato.domains import get_task
 from opengato.episode import Episode
 from opengato.evaluation.rollout import rollout
@@ -44,7 +45,7 @@ def test_an_arm_is_steered_by_centimetres(tmp_path):
             yield Episode(seen, wanted.astype(np.float32), np.ones(100, np.float32), "arm/a")
 
     box = spaces.Box(-np.inf, np.inf, (12,)), spaces.Box(-1, 1, (3,), np.float32)
-    agent = learn([build_cache("arm/a", *box, episodes(60), TOKENIZER, "1", tmp_path)], 300, tmp_path / "run")
+    agent = learn([tokenise(Episodes("arm/a", *box, episodes(60), TOKENIZER, tmp_path), "1")], 300, tmp_path / "run")
     engine, errors = Engine(agent.model, TOKENIZER, 4), []
     for slot, episode in enumerate(episodes(4)):
         engine.reset(slot, agent.layouts["arm/a"])
@@ -58,7 +59,7 @@ def test_a_maze_is_remembered_and_lost_without_a_memory(tmp_path):
     task = get_task("memory/t-maze-short")
     env, expert = task.make(), task.make_expert()
     recorded = [record_episode(task, env, expert, seed)[0] for seed in range(300)]
-    data = build_cache(task.id, task.observation_space, task.action_space, recorded, TOKENIZER, "1", tmp_path)
+    data = tokenise(Episodes(task.id, task.observation_space, task.action_space, recorded, "1"), TOKENIZER, tmp_path)
     agent = learn([data], 250, tmp_path / "run")
     remembering = np.mean([r.success for r in rollout(agent, task, 60)])
     agent.model.config = swift(2, context=1)

@@ -114,7 +114,8 @@ def test_finetuning_on_spaces_never_seen(lora, other_tokenizer, tmp_path, monkey
     saved = Checkpoint.load(tmp_path / "run" / "checkpoint")
     assert set(saved.layouts) == {"t/arm", "captions/emoji"} == set(out.layouts)
     assert saved.tokenizer.fingerprint == other_tokenizer.fingerprint
-    words = np.concatenate([d.tokens[d.kinds == ACTION_TEXT] for d in opened])
+    encoded = [d.gather(np.arange(d.timesteps)) for d in opened]
+    words = np.concatenate([e.tokens[e.kinds == ACTION_TEXT] for e in encoded])
     assert len(words) and words.max() < 300  # of its pieces
     moved = {name for name, value in saved.model.state_dict().items() if not torch.equal(value, start[name])}
     assert moved and all(name.startswith(("blocks", "norm", "actions") if lora is None else "blocks") for name in moved)

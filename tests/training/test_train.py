@@ -6,8 +6,10 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opengato.datasets.cache import TokenDataset, build_cache
+from opengato.datasets.dataset import Episodes
 from opengato.datasets.starts import starts_of
+from opengato.datasets.store import TokenDataset
+from opengato.datasets.tokenise import tokenise
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
 from opengato.mixture import Mixture, Sampling
@@ -32,7 +34,7 @@ def data(root, task, returns, lengths=None) -> TokenDataset:
         rewards = np.zeros(length, np.float32)
         rewards[-1] = total
         episodes.append(Episode(np.zeros((length, 1), np.float32), np.full(length, number), rewards, task))
-    return build_cache(task, SEEN, DONE, episodes, TOKENIZER, str((returns, lengths)), root)
+    return tokenise(Episodes(task, SEEN, DONE, episodes, str((returns, lengths))), TOKENIZER, root)
 
 
 @settings(max_examples=25, deadline=None)
@@ -64,7 +66,7 @@ def test_the_best_demonstration_is_the_prompt_and_without_rewards_there_is_one_t
     rewarded = data(tmp_path, "arm/a", [1.0, 5.0, 3.0])
     silent = data(tmp_path, "arm/b", [0.0, 0.0, 0.0], [3, 9, 5])
     said = [Episode(["how are you"], ["fine"], np.zeros(1, np.float32), "talk/c")]
-    talk = build_cache("talk/c", text_space(), text_space(), said, TOKENIZER, "1", tmp_path)
+    talk = tokenise(Episodes("talk/c", text_space(), text_space(), said, "1"), TOKENIZER, tmp_path)
     prompts = best_prompts([rewarded, silent, talk], CONFIG)
 
     def shown(task):

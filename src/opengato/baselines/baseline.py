@@ -22,8 +22,8 @@ from opengato.baselines.networks import Network, make_network
 from opengato.baselines.pool import Pool
 from opengato.baselines.settings import Settings
 from opengato.baselines.targets import TEMPERATURE, Targets
-from opengato.datasets.cache import TokenDataset
 from opengato.datasets.starts import STARTS_FILE, Starts, load_starts, save_starts
+from opengato.datasets.store import TokenDataset
 from opengato.errors import OpenGatoError
 from opengato.layouts import known_layout
 from opengato.tokens.layout import Layout

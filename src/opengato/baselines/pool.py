@@ -11,8 +11,7 @@ from opengato.baselines.columns import Texts, columns
 from opengato.baselines.features import Features, Inputs
 from opengato.baselines.settings import Settings
 from opengato.baselines.targets import Targets
-from opengato.datasets.cache import TokenDataset
-from opengato.tokens.image import from_patches
+from opengato.datasets.store import TokenDataset
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
 
@@ -49,7 +48,7 @@ class Pool:
             features = Features.fit(layout, [seen for seen, _ in pairs], tokenizer, settings.words, len(tasks) if settings.task_id else 0)
             known = features, Targets(layout, [*pieces, tokenizer.eos])
         self.features, self.targets = known
-        lengths = [len(data.offsets) - 1 for data in datasets]
+        lengths = [data.timesteps for data in datasets]
         self._starts = np.concatenate([[0], np.cumsum(lengths)])
         self.tasks = np.repeat([tasks.index(data.task) for data in datasets], lengths).astype(np.int64)
         seen = [self.features.arrays(observed, length) for (observed, _), length in zip(pairs, lengths)]
@@ -81,14 +80,10 @@ class Pool:
 
     def _frames(self, timesteps: np.ndarray) -> list[torch.Tensor]:
         fields = self.features.images
-        counts = [field.count or 0 for field in fields]
-        firsts = np.concatenate([[0], np.cumsum(counts)])
         frames = [np.empty((len(timesteps), *(field.space.shape or ())), np.uint8) for field in fields]
         which = np.searchsorted(self._starts, timesteps, side="right") - 1
         for number in np.unique(which) if fields else ():
             rows = which == number
-            at = (timesteps[rows] - self._starts[number]) * firsts[-1]
-            for frame, first, count in zip(frames, firsts, counts):
-                patches = self._datasets[number].patches[(at + first)[:, None] + np.arange(count)]
-                frame[rows] = from_patches(patches, *frame.shape[1:])
+            for frame, found in zip(frames, self._datasets[number].frames(timesteps[rows] - self._starts[number])):
+                frame[rows] = found
         return [torch.from_numpy(frame) for frame in frames]

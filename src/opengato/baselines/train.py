@@ -14,9 +14,9 @@ from opengato.baselines.lookup import Lookup
 from opengato.baselines.networks import check_kind, check_task, make_network
 from opengato.baselines.pool import Pool
 from opengato.baselines.settings import Settings
-from opengato.datasets.cache import TokenDataset
 from opengato.datasets.open import open_datasets
 from opengato.datasets.starts import starts_of
+from opengato.datasets.store import TokenDataset
 from opengato.errors import OpenGatoError
 from opengato.mixture.sampling import shared_layouts
 from opengato.tokens.layout import Layout

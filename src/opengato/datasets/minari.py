@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import warnings
@@ -216,10 +217,10 @@ def _buffer(episode: Episode, observations: Nested, data_format: str) -> Any:
 
 
 class MinariEpisodes:
-    """The episodes of a Minari dataset, read one by one.
+    """The episodes of a Minari dataset, a `Dataset`, read one by one.
 
     Attributes:
-        task: the task that recorded it, or the dataset's id. source: the agent that acted.
+        name: its folder. task: the task that recorded it, or the dataset's id. source: the agent that acted.
         observation_space, action_space: its spaces.
         metadata: what Minari says of it: dataset_id, total_episodes, total_steps, algorithm_name, ref_min_score …
         fingerprint: changes with its content.
@@ -234,7 +235,8 @@ class MinariEpisodes:
         self.action_space: spaces.Space = dataset.action_space
         files = [p.stat() for p in folder.rglob("*") if p.is_file()]
         size, changed = sum(f.st_size for f in files), max(f.st_mtime_ns for f in files)
-        self.fingerprint = f"minari {folder.resolve()} {self.metadata['total_episodes']} {self.metadata['total_steps']} {size} {changed}"
+        self.name = f"minari:{folder.resolve()}"
+        self.fingerprint = f"{self.name} {self.metadata['total_episodes']} {self.metadata['total_steps']} {size} {changed}"
 
     def __len__(self) -> int:
         return int(self._dataset.total_episodes)
@@ -246,7 +248,21 @@ class MinariEpisodes:
         return next(self._read([index % len(self)]))
 
     def __iter__(self) -> Iterator[Episode]:
-        return self._read(list(range(len(self))))
+        return self.episodes()
+
+    def episodes(self, start: int = 0) -> Iterator[Episode]:
+        """From number `start` on."""
+        return self._read(list(range(start, len(self))))
+
+    def count(self) -> int:
+        """How many there are."""
+        return len(self)
+
+    def mark(self, count: int) -> str:
+        """What Minari keeps of each of the first `count` episodes: its seed, length and return, its start where the recorder left it …"""
+        notes = self._dataset.storage.get_episode_metadata([int(index) for index in self._dataset.episode_indices[:count]])
+        told = [sorted((key, str(value)) for key, value in note.items()) for note in notes]
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
     def _read(self, positions: list[int]) -> Iterator[Episode]:
         indices = [int(self._dataset.episode_indices[p]) for p in positions]

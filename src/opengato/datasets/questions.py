@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from gymnasium import spaces
@@ -22,6 +23,25 @@ _COLOURS = {"red", "orange", "yellow", "green", "blue", "purple", "brown", "blac
 def to_episode(image: np.ndarray, question: str, answer: str) -> Episode:
     """An image, uint8 (64, 64, 3), a question and its answer as an episode of one timestep."""
     return Episode({"image": image[None], "question": [question]}, [answer], np.zeros(1, np.float32), TASK, source="human")
+
+
+class Emoji:
+    """The questions on the pictures of a split, a `Dataset`, see `load_emoji`."""
+
+    task, observation_space, action_space = TASK, OBSERVATION_SPACE, ACTION_SPACE
+
+    def __init__(self, split: str = "train"):
+        self.split, self.name = split, f"{TASK} {split}"
+        self.fingerprint = f"{self.name} {captions.fingerprint()}"
+
+    def episodes(self, start: int = 0) -> Iterator[Episode]:
+        return islice(load_emoji(self.split), start, None)
+
+    def count(self) -> None:
+        return None
+
+    def mark(self, count: int) -> None:
+        return None
 
 
 def load_emoji(split: str = "train") -> Iterator[Episode]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from opengato.datasets.cache import TokenDataset
+from opengato.datasets.store import TokenDataset
 
 STARTS_FILE = "starts.safetensors"
 

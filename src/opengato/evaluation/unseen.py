@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from opengato.checkpoint import Checkpoint
-from opengato.datasets.cache import TokenDataset
 from opengato.datasets.open import open_datasets
+from opengato.datasets.store import TokenDataset
 from opengato.domains import Task
 from opengato.errors import OpenGatoError
 from opengato.evaluation.agent import Agent, Introduction

@@ -10,7 +10,8 @@ import torch
 from opengato.baselines.baseline import Baseline
 from opengato.checkpoint import Checkpoint
 from opengato.datasets import captions, questions
-from opengato.datasets.cache import TokenDataset, build_cache
+from opengato.datasets.store import TokenDataset
+from opengato.datasets.tokenise import tokenise
 from opengato.evaluation.agent import Agent
 from opengato.mixture.packing import Piece, pack
 from opengato.model.batch import collate
@@ -27,8 +28,7 @@ def held_out_nats(agent: Agent, cache: Path | None = None) -> dict[str, float]:
     nats = {}
     for module in (captions, questions):
         if module.TASK in agent.layouts:
-            known = (module.TASK, module.OBSERVATION_SPACE, module.ACTION_SPACE)
-            data = build_cache(*known, module.load_emoji("test"), agent.tokenizer, f"{captions.fingerprint()} test", cache)
+            data = tokenise(module.Emoji("test"), agent.tokenizer, cache)
             nats[module.TASK] = agent.loss(data) if isinstance(agent, Baseline) else word_losses(agent, data).mean().item()
     return nats
 
@@ -39,7 +39,7 @@ def word_losses(checkpoint: Checkpoint, data: TokenDataset) -> torch.Tensor:
     config, layout = checkpoint.model.config, checkpoint.layouts[data.task]
     rng = np.random.default_rng(0)  # of where in its patches a picture is said to be
     zero = np.zeros(1, np.int64)
-    count, losses = len(data.offsets) - 1, []
+    count, losses = data.timesteps, []
     for first in range(0, count, _TOGETHER):
         timesteps = range(first, min(first + _TOGETHER, count))
         pieces = [Piece(data, layout, 0, np.array([timestep]), zero, zero, 0) for timestep in timesteps]

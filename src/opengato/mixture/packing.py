@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opengato.datasets.cache import TokenDataset
+from opengato.datasets.store import TokenDataset
 from opengato.tokens.encode import Encoded
 from opengato.tokens.fold import Fold
 from opengato.tokens.image import random_positions
@@ -20,9 +20,9 @@ class Sequence:
     """L positions holding the tokens of several windows; N tokens, V observed numbers, P patches.
 
     Attributes:
-        tokens int64 (N,), kinds uint8 (N,), local int64 (N,), positions int64 (N,): in order of position.
+        tokens int32 (N,), kinds uint8 (N,), local int16 (N,), positions int32 (N,): in order of position.
         predicted: bool (N,), whether the token is a target (it is then predicted from position - 1).
-        domains: int64 (N,), index of the domain that the token is of.
+        domains: int16 (N,), index of the domain that the token is of.
         values: float32 (V,), the tokens of kind CONTINUOUS in units of their own, uncorrelated (tokens/statistics.py).
         segments: int64 (L,), the window each position belongs to, -1 for padding.
         branches: int64 (L,), 0 for what everything after it in its window sees; above 0 for what only its own branch sees: single
@@ -84,7 +84,7 @@ def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator)
         values.append(seen)
         base, room = piece.base, length - piece.base
         positions, starts = fold.positions(window.kinds, window.offsets)
-        tokens, kinds, local = window.tokens.astype(np.int64), np.asarray(window.kinds), window.local.astype(np.int64)
+        tokens, kinds, local = window.tokens, window.kinds, window.local
         head = skip = 0
         if starts[-1] > room:  # one long text: keep what it answers to, and a random run of its words
             head = int(np.flatnonzero(kinds >= IS_TARGET)[0])
@@ -112,13 +112,15 @@ def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator)
         if base and len(inside) and segments[base - 1] == inside[0]:
             index[base : base + int((inside == inside[0]).sum())] += index[base - 1] + 1
         # The words of a text beyond the last position are cut; a last target is predicted from it.
-        kept = positions + base <= end
-        for column, part in zip(columns, (tokens, kinds, local, positions + base, predicted, np.full(len(tokens), piece.domain))):
-            column.append(part if kept.all() else part[kept])
+        placed = (positions + base).astype(np.int32)
+        parts = (tokens, kinds, local, placed, predicted, np.full(len(tokens), piece.domain, np.int16))
+        kept = placed <= end
+        for column, part in zip(columns, parts if kept.all() else (part[kept] for part in parts)):
+            column.append(part)
         patches.append(window.patches)
         boxes.append(window.boxes)
     tokens, kinds, local, positions, predicted, domains = (np.concatenate(c) for c in columns)
-    placed = random_positions(np.concatenate(boxes), rng)
+    rows, across = random_positions(np.concatenate(boxes), rng).T
     all_patches = np.concatenate(patches)
     assert int((kinds == IMAGE).sum()) == len(all_patches)
     count = sum(len(piece.timesteps) for piece in pieces)
@@ -134,8 +136,8 @@ def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator)
         branches,
         index,
         all_patches,
-        placed[:, 0],
-        placed[:, 1],
+        rows,
+        across,
         count,
     )
 

@@ -20,13 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from opengato.datasets.cache import TokenDataset
+from opengato.datasets.store import TokenDataset
 from opengato.errors import OpenGatoError
 from opengato.mixture.packing import Piece, Sequence, pack
 from opengato.tokens.fold import Fold
 from opengato.tokens.layout import Layout
+from opengato.tokens.offsets import Offsets
 from opengato.tokens.statistics import Statistics
-from opengato.tokens.vocabulary import ACTION_TEXT, IS_TARGET
+from opengato.tokens.vocabulary import ACTION_TEXT
 
 FEWEST_WORDS = 64  # of a text, or a quarter of the context: with less room it is not drawn
 BUNCH = 64  # positions of a short sequence that are of one task; or as many as two timesteps take
@@ -61,13 +62,6 @@ class Sampling:
             )
 
 
-def _before_targets(kinds: np.ndarray, positions: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """The position of every timestep's first target, which is predicted from the one before; int64 (T,)."""
-    targets = np.append(np.flatnonzero(kinds >= IS_TARGET), len(kinds))
-    first = targets[np.searchsorted(targets, offsets[:-1])]
-    return np.append(positions, positions[-1:])[np.minimum(first, offsets[1:])]
-
-
 def good_enough(data: TokenDataset, threshold: float, expert_return: float | None) -> np.ndarray:
     """Which episodes, bool (E,), reach a share `threshold` of the expert's return. Raises OpenGatoError where none does."""
     if expert_return is None or threshold <= 0:
@@ -87,15 +81,13 @@ class Source:
 
     def __init__(self, data: TokenDataset, layout: Layout, fold: Fold, length: int, keep: np.ndarray):
         self.data, self.layout = data, layout
-        kinds = np.asarray(data.kinds)
-        positions, self.starts = fold.positions(kinds, data.offsets)
-        timesteps = np.diff(self.starts)
+        sizes, before = fold.sizes(data.form.kinds, data.parts())
+        self.starts = Offsets(sizes, data.timesteps)
         # A text that is one timestep is cut where a sequence ends, but not what it answers to, nor its first words; of anything else a
         # timestep must fit whole.
         single = np.diff(data.episodes) == 1
-        least = np.maximum.reduceat(timesteps, data.episodes[:-1])
-        before = _before_targets(kinds, positions, data.offsets) - self.starts[:-1]
-        before = before[data.episodes[:-1]]
+        most = _by_episode(sizes, data.episodes)
+        least, before = most, np.broadcast_to(before, data.timesteps)[data.episodes[:-1]]
         least = np.where(single, before + np.minimum(least - before, min(length // 4, FEWEST_WORDS)), least)
         self.least = least
         fits = least <= length
@@ -112,10 +104,10 @@ class Source:
             )
         self.kept = np.flatnonzero(keep & fits)
         # Drawn by their timesteps; a text, which is one, by how many windows it takes.
-        windows = np.where(single, -(-np.maximum.reduceat(timesteps, data.episodes[:-1]) // length), np.diff(data.episodes))
+        windows = np.where(single, -(-most // length), np.diff(data.episodes))
         self.cumulative = np.cumsum(windows[self.kept])
         self.partners = {s: self.kept[data.sources[self.kept] == s] for s in np.unique(data.sources[self.kept])}
-        self.longest = int(np.maximum.reduceat(timesteps, data.episodes[:-1])[self.kept].max())
+        self.longest = int(most[self.kept].max())
         self.bunch = max(BUNCH, 2 * self.longest)
         # Whether it acts in an environment, timestep by timestep.
         self.can_be_short = all(field.kind != ACTION_TEXT for field in layout.action) and self.bunch <= length
@@ -135,7 +127,7 @@ class Source:
 
     def size(self, timesteps: np.ndarray) -> int:
         """How many positions timesteps take."""
-        return int((self.starts[timesteps + 1] - self.starts[timesteps]).sum())
+        return int(self.starts.sizes(timesteps).sum())
 
 
 class Mixture:
@@ -260,10 +252,10 @@ class Mixture:
         for number, piece in reversed(list(enumerate(pieces))):
             begins = number == 0 or pieces[number - 1].windows[-1] != piece.windows[0]
             first = int(piece.timesteps[0])
-            offsets, episodes = piece.data.offsets, piece.data.episodes
+            sizes, episodes = piece.data.sizes, piece.data.episodes
             if room and begins and episodes[np.searchsorted(episodes, first)] != first:
                 # Not a whole timestep: its action would be a target that is never predicted.
-                piece.head = min(room, int(offsets[first] - offsets[first - 1]) - 1)
+                piece.head = min(room, int(sizes[first] - sizes[first - 1]) - 1)
                 room -= piece.head
                 for later in pieces[number + 1 :]:
                     later.base += piece.head
@@ -293,7 +285,7 @@ class Mixture:
         if starts[last] - starts[first] <= budget:
             return np.arange(first, last)
         # The last start from which the rest of the episode still fits.
-        latest = int(np.searchsorted(starts, starts[last] - budget, side="left"))
+        latest = starts.search(starts[last] - budget, side="left")
         if latest >= last:  # not even the last timestep fits: text is cut inside it, anything else is not drawn
             return np.arange(first, last) if last - first == 1 and source.least[episode] <= budget else None
         if at_end:
@@ -302,7 +294,7 @@ class Mixture:
         span = latest - first
         overhang = max(1, min((last - first) // 8, 16))
         start = first + max(0, int(rng.integers(-overhang, span + 1)))
-        stop = int(np.searchsorted(starts, starts[start] + budget, side="right")) - 1
+        stop = starts.search(starts[start] + budget, side="right") - 1
         return np.arange(start, min(stop, last)) if stop > start else None
 
     # ---- short sequences: bunches of single timesteps, each bunch of one task
@@ -347,8 +339,13 @@ class Mixture:
                 timesteps = timesteps[readers]
             else:
                 prompt = prompt[:0]
-        sizes = source.starts[timesteps + 1] - source.starts[timesteps]
-        return prompt, timesteps[np.cumsum(sizes) <= room]
+        return prompt, timesteps[np.cumsum(source.starts.sizes(timesteps)) <= room]
+
+
+def _by_episode(sizes: np.ndarray, episodes: np.ndarray) -> np.ndarray:
+    """The largest of the sizes, int64 (T,) or (1,), of every episode's timesteps: int64 (E,)."""
+    found: np.ndarray = np.repeat(sizes, len(episodes) - 1) if len(sizes) == 1 else np.maximum.reduceat(sizes, episodes[:-1])
+    return found
 
 
 def shared_layouts(datasets: list[TokenDataset], known: dict[str, Layout]) -> dict[str, Layout]:

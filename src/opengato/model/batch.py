@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from opengato.model.config import ModelConfig
@@ -84,16 +85,17 @@ def collate(sequences: Sequences[Sequence], config: ModelConfig) -> Batch:
         return np.concatenate([getattr(s, name) for s in sequences])
 
     counts = [len(s.tokens) for s in sequences]
-    row = np.repeat(np.arange(len(sequences)), counts)
     tokens, kinds, local, positions, predicted, domains, values = map(
         join, ("tokens", "kinds", "local", "positions", "predicted", "domains", "values")
     )
     tokens, values = _as_read(tokens, kinds, values, config)
-    # A target is read where its position continues the window it belongs to; the last one of a window is only predicted.
-    inside = np.minimum(positions, length - 1)
-    read = ~predicted | ((positions < length) & (segments[row, inside] == segments[row, np.maximum(inside - 1, 0)]))
-    flat = bases[row] + positions
+    flat = np.repeat(bases, counts) + positions
     target = np.flatnonzero(predicted)
+    # A target is read where its position continues the window it belongs to; the last one of a window is only predicted.
+    place, of = positions[target], np.repeat(np.arange(len(sequences)), counts)[target]
+    inside = np.minimum(place, length - 1)
+    read = ~predicted
+    read[target] = (place < length) & (segments[of, inside] == segments[of, np.maximum(inside - 1, 0)])
     image = np.flatnonzero(kinds == IMAGE)
     predictor = flat[target] - 1
     number = np.arange(len(predictor))
@@ -204,8 +206,18 @@ def _members(
     if len(scalar) <= _FEW:
         return _tensor(tokens[scalar]), _tensor(local[scalar]), torch.arange(len(scalar)), _tensor(starts)
     codes = tokens[scalar].astype(np.int64) * (LOCAL_POSITIONS + 1) + local[scalar]
-    pairs, members = np.unique(codes, return_inverse=True)
+    pairs, members = _distinct(codes)
     return _tensor(pairs // (LOCAL_POSITIONS + 1)), _tensor(pairs % (LOCAL_POSITIONS + 1)), _tensor(members), _tensor(starts)
+
+
+def _distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`numpy.unique` with its inverse, by hashing in place of sorting: a batch has a million codes, of which some thousands are distinct."""
+    encoded = pa.array(codes).dictionary_encode()
+    found = encoded.dictionary.to_numpy()
+    order = np.argsort(found)
+    rank = np.empty(len(found), np.int64)
+    rank[order] = np.arange(len(found))
+    return found[order], rank[encoded.indices.to_numpy()]
 
 
 def _numbers(kinds: np.ndarray, flat: np.ndarray, values: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -214,11 +226,13 @@ def _numbers(kinds: np.ndarray, flat: np.ndarray, values: np.ndarray) -> tuple[t
         nothing = torch.zeros(0, dtype=torch.int64)
         return torch.zeros(0, 0), nothing, nothing
     at = flat[kinds == CONTINUOUS]
-    rows, starts, counts = np.unique(at, return_index=True, return_counts=True)
     if (np.diff(at) < 0).any():
         order = np.argsort(at, kind="stable")
         at, values = at[order], values[order]
-        starts = np.searchsorted(at, rows)
+    starts = np.flatnonzero(np.append(True, at[1:] != at[:-1]))
+    rows, counts = at[starts], np.diff(np.append(starts, len(at)))
+    if (counts == counts[0]).all() and counts[0] <= LOCAL_POSITIONS:
+        return torch.from_numpy(values.reshape(len(rows), -1)), _tensor(counts), _tensor(rows)
     # Numbers beyond the table's last entry share it.
     place = np.minimum(np.arange(len(at)) - np.repeat(starts, counts), LOCAL_POSITIONS - 1)
     numbers = np.zeros((len(rows), int(place.max()) + 1), np.float32)

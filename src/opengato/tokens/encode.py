@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -14,6 +15,7 @@ from opengato.episode import Episode
 from opengato.errors import OpenGatoError
 from opengato.tokens import image
 from opengato.tokens.layout import Field, Layout, decode_leaf, encode_leaf, get_path
+from opengato.tokens.offsets import Offsets
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import (
     ACTION_TEXT,
@@ -70,7 +72,7 @@ class Encoded:
         return Encoded(self.tokens[at], self.kinds[at], self.local[at], offsets, self.patches[patches], self.boxes[patches])
 
 
-def ranges(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def ranges(offsets: np.ndarray | Offsets, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The entries [offsets[r], offsets[r + 1]) of all rows, end to end, and where each row's begin among them (with the end)."""
     counts = offsets[rows + 1] - offsets[rows]
     ends = np.concatenate([[0], np.cumsum(counts)])
@@ -89,8 +91,27 @@ def encode_timesteps(layout: Layout, tokenizer: TextTokenizer, observations: Any
         observations, actions: nested like the spaces, leaves (T, *shape) or lists of T strings.
         length: T.
     """
-    parts: list[tuple[np.ndarray, np.ndarray, int]] = []  # flat tokens, counts a timestep, kind
-    patches, boxes = [], []
+    parts, frames = parts_of(layout, tokenizer, observations, actions, length)
+    fields = (*layout.observation, *(() if actions is None else layout.action))
+    if 0 < length <= _FEW_TIMESTEPS and all(field.count is not None for field in fields):
+        offsets, kinds, local, places = _fixed_places(tuple(kind for _, _, kind in parts), tuple(int(c[0]) for _, c, _ in parts), length)
+    else:
+        offsets, kinds, local, places = places_of([kind for _, _, kind in parts], np.stack([c for _, c, _ in parts]))
+    tokens = np.empty(len(kinds), np.int32)
+    for (flat, _, _), where in zip(parts, places):
+        tokens[where] = flat
+    return Encoded(tokens, kinds, local, offsets, *cut(frames, length))
+
+
+def parts_of(
+    layout: Layout, tokenizer: TextTokenizer, observations: Any, actions: Any | None, length: int
+) -> tuple[list[tuple[np.ndarray, np.ndarray, int]], list[np.ndarray]]:
+    """Of every field in order, and of the separator: its tokens, flat, how many each timestep has, and their kind; and the pictures.
+
+    With `actions` None they end with the separator. Raises OpenGatoError as `encode`, but naming no task.
+    """
+    parts: list[tuple[np.ndarray, np.ndarray, int]] = []
+    pictures = []
     for side, nested in ((layout.observation, observations), (None, None), (layout.action, actions)):
         if side is None:
             parts.append((np.full(length, SEPARATOR, np.int32), np.ones(length, np.int64), SEPARATOR_KIND))
@@ -111,28 +132,24 @@ def encode_timesteps(layout: Layout, tokenizer: TextTokenizer, observations: Any
                     raise OpenGatoError(
                         f"field {field.path or '(root)'} is {frames.dtype} {frames.shape[1:]} where its space is {field.space}"
                     )
-                patches.append(image.to_patches(frames))
-                boxes.append(np.broadcast_to(image.patch_boxes(*frames.shape[1:3]), (length, field.count, 4)))
+                pictures.append(frames)
                 parts.append((np.full(length * field.count, PATCH, np.int32), np.full(length, field.count), IMAGE))
             else:
                 parts.append((encode_leaf(field, values).ravel(), np.full(length, field.count), field.kind))
-    fields = (*layout.observation, *(() if actions is None else layout.action))
-    if 0 < length <= _FEW_TIMESTEPS and all(field.count is not None for field in fields):
-        offsets, kinds, local, places = _fixed_places(tuple(kind for _, _, kind in parts), tuple(int(c[0]) for _, c, _ in parts), length)
-    else:
-        offsets, kinds, local, places = _places([kind for _, _, kind in parts], np.stack([c for _, c, _ in parts]))
-    tokens = np.empty(len(kinds), np.int32)
-    for (flat, _, _), where in zip(parts, places):
-        tokens[where] = flat
-    if patches:  # several image fields interleave by timestep: (T, patches of all fields)
-        all_patches = np.concatenate(patches, 1).reshape(-1, PATCH_SIZE, PATCH_SIZE, 3)
-        all_boxes = np.concatenate(boxes, 1).reshape(-1, 4)
-    else:
-        all_patches, all_boxes = _NO_PATCHES, _NO_BOXES
-    return Encoded(tokens, kinds, local, offsets, all_patches, all_boxes)
+    return parts, pictures
 
 
-def _places(kinds_of: Sequence[int], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
+def cut(frames: list[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Patches and boxes, as in `Encoded`, of the T pictures of each image field, uint8 (T, H, W, C)."""
+    if not frames:
+        return _NO_PATCHES, _NO_BOXES
+    patches = [image.to_patches(of) for of in frames]
+    boxes = [np.broadcast_to(image.patch_boxes(*of.shape[1:3]), (length, p.shape[1], 4)) for of, p in zip(frames, patches)]
+    # several image fields interleave by timestep: (T, patches of all fields)
+    return np.concatenate(patches, 1).reshape(-1, PATCH_SIZE, PATCH_SIZE, 3), np.concatenate(boxes, 1).reshape(-1, 4)
+
+
+def places_of(kinds_of: Sequence[int], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
     """Of parts with these kinds and counts (parts, T): offsets, kinds and local of `Encoded`, and where each part's tokens stand."""
     length = counts.shape[1]
     offsets = np.concatenate([[0], np.cumsum(counts.sum(0))]).astype(np.int64)
@@ -142,17 +159,22 @@ def _places(kinds_of: Sequence[int], counts: np.ndarray) -> tuple[np.ndarray, np
     for kind, count, start in zip(kinds_of, counts, starts):
         places.append(np.repeat(start - (np.cumsum(count) - count), count) + np.arange(count.sum()))
         kinds[places[-1]] = kind
-    local = np.arange(total) - np.repeat(offsets[:-1], np.diff(offsets))
-    local = np.where(kinds >= ACTION_TEXT, LOCAL_ACTION, np.minimum(local, LOCAL_POSITIONS - 1)).astype(np.int16)
-    return offsets, kinds, local, places
+    return offsets, kinds, local_positions(kinds, offsets), places
+
+
+def local_positions(kinds: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """`Encoded.local` of tokens of these kinds (paper, appendix C)."""
+    local = np.arange(len(kinds)) - np.repeat(offsets[:-1], np.diff(offsets))
+    found: np.ndarray = np.where(kinds >= ACTION_TEXT, LOCAL_ACTION, np.minimum(local, LOCAL_POSITIONS - 1)).astype(np.int16)
+    return found
 
 
 @lru_cache(maxsize=256)
 def _fixed_places(
     kinds_of: tuple[int, ...], counts: tuple[int, ...], length: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
-    """`_places` of timesteps that are all alike, kept: an acting agent asks for the same ones in each step. Not to be written to."""
-    known = _places(kinds_of, np.repeat(np.array(counts)[:, None], length, 1))
+    """`places_of` of timesteps that are all alike, kept: an acting agent asks for the same ones in each step. Not to be written to."""
+    known = places_of(kinds_of, np.repeat(np.array(counts)[:, None], length, 1))
     for array in (*known[:3], *known[3]):
         array.flags.writeable = False
     return known
@@ -160,10 +182,17 @@ def _fixed_places(
 
 def encode(layout: Layout, episode: Episode, tokenizer: TextTokenizer) -> Encoded:
     """An episode's tokens. Raises OpenGatoError naming task, field and timestep for values that have none, and for an empty episode."""
+    with of_task(episode):
+        return encode_timesteps(layout, tokenizer, episode.observations, episode.actions, len(episode))
+
+
+@contextmanager
+def of_task(episode: Episode) -> Iterator[None]:
+    """What cannot be encoded is said to be of the episode's task; an episode without timesteps is refused."""
     if not len(episode):
         raise OpenGatoError(f"task {episode.task!r}: an episode has no timesteps: leave it out of the dataset")
     try:
-        return encode_timesteps(layout, tokenizer, episode.observations, episode.actions, len(episode))
+        yield
     except OpenGatoError as error:
         raise OpenGatoError(f"task {episode.task!r}: {error}") from None
 

@@ -38,7 +38,34 @@ class Fold:
         n = len(kinds)
         if not self.patches_per_position:
             return np.arange(n), offsets
-        return _few_positions(self, kinds.tobytes(), offsets.tobytes()) if n <= _FEW else self._positions(kinds, offsets)
+        if n <= _FEW:
+            return _few_positions(self, kinds.tobytes(), offsets.tobytes())
+        size = int(offsets[1])
+        if size <= _FEW and n % size == 0 and n // size == len(offsets) - 1 and _are_alike(kinds.reshape(-1, size)):
+            first, starts = _few_positions(self, kinds[:size].tobytes(), offsets[:2].tobytes())
+            all_starts = np.arange(len(offsets)) * starts[1]
+            return (all_starts[:-1, None] + first).ravel(), all_starts
+        return self._positions(kinds, offsets)
+
+    def sizes(self, kinds: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How many positions each timestep takes, and which of them, counted from its first, is its first target's; int64 (T,) each.
+
+        The same as `positions` says, from how many tokens the P parts of each timestep have instead of from the tokens.
+
+        Args:
+            kinds: uint8 (P,), of the parts in order, the last of them an action's.
+            counts: int64 (T, P).
+        """
+        if not self.patches_per_position:
+            return counts.sum(1), counts[:, kinds < IS_TARGET].sum(1)
+
+        def tokens(kind: int) -> np.ndarray:
+            found: np.ndarray = counts[:, kinds == kind].sum(1)
+            return found
+
+        observation = np.maximum(-(-tokens(IMAGE) // self.patches_per_position) - 1, 0) + tokens(WORD)
+        answer = tokens(ACTION_TEXT) - (1 if kinds[-1] == ACTION_TEXT else 0)
+        return observation + 1 + answer, observation + 1
 
     def _positions(self, kinds: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         counts = np.diff(offsets)
@@ -67,6 +94,11 @@ class Fold:
         inside = np.where(word, groups[timestep] + word_rank, inside)
         inside = np.where(is_action, observation[timestep] + 1 + answer_rank, inside)
         return starts[:-1][timestep] + inside, starts
+
+
+def _are_alike(rows: np.ndarray) -> bool:
+    """Whether all rows are equal, as the kinds of the timesteps of most tasks are."""
+    return bool((rows[1:] == rows[0]).all())
 
 
 @lru_cache(maxsize=1024)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from opengato.tokens.vocabulary import PATCH_POSITIONS, PATCH_SIZE
@@ -31,10 +33,11 @@ def from_patches(patches: np.ndarray, height: int, width: int, channels: int) ->
     return np.ascontiguousarray(image[:, :height, :width, :channels])
 
 
+@lru_cache(maxsize=256)
 def patch_boxes(height: int, width: int) -> np.ndarray:
     """Each patch's row and column interval on the 128-entry position vocabulary.
 
-    uint8 (rows·columns, 4): row start, row stop, column start, column stop; stop is exclusive and greater than start.
+    uint8 (rows·columns, 4): row start, row stop, column start, column stop; stop is exclusive and greater than start. Not to be written to.
     The paper's example: in an image 80 wide and 64 high, the patch in row 1, column 2 covers rows [32, 64), columns [51, 77).
     """
 
@@ -47,7 +50,9 @@ def patch_boxes(height: int, width: int) -> np.ndarray:
     rows, columns = patch_grid(height, width)
     (r0, r1), (c0, c1) = intervals(height, rows), intervals(width, columns)
     grid = [np.repeat(r0, columns), np.repeat(r1, columns), np.tile(c0, rows), np.tile(c1, rows)]
-    return np.stack(grid, axis=1).astype(np.uint8)
+    boxes = np.stack(grid, axis=1).astype(np.uint8)
+    boxes.flags.writeable = False
+    return boxes
 
 
 def mean_positions(boxes: np.ndarray) -> np.ndarray:

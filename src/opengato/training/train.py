@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from opengato.checkpoint import Checkpoint
-from opengato.datasets.cache import TokenDataset
 from opengato.datasets.open import open_datasets
 from opengato.datasets.starts import join_starts, starts_of
+from opengato.datasets.store import TokenDataset
 from opengato.domains import tasks
 from opengato.errors import OpenGatoError, unknown
 from opengato.mixture import Mixture, Sampling
