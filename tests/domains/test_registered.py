@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 
 import gymnasium as gym
@@ -157,3 +158,18 @@ def test_collect_and_reference_say_that_there_is_no_expert(tmp_path):
         collect([task], 1, tmp_path)
     with pytest.raises(OpenGatoError, match="task 'gym/CartPole-v1' has no expert"):
         update_references([task], 1, 1, workers=1, path=tmp_path / "references.json")
+
+
+def test_another_agent_is_recorded_where_one_is_given(tmp_path):
+    """Under a name that Minari takes; the episodes know whose they are."""
+    pytest.importorskip("minigrid")
+    pytest.importorskip("minari")
+    from opengato.collection import collect
+    from opengato.datasets.minari import load_minari
+
+    task = dataclasses.replace(get_task(f"{EMPTY},max_steps=9"), make_expert=RandomAgent, expert_name="random")
+    (name,) = collect([task], 2, tmp_path, workers=1, progress=False)
+    assert name == "opengato/gym/minigrid-MiniGrid-Empty-5x5-v0-max_steps-9-v0"
+    episodes = load_minari(name, tmp_path)
+    assert episodes.task == task.id and [len(e) for e in episodes] == [9, 9]
+    assert episodes[0].observations["mission"] == ["get to the green goal square"] * 9

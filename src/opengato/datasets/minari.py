@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from opengato.domains.task import Task
+from opengato.domains.task import Task, dataset_id
 from opengato.episode import Episode, Nested, leaves
 from opengato.errors import OpenGatoError
 
@@ -101,7 +101,7 @@ def write_minari(
     minari = import_minari()
     from minari import namespace
 
-    name = f"opengato/{task.id}-v0"
+    name = dataset_id(task)
     folder = folder.absolute()  # Minari fails on relative ones
     root = folder.parents[len(Path(name).parts) - 1]
     work, old = _beside(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -119,6 +120,11 @@ class Task:
             how = f'pip install "opengato[{self.extra}]"' if self.extra else "install the package that has it"
             raise OpenGatoError(f"task {self.id!r} needs {self.requires!r}, which is not installed: {how}")
         return self.make_env()
+
+
+def dataset_id(task: Task) -> str:
+    """The Minari dataset of a task, "opengato/<domain>/<name>-v0", in the letters that Minari knows."""
+    return f"opengato/{re.sub(r'[^-/0-9A-Za-z_]+', '-', task.id)}-v0"
 
 
 def success_of(has_success: bool | None, info: Mapping[str, Any]) -> bool | None:
