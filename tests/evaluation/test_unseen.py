@@ -175,6 +175,13 @@ def test_registered_environments_are_reported_without_a_score(folder, tmp_path, 
     assert "opengato reference" not in said
 
 
+def test_two_checkpoints_are_compared_at_a_task_that_neither_knows(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where the episodes are kept
+    main(["compare", str(folder), str(folder), "--tasks", HELD_OUT.id, "--episodes", "2", "--workers", "1", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["tasks"]) == {HELD_OUT.id} and found["mean_difference"] == 0 and found["tasks"][HELD_OUT.id]["n"] == 2
+
+
 def test_a_video_of_a_task_that_was_not_trained_on(folder, root, tmp_path, capsys):
     pytest.importorskip("imageio_ffmpeg")
     main(["play", str(folder), PENDULUM, "--out", str(tmp_path / "a.mp4")])
