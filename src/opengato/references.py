@@ -7,14 +7,13 @@ import os
 import statistics
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
 from opengato.collection import record_episode
-from opengato.domains.task import Expert, Reference, Task, reference_scores
+from opengato.domains.task import Expert, Reference, Task, reference_scores, references_file
 from opengato.errors import OpenGatoError
 from opengato.jobs import Begun, Done, Job, Workers
 
@@ -94,17 +93,17 @@ def update_references(
     Args:
         tasks, random_episodes, expert_episodes: as in `measure`.
         workers: processes; default: one a core.
-        path: the table; default: domains/references.json of the package.
+        path: the table; default: references.json of the package that brings the task.
     """
-    path = path or Path(str(resources.files("opengato.domains") / "references.json"))
     with Workers(workers) as pool:
         for task in tasks:
             found = measure(task, random_episodes, expert_episodes, pool)
-            table = json.loads(path.read_text()) if path.is_file() else {}
+            kept = path or references_file(task.references)
+            table = json.loads(kept.read_text()) if kept.is_file() else {}
             table[task.id] = asdict(found)
-            partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+            partial = kept.with_name(f"{kept.name}.{os.getpid()}.partial")
             partial.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
-            os.replace(partial, path)
+            os.replace(partial, kept)
             reference_scores.cache_clear()
             if found.problem:
                 print(f"{task.id}: {found.problem}, so that it has no score: mend the expert")

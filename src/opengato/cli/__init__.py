@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import tyro
@@ -23,6 +24,9 @@ def main(arguments: list[str] | None = None) -> None:
         tyro.cli(commands[name], args=rest, prog=f"opengato {name}")
     except OpenGatoError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
         print("stopped: what was finished is kept, the same command goes on from there", file=sys.stderr)

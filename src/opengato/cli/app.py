@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 commands: dict[str, Callable[..., None]] = {}
@@ -28,6 +28,12 @@ def overview() -> str:
 
 # As opengato.model.precision has it, which needs torch.
 Precision = Literal["float32", "bfloat16", "int8"]
+
+
+def print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of plain text: of hundreds of rows, rich takes longer than all else."""
+    widths = [max(map(len, column)) for column in zip(header, *rows)]
+    print("\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in (header, *rows)), flush=True)
 
 
 def print_json(data: object) -> None:

@@ -1,14 +1,57 @@
-"""Commands about environments and their experts: tasks, collect, reference."""
+"""Commands about environments and their experts: domains, tasks, collect, reference."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from tyro.conf import Positional
 
-from opengato.cli.app import command, print_json
+from opengato.cli.app import command, print_columns, print_json
+
+if TYPE_CHECKING:
+    from opengato.domains import Task
+
+
+@command
+def domains(as_json: Annotated[bool, tyro.conf.arg(name="json")] = False) -> None:
+    """List the domains there are: those that come with OpenGato, and those of packages that bring some.
+
+    Args:
+        as_json: print a list of objects instead of a table.
+    """
+    from opengato.domains import broken_domains
+    from opengato.domains import domains as all_domains
+
+    broken = broken_domains()
+    rows: list[dict[str, Any]] = []
+    for name, domain in all_domains().items():
+        usable = name not in broken
+        rows.append(
+            {
+                "name": name,
+                "package": domain.package,
+                "tasks": len(domain.tasks) if usable else 0,
+                "about": domain.about if usable else None,
+                "problem": broken.get(name),
+            }
+        )
+    if as_json:
+        print_json(rows)
+        return
+    print_columns(
+        ["domain", "package", "tasks", "about"],
+        [[row["name"], row["package"], str(row["tasks"] or "–"), row["about"] or "cannot be used"] for row in rows],
+    )
+    _tell(broken)
+
+
+def _tell(broken: dict[str, str]) -> None:
+    """What is wrong with plug-ins, beside what the others have to say."""
+    for problem in broken.values():
+        print(problem, file=sys.stderr)
 
 
 @command
@@ -19,45 +62,48 @@ def tasks(domain: str | None = None, as_json: Annotated[bool, tyro.conf.arg(name
         domain: only those of this domain.
         as_json: print a list of objects instead of a table.
     """
+    from opengato.domains import broken_domains, get_task
+    from opengato.domains import domains as all_domains
     from opengato.domains import tasks as all_tasks
-    from opengato.domains.task import reference_scores
-    from opengato.errors import unknown
-    from opengato.tokens.spaces import to_json
+    from opengato.errors import OpenGatoError, unknown
 
     found = list(all_tasks().values())
     if domain is not None:
-        found = [t for t in found if t.domain == domain]
-        if not found:
-            raise unknown("domain", domain, {t.domain for t in all_tasks().values()})
-    scores = reference_scores()
-    rows: list[dict[str, Any]] = []
-    for task in found:
-        score = scores.get(task.id, {})
-        rows.append(
-            {
-                "id": task.id,
-                "domain": task.domain,
-                "observation_space": to_json(task.observation_space),
-                "action_space": to_json(task.action_space),
-                "expert": task.expert_name,
-                "random_score": score.get("random"),
-                "expert_score": score.get("expert"),
-                "n": score.get("n_expert"),
-                "extra": task.extra,
-                "available": task.available,
-            }
-        )
+        if domain not in all_domains():
+            raise unknown("domain", domain, all_domains())
+        if domain in broken_domains():
+            raise OpenGatoError(broken_domains()[domain])
+        found = list(all_domains()[domain].tasks.values()) or [get_task(domain)]  # which says why there are none
+    else:
+        _tell(broken_domains())
     if as_json:
-        print_json(rows)
+        print_json([_described(task) for task in found])
         return
-    from rich.console import Console
-    from rich.table import Table
+    rows = []
+    for task in found:
+        reference = task.reference if task.measured else None
+        numbers = [f"{n:.4g}" for n in (reference.random, reference.expert, reference.n_expert)] if reference else ["–", "–", "–"]
+        rows.append([task.id, *numbers, task.expert_name, task.extra + ("" if task.available else " (not installed)")])
+    print_columns(["task", "random", "expert", "n", "expert is", "extra"], rows)
 
-    table = Table("task", "random", "expert", "n", "expert is", "extra", box=None)
-    for row in rows:
-        numbers = [f"{row[k]:.4g}" if row[k] is not None else "–" for k in ("random_score", "expert_score", "n")]
-        table.add_row(row["id"], *numbers, row["expert"], row["extra"] + ("" if row["available"] else " (not installed)"))
-    Console().print(table)
+
+def _described(task: Task) -> dict[str, Any]:
+    """A task as JSON."""
+    from opengato.tokens.spaces import to_json
+
+    reference = task.reference if task.measured else None
+    return {
+        "id": task.id,
+        "domain": task.domain,
+        "observation_space": to_json(task.observation_space),
+        "action_space": to_json(task.action_space),
+        "expert": task.expert_name,
+        "random_score": reference.random if reference else None,
+        "expert_score": reference.expert if reference else None,
+        "n": reference.n_expert if reference else None,
+        "extra": task.extra,
+        "available": task.available,
+    }
 
 
 @command

@@ -51,6 +51,7 @@ def eval_(
     agent: Positional[Path],
     tasks: list[str] | None = None,
     episodes: int = 50,
+    demonstrations: tuple[str, ...] = (),
     baseline: Literal["mlp", "gru", "cnn", "lookup"] | None = None,
     data: tuple[str, ...] = (),
     seconds: float = 60.0,
@@ -63,12 +64,14 @@ def eval_(
 ) -> None:
     """Run an agent in its environments and score it between the random agent and the expert; interrupted, it goes on where it stopped.
 
-    With --baseline the agent is one of the simplest there are, trained on the same data for the same time, to stand beside a score.
+    A checkpoint need not have been trained on a task that is named, if the task's spaces have a layout. With --baseline the agent is one of
+    the simplest there are, trained on the same data for the same time, to stand beside a score.
 
     Args:
         agent: a folder with a checkpoint or a baseline; with --baseline one to keep it in.
         tasks: ids, domains or patterns; default: all tasks the agent knows.
         episodes: of each task, from the starts that are kept for evaluation.
+        demonstrations: Minari datasets, of each the best episode is read before every episode of its task.
         baseline: train this one first, unless the folder has it already.
         data: what the baseline learns from, as for `train`.
         seconds: for which the baseline learns.
@@ -80,7 +83,7 @@ def eval_(
     """
     from opengato.errors import OpenGatoError
 
-    if baseline is None and (data or root is not None):
+    if baseline is None and (data or (root is not None and not demonstrations)):
         raise OpenGatoError("data and root are of a baseline's training: name one, for example --baseline mlp")
     from opengato.baselines.settings import Settings
     from opengato.baselines.train import train_or_load
@@ -90,6 +93,7 @@ def eval_(
     from opengato.evaluation.results import default_folder, settings_of
     from opengato.evaluation.score import summarise
     from opengato.evaluation.table import print_scores
+    from opengato.evaluation.unseen import introduce, settings_of_introductions
     from opengato.evaluation.words import held_out_nats
 
     if baseline is not None:
@@ -105,8 +109,9 @@ def eval_(
             print_json(told)
         return
     chosen = known_tasks(loaded, tasks)
-    kept = out or default_folder(agent, settings_of(agent, **playing.sampling))
-    found = run(agent, chosen, episodes, out=kept, show=not as_json, **playing.pool, **playing.sampling)
+    told_of = introduce(loaded, chosen, demonstrations, root)
+    kept = out or default_folder(agent, settings_of(agent, **playing.sampling, **settings_of_introductions(told_of)))
+    found = run(agent, chosen, episodes, out=kept, show=not as_json, introductions=told_of, **playing.pool, **playing.sampling)
     summary = summarise(found.scores, found.unscored)  # stops where there is nothing to print
     if as_json:
         print_json(summary | told)
@@ -143,6 +148,7 @@ def compare(
     from opengato.evaluation.results import default_folder, settings_of
     from opengato.evaluation.score import read_scores
     from opengato.evaluation.table import print_comparison
+    from opengato.evaluation.unseen import introduce
 
     read = {path: read_scores(json.loads(path.read_text())) for path in (first, second) if path.is_file()}
     known = [[s.task for s in read[p]] if p in read else [t.id for t in known_tasks(load_agent(p), None)] for p in (first, second)]
@@ -154,7 +160,9 @@ def compare(
         if path not in read:
             folder = default_folder(path, settings_of(path, **playing.sampling))
             wanted = [get_task(task) for task in chosen]
-            read[path] = play_all(path, wanted, episodes, out=folder, show=not as_json, **playing.pool, **playing.sampling).scores
+            told_of = introduce(load_agent(path), wanted)
+            settings = {**playing.pool, **playing.sampling, "introductions": told_of}
+            read[path] = play_all(path, wanted, episodes, out=folder, show=not as_json, **settings).scores
         scores.append([s for s in read[path] if s.task in chosen])
     found = run(*scores)
     if as_json:
@@ -165,9 +173,15 @@ def compare(
 
 @command
 def play(
-    agent: Positional[Path], task: Positional[str], out: Path = Path("play.mp4"), seed: int = 100_000, temperature: float | None = None
+    agent: Positional[Path],
+    task: Positional[str],
+    out: Path = Path("play.mp4"),
+    seed: int = 100_000,
+    temperature: float | None = None,
+    demonstrations: tuple[str, ...] = (),
+    root: Path | None = None,
 ) -> None:
-    """Write a video of an agent at one task.
+    """Write a video of an agent at one task, which it need not have been trained on.
 
     Args:
         agent: a folder with a checkpoint or a baseline.
@@ -175,12 +189,18 @@ def play(
         out: the video.
         seed: of the episode.
         temperature: of the actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
+        demonstrations: a Minari dataset whose best episode is read first.
+        root: folder of the Minari datasets; default: Minari's own.
     """
     from opengato.domains import get_task
-    from opengato.evaluation.agent import load_agent
+    from opengato.evaluation.agent import introduced, load_agent
     from opengato.evaluation.rollout import rollout
+    from opengato.evaluation.unseen import introduce
     from opengato.evaluation.video import encode_mp4
 
-    episode = rollout(load_agent(agent), get_task(task), 1, record=1, seed=seed, temperature=temperature)[0]
+    loaded, shown = load_agent(agent), get_task(task)
+    ready = introduced(loaded, introduce(loaded, [shown], demonstrations, root))
+    episode = rollout(ready, shown, 1, record=1, seed=seed, temperature=temperature)[0]
     out.write_bytes(encode_mp4(episode.frames, 30))
-    print(f"{out}: return {episode.episode_return:.4g} in {episode.length} timesteps")
+    unseen = "" if shown.id in loaded.layouts else " (not in training)"
+    print(f"{out}: {shown.id}{unseen}, return {episode.episode_return:.4g} in {episode.length} timesteps")

@@ -5,8 +5,9 @@ extend) the Minari dataset `opengato/<domain>/<name>-v0`. An episode is a pure f
 are kept for evaluation (see `domains.starts`) are passed over, whatever the seeds.
 """
 
-from opengato.collection.collect import collect, dataset_id
+from opengato.collection.collect import collect
 from opengato.collection.record import record_episode
 from opengato.collection.staging import load_episode, pack_episode, save_episode
+from opengato.domains.task import dataset_id
 
 __all__ = ["collect", "dataset_id", "load_episode", "pack_episode", "record_episode", "save_episode"]

@@ -14,7 +14,7 @@ from opengato.collection.assembly import assemble
 from opengato.collection.staging import full_disk_is_an_error, save_episode
 from opengato.collection.worker import record
 from opengato.domains.starts import SEEDS
-from opengato.domains.task import Task
+from opengato.domains.task import Task, dataset_id
 from opengato.errors import OpenGatoError
 from opengato.jobs import TIMEOUT_S, Job, Result, Workers
 
@@ -22,11 +22,6 @@ _CHUNK_SECONDS = 2.0  # a job has as many seeds as take about this long
 _CHUNK_EPISODES = 20
 _MOST_NOISE = 0.4
 _MOST_PASSED = 200  # seeds of evaluation's starts in a row: then all of the task's are
-
-
-def dataset_id(task: Task) -> str:
-    """The Minari dataset of a task: "opengato/<domain>/<name>-v0"."""
-    return f"opengato/{task.id}-v0"
 
 
 class _Collection:
@@ -170,7 +165,7 @@ def collect(
 
 def _validate(task: Task, episodes: int, noise: float) -> None:
     if task.make_expert is None:
-        raise OpenGatoError(f"task {task.id!r} has no expert: it only has data")
+        raise OpenGatoError(f"task {task.id!r} has no expert to record: name one that has, as `opengato tasks` says")
     if not task.available:
         task.make()  # says which extra is missing
     if episodes < 1:

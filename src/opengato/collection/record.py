@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from opengato.domains.starts import start_of
-from opengato.domains.task import Expert, Task
+from opengato.domains.task import Expert, Task, success_of
 from opengato.episode import Episode, map_leaves, stack
 
 
@@ -79,7 +79,7 @@ def record_episode(task: Task, env: gym.Env, expert: Expert, seed: int, noise: f
         np.array(rewards, np.float32),
         task.id,
         "expert",
-        bool(info.get("success", False)) if task.has_success else None,
+        success_of(task.has_success, info),
         seed,
         {"noise": disturb.steps / len(actions), "terminated": bool(terminated), "start": start},
     )

@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium import spaces
 
 from opengato.datasets.recompress import recompress
-from opengato.domains.task import Task, reference_scores
+from opengato.domains.task import Task, dataset_id
 from opengato.episode import Episode, Nested, leaves
 from opengato.errors import OpenGatoError
 
@@ -102,7 +102,7 @@ def write_minari(
     minari = import_minari()
     from minari import namespace
 
-    name = f"opengato/{task.id}-v0"
+    name = dataset_id(task)
     folder = folder.absolute()  # Minari fails on relative ones
     root = folder.parents[len(Path(name).parts) - 1]
     work, old = _beside(folder)
@@ -162,8 +162,8 @@ def _metadata(dataset: Any, task: Task, source: str, command: str) -> dict[str, 
         "opengato_commands": list(dict.fromkeys(commands)),
     }
     # Minari's own argument for these is ignored where there is no gymnasium id.
-    if (reference := reference_scores().get(task.id)) is not None:
-        metadata |= {"ref_min_score": reference["random"], "ref_max_score": reference["expert"]}
+    if task.measured:
+        metadata |= {"ref_min_score": task.reference.random, "ref_max_score": task.reference.expert}
     return metadata
 
 

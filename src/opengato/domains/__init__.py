@@ -4,25 +4,49 @@ from __future__ import annotations
 
 from functools import cache
 
+from opengato.domains.plugins import Domain, domains
 from opengato.domains.task import Expert, Reference, Task
 from opengato.errors import OpenGatoError, unknown
 
-__all__ = ["Expert", "Reference", "Task", "get_task", "make", "match_tasks", "tasks"]
+__all__ = ["Domain", "Expert", "Reference", "Task", "broken_domains", "domains", "find_task", "get_task", "make", "match_tasks", "tasks"]
 
 
 @cache
 def tasks() -> dict[str, Task]:
-    """All tasks by id, in the order of their domains."""
-    from opengato.domains import atari, babyai, dm_control, memory, metaworld
+    """All listed tasks by id, in the order of their domains; those of domains that are broken are left out, see `broken_domains`."""
+    return {task.id: task for name, domain in domains().items() if name not in broken_domains() for task in domain.tasks.values()}
 
-    return {task.id: task for module in (babyai, metaworld, dm_control, atari, memory) for task in module.TASKS}
+
+@cache
+def broken_domains() -> dict[str, str]:
+    """What is wrong with each domain that cannot be used, by its name: one plug-in does not take down the others."""
+    found = {}
+    for name, domain in domains().items():
+        try:
+            _ = domain.tasks
+        except OpenGatoError as error:
+            found[name] = str(error)
+    return found
+
+
+def find_task(task_id: str) -> Task | None:
+    """The task of this id, None where no domain has one. Raises OpenGatoError where its domain is broken or refuses it."""
+    domain = domains().get(task_id.split("/")[0])
+    if domain is None or domain.name == task_id:
+        return None
+    if task_id in domain.tasks:
+        return domain.tasks[task_id]
+    return domain.find(task_id) if domain.find is not None else None
 
 
 def get_task(task_id: str) -> Task:
     """The task of this id. Raises OpenGatoError with the nearest match where there is none."""
-    if task_id not in tasks():
+    task = find_task(task_id)
+    if task is None:
+        if task_id in domains() and not domains()[task_id].tasks:
+            raise OpenGatoError(f"domain {task_id!r} lists no tasks: name one of it, as `opengato domains` says")
         raise unknown("task", task_id, tasks())
-    return tasks()[task_id]
+    return task
 
 
 def match_tasks(patterns: list[str]) -> list[Task]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -52,6 +54,11 @@ class Reference:
         return f"its expert's return {self.expert:.4g} is not above the random agent's {self.random:.4g}"
 
 
+@cache
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
 @dataclass(frozen=True)
 class Task:
     """One task of one domain.
@@ -63,12 +70,13 @@ class Task:
         make_env: makes a fresh `gymnasium.Env` (render_mode "rgb_array"); truncates at the task's own time limit.
         make_expert: makes an `Expert` for it; None for tasks that only have data.
         requires: the import name of the simulator, for example "minigrid".
-        extra: the extra that installs it: `pip install "opengato[extra]"`.
+        extra: the extra that installs it: `pip install "opengato[extra]"`; "" where none does, as of plug-ins.
         expert_name: one line on how the expert works.
-        has_success: whether `info["success"]` (bool or 0/1) of the last step tells success.
+        has_success: whether `info["success"]` (bool or 0/1) of the last step tells success; None: where it is there, it does.
         burst: longest run of steps that noise in collection holds a random action: enough to be driven off course.
         start: of an environment that was just reset: its full state, nested like an observation, by which starts are told apart; None: its
             first observation is all of it. few_starts: whether two seeds easily draw the same one (see `domains.starts`).
+        references: the package whose `references.json` has its reference scores.
     """
 
     id: str
@@ -79,10 +87,11 @@ class Task:
     requires: str
     extra: str
     expert_name: str
-    has_success: bool = False
+    has_success: bool | None = False
     burst: int = 6
     start: Callable[[gym.Env], Any] | None = None
     few_starts: bool = False
+    references: str = "opengato.domains"
 
     @property
     def domain(self) -> str:
@@ -91,25 +100,47 @@ class Task:
     @property
     def available(self) -> bool:
         """Whether the simulator is installed (found, not imported)."""
-        return importlib.util.find_spec(self.requires) is not None
+        return _installed(self.requires)
+
+    @property
+    def measured(self) -> bool:
+        """Whether there are stored reference scores."""
+        return self.id in reference_scores(self.references)
 
     @property
     def reference(self) -> Reference:
         """The stored reference scores. Raises OpenGatoError where none was measured."""
-        table = reference_scores()
-        if self.id not in table:
+        if not self.measured:
             raise OpenGatoError(f"task {self.id!r} has no stored reference score: measure it with `opengato reference {self.id}`")
-        return Reference(**table[self.id])
+        return Reference(**reference_scores(self.references)[self.id])
 
     def make(self) -> gym.Env:
-        """Make the environment, or say which extra is missing."""
+        """Make the environment, or say what is missing."""
         if not self.available:
-            raise OpenGatoError(f'task {self.id!r} needs {self.requires!r}, which is not installed: pip install "opengato[{self.extra}]"')
+            how = f'pip install "opengato[{self.extra}]"' if self.extra else "install the package that has it"
+            raise OpenGatoError(f"task {self.id!r} needs {self.requires!r}, which is not installed: {how}")
         return self.make_env()
 
 
+def dataset_id(task: Task) -> str:
+    """The Minari dataset of a task, "opengato/<domain>/<name>-v0", in the letters that Minari knows."""
+    return f"opengato/{re.sub(r'[^-/0-9A-Za-z_]+', '-', task.id)}-v0"
+
+
+def success_of(has_success: bool | None, info: Mapping[str, Any]) -> bool | None:
+    """What the `info` of an episode's last step says of its success, see `Task.has_success`; None where success is not defined."""
+    if has_success is False or (has_success is None and "success" not in info):
+        return None
+    return bool(info.get("success", False))
+
+
+def references_file(package: str) -> Path:
+    """Where the reference scores of a package's tasks are."""
+    return Path(str(resources.files(package) / "references.json"))
+
+
 @cache
-def reference_scores() -> dict[str, dict[str, Any]]:
-    """domains/references.json: task id -> the fields of `Reference`."""
-    path = resources.files("opengato.domains") / "references.json"
+def reference_scores(package: str = "opengato.domains") -> dict[str, dict[str, Any]]:
+    """A package's references.json: task id -> the fields of `Reference`."""
+    path = references_file(package)
     return json.loads(path.read_text()) if path.is_file() else {}

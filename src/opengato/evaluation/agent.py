@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,8 +14,19 @@ from opengato.errors import OpenGatoError
 from opengato.model.precision import Precision, convert
 from opengato.model.prompt import crop_prompt
 from opengato.policy.engine import Engine
+from opengato.tokens.encode import Encoded
+from opengato.tokens.layout import Layout
 
 Agent = Checkpoint | Baseline
+
+
+@dataclass(frozen=True)
+class Introduction:
+    """What an agent is told of a task (evaluation/unseen.py): its layout, what it reads before it acts, whether it was demonstrated."""
+
+    layout: Layout
+    prompt: Encoded | None
+    demonstrated: bool
 
 
 class Actor(Protocol):
@@ -54,6 +67,16 @@ def make_actor(agent: Agent, task: Task, slots: int, temperature: float | None =
         return _EngineActor(agent, task, slots, temperature, prompt)
     agent.layout(task.id, task.observation_space, task.action_space)
     return agent.actor(task.id, slots, temperature)
+
+
+def introduced(agent: Agent, introductions: Mapping[str, Introduction]) -> Agent:
+    """The agent, told of tasks; a demonstration takes the place of the checkpoint's own."""
+    if not introductions:
+        return agent
+    assert isinstance(agent, Checkpoint)
+    prompts = {task: one.prompt for task, one in introductions.items() if one.prompt is not None}
+    layouts = {task: one.layout for task, one in introductions.items()}
+    return replace(agent, layouts={**agent.layouts, **layouts}, prompts={**agent.prompts, **prompts})
 
 
 def load_agent(folder: Path, precision: Precision = "float32") -> Agent:

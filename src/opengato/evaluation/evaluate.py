@@ -6,7 +6,7 @@ import math
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,12 +18,13 @@ import torch
 from opengato.datasets.starts import Starts
 from opengato.domains import Task, match_tasks, tasks
 from opengato.domains.starts import SEEDS, evaluation_seeds
-from opengato.domains.task import Reference, reference_scores
+from opengato.domains.task import Reference
 from opengato.errors import OpenGatoError
-from opengato.evaluation.agent import Agent, agent_files, load_agent
+from opengato.evaluation.agent import Agent, Introduction, agent_files, introduced, load_agent
 from opengato.evaluation.results import Results, settings_of
 from opengato.evaluation.rollout import BATCH, Rollout, rollouts
 from opengato.evaluation.score import TaskScore, task_score
+from opengato.evaluation.unseen import settings_of_introductions
 from opengato.jobs import TIMEOUT_S, Begun, Done, Job, Result, Workers
 from opengato.model.precision import Precision
 
@@ -34,25 +35,26 @@ def known_tasks(agent: Agent, patterns: list[str] | None) -> list[Task]:
         return match_tasks(patterns)
     known = [tasks()[name] for name in agent.layouts if name in tasks()]
     if not known:
-        raise OpenGatoError(f"this checkpoint knows no task with an environment, only {', '.join(agent.layouts)}")
+        names = ", ".join(agent.layouts)
+        raise OpenGatoError(f"this checkpoint knows no task with an environment that is listed, only {names}: name some with --tasks")
     return known
 
 
 _agent: Agent  # of a worker process
 
 
-def _start(folder: Path, precision: Precision) -> None:
+def _start(folder: Path, precision: Precision, introductions: Mapping[str, Introduction]) -> None:
     global _agent
     torch.set_num_threads(1)
-    _agent = load_agent(folder, precision)
+    _agent = introduced(load_agent(folder, precision), introductions)
 
 
-def _start_from(files: dict[str, bytes], precision: Precision) -> None:
+def _start_from(files: dict[str, bytes], precision: Precision, introductions: Mapping[str, Introduction]) -> None:
     """On another machine: the agent has travelled, and is a folder for as long as it takes to load it."""
     with tempfile.TemporaryDirectory(prefix="opengato-") as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
-        _start(Path(folder), precision)
+        _start(Path(folder), precision, introductions)
 
 
 def _work(task: Task, settings: dict[str, Any], seeds: tuple[int, ...]) -> Iterator[Any]:
@@ -96,10 +98,16 @@ def _domain(of: Job | Result) -> str:
     return str(of.name).split("/")[0]
 
 
-def score_of(task: Task, episodes: list[Rollout], failed: dict[int, str] | None = None, starts: Starts | None = None) -> TaskScore:
+def score_of(
+    task: Task,
+    episodes: list[Rollout],
+    failed: dict[int, str] | None = None,
+    starts: Starts | None = None,
+    in_training: bool = True,
+) -> TaskScore:
     """The score of a task's finished episodes against its stored references; without any, returns and success alone.
 
-    `starts`: that the agent was trained on; None or without the task where it does not say.
+    `starts`: that the agent was trained on; None or without the task where it does not say. `in_training`: whether the task was.
     """
     episodes = sorted(episodes, key=lambda r: r.seed)
     known = set((starts or {})[task.id].tolist()) if starts and task.id in starts else None
@@ -111,12 +119,14 @@ def score_of(task: Task, episodes: list[Rollout], failed: dict[int, str] | None 
         failed,
         starts=len({r.start for r in episodes}),
         seen=None if known is None else sum(r.start in known or r.first in known for r in episodes) / max(len(episodes), 1),
+        in_training=in_training,
+        unmeasurable="it has no expert to measure it by" if task.make_expert is None else None,
     )
 
 
 def reference_of(task: Task) -> Reference | None:
     """The stored reference scores, None where there are none."""
-    return task.reference if task.id in reference_scores() else None
+    return task.reference if task.measured else None
 
 
 @dataclass(frozen=True)
@@ -147,6 +157,7 @@ def evaluate(
     precision: Precision = "float32",
     out: Path | None = None,
     show: bool = True,
+    introductions: Mapping[str, Introduction] | None = None,
     finished: Callable[[TaskScore, list[Rollout]], None] | None = None,
 ) -> Evaluation:
     """Score an agent on each task over `episodes` episodes from the starts that are kept for evaluation.
@@ -164,16 +175,20 @@ def evaluate(
         ray: the address of a Ray cluster to run on, to which the agent is sent.
         precision: of the weights; with fewer bits than they were trained with, results may depend on the batch.
         out: folder where every finished episode is kept at once; those that are there already are not run again, unless to be recorded.
+        introductions: of tasks that the agent was not trained on, or with other demonstrations than its own (see `unseen.introduce`).
         finished: called with each task's score and rollouts, by seed, as soon as they are there.
 
     Raises:
-        OpenGatoError: before any work, where a task is unknown to the agent or is not installed, or `out` holds results of other settings.
+        OpenGatoError: before any work, where a task is neither known to the agent nor introduced, or is not installed, or `out` holds
+            results of other settings.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     if episodes < 1 or batch < 1:
         raise OpenGatoError(f"episodes is {episodes} and batch {batch}: ask for 1 or more of each")
-    agent = load_agent(folder)
+    agent, introductions = load_agent(folder), introductions or {}
+    trained = set(agent.layouts)
+    agent = introduced(agent, introductions)
     for task in chosen:
         if not task.available:
             task.make()  # says what to install
@@ -183,10 +198,11 @@ def evaluate(
             print(f"{task.id} will have no score: {reference.problem}", file=sys.stderr)
     known = agent.starts
     del agent
-    results = Results(out, settings_of(folder, temperature=temperature, prompt=prompt, precision=precision)) if out is not None else None
-    start = partial(_start, folder, precision)
+    sampling = {"temperature": temperature, "prompt": prompt, "precision": precision, **settings_of_introductions(introductions)}
+    results = Results(out, settings_of(folder, **sampling)) if out is not None else None
+    start = partial(_start, folder, precision, introductions)
     if ray is not None:
-        start = partial(_start_from, {path.name: path.read_bytes() for path in agent_files(folder)}, precision)
+        start = partial(_start_from, {path.name: path.read_bytes() for path in agent_files(folder)}, precision, introductions)
     done: dict[str, list[Rollout]] = {task.id: [] for task in chosen}
     failed: dict[str, dict[int, str]] = {task.id: {} for task in chosen}
     scores: dict[str, TaskScore] = {}
@@ -195,7 +211,7 @@ def evaluate(
         """Score a task whose episodes are all over."""
         if done[task.id] and len(done[task.id]) + len(failed[task.id]) == episodes:
             done[task.id].sort(key=lambda r: r.seed)
-            scores[task.id] = score_of(task, done[task.id], failed[task.id], known)
+            scores[task.id] = score_of(task, done[task.id], failed[task.id], known, task.id in trained)
             if finished:
                 finished(scores[task.id], done[task.id])
 

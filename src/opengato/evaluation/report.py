@@ -34,7 +34,7 @@ dl{display:grid;grid-template-columns:200px 1fr;gap:4px 16px;font-size:14px}dt{c
 
 def _table(scores: Sequence[TaskScore]) -> str:
     rows = "".join(
-        f"<tr><td>{escape(s.task)}</td><td>{number(s.score, '.1f')}</td><td>{spread((s.ci_low, s.ci_high), '.0f')}</td>"
+        f"<tr><td>{escape(s.label)}</td><td>{number(s.score, '.1f')}</td><td>{spread((s.ci_low, s.ci_high), '.0f')}</td>"
         f"<td>{number(s.success, '.0%')}</td><td>{spread(s.success_interval, '.0%')}</td>"
         f"<td>{s.mean_return:.4g}</td><td>{number(s.random, '.4g')}</td><td>{number(s.expert, '.4g')}</td>"
         f"<td>{s.n}</td><td>{number(s.starts, 'd')}</td><td>{number(s.seen, '.0%')}</td></tr>"

@@ -21,7 +21,7 @@ _KEPT = ("seed", "episode_return", "length", "success", "start", "first")  # of 
 def settings_of(folder: Path, **sampling: Any) -> dict[str, Any]:
     """All that an episode depends on but its task and its seed: the agent's files, how it samples, the code of this package.
 
-    Simulators are not among it: after another version of one was installed, results belong into another folder.
+    Simulators and plug-ins are not among it: after another version of one was installed, results belong into another folder.
     """
     return {"agent": _digest(agent_files(folder)), "code": _code(), **sampling}
 

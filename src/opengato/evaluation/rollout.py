@@ -15,6 +15,7 @@ import numpy as np
 
 from opengato.domains import Task
 from opengato.domains.starts import evaluation_seeds, fingerprint, start_of
+from opengato.domains.task import success_of
 from opengato.errors import OpenGatoError
 from opengato.evaluation.agent import Agent, make_actor
 from opengato.jobs import Begun, Done, Failed, describe
@@ -173,7 +174,7 @@ class _Desk:
 
     def __init__(self, task: Task, seed: int, filmed: bool, environment: gym.Env | None = None):
         self.task, self.filmed, self.environment = task, filmed, environment
-        self.episode = Rollout(seed, 0.0, 0, False if task.has_success else None)
+        self.episode = Rollout(seed, 0.0, 0, success_of(task.has_success, {}))
         self.over, self.seconds = False, 0.0
 
     def start(self) -> str | None:
@@ -213,13 +214,15 @@ class _Desk:
         self.observation, reward, terminated, truncated, info = self.environment.step(action)
         episode.episode_return += float(reward)
         episode.length += 1
-        if self.task.has_success:
-            episode.success = bool(info.get("success", False))
+        episode.success = success_of(self.task.has_success, info)
         self.over = bool(terminated or truncated)
 
     def _film(self, episode: Rollout, environment: gym.Env) -> None:
         try:
-            episode.frames.append(np.asarray(environment.render()))
+            frame = np.asarray(environment.render())
+            if frame.ndim != 3:
+                raise OpenGatoError("its environment draws no pictures")
+            episode.frames.append(frame)
         except Exception as error:  # a machine without OpenGL: scores matter more than pictures
             print(f"{self.task.id}: no video: {error}", file=sys.stderr)
             self.filmed = False

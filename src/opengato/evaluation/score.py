@@ -36,11 +36,12 @@ class TaskScore:
     Attributes:
         returns, successes: seed -> of every episode that finished; no successes where the task defines none.
         random, expert: the reference returns; None without references.
-        score: of the mean return, with its 95% interval; None where there are no references, or `unmeasurable` says why they are of no use.
+        score: of the mean return, with its 95% interval; None where there are no references, or `unmeasurable` says why there can be none.
         reference_half: half of the 95% interval that the references alone would give it.
         failed: seed -> reason of the episodes that did not finish, of which the score knows nothing.
         starts: how many different starts the episodes had, None where that is unknown.
         seen: the share of the episodes whose start was among those the agent was trained on, None where the agent does not say.
+        in_training: whether the agent was trained on the task.
     """
 
     task: str
@@ -56,6 +57,12 @@ class TaskScore:
     failed: Mapping[int, str] = field(default_factory=dict)
     starts: int | None = None
     seen: float | None = None
+    in_training: bool = True
+
+    @property
+    def label(self) -> str:
+        """The task, and that it was not in training where it was not."""
+        return self.task if self.in_training else f"{self.task} (not in training)"
 
     @property
     def domain(self) -> str:
@@ -102,6 +109,7 @@ class TaskScore:
             "n": self.n,
             "starts": self.starts,
             "seen": self.seen,
+            "in_training": self.in_training,
             "failed": failures_to_json(self.failed),
             "seeds": seeds,
             "returns": [self.returns[seed] for seed in seeds],
@@ -125,6 +133,7 @@ class TaskScore:
             {f["seed"]: f["reason"] for f in data["failed"]},
             data["starts"],
             data["seen"],
+            data.get("in_training", True),  # before others could be evaluated, all were
         )
 
 
@@ -150,17 +159,21 @@ def task_score(
     *,
     starts: int | None = None,
     seen: float | None = None,
+    in_training: bool = True,
+    unmeasurable: str | None = None,
 ) -> TaskScore:
     """Score a task's episodes, by seed; the interval is that of `mean_interval`, widened by what is uncertain of the references.
 
-    Without references, or with such as `Reference.problem` finds fault with, there is neither score nor interval.
+    Without references, or with such as `Reference.problem` finds fault with, there is neither score nor interval. `unmeasurable`: why
+    there can be no references.
 
     Raises:
         OpenGatoError: where no episode finished.
     """
     if not returns:
         raise OpenGatoError(f"task {task!r} has no finished episode to score")
-    score = low = high = half = problem = None
+    score = low = high = half = None
+    problem = unmeasurable
     if reference is not None:
         problem = reference.problem
         if problem is None:
@@ -183,6 +196,7 @@ def task_score(
         dict(failed or {}),
         starts,
         seen,
+        in_training,
     )
 
 
@@ -291,6 +305,8 @@ def summarise(scores: Sequence[TaskScore], unscored: Mapping[str, Mapping[int, s
         "mean_score": mean([s.counted for s in percents]),
         "mean_score_ci": list(over_tasks),
         "mean_score_ci_of_these_tasks": list(over_episodes),
+        "mean_score_in_training": mean([s.counted for s in percents if s.whole.in_training]),
+        "mean_score_not_in_training": mean([s.counted for s in percents if not s.whole.in_training]),
         "mean_score_unclipped": mean([s.score for s in percents]),
         "mean_score_failures_as_random": mean([*as_random, *(RANDOM for _ in unscored or {})]) if percents else None,
         "interquartile_mean": interquartile_mean(scores),

@@ -16,7 +16,7 @@ def print_scores(evaluation: Evaluation) -> None:
     table = Table(Column("task", no_wrap=True), "score %", "95%", "success", "95%", "return", "random", "expert", "n", box=None)
     for s in scores:
         table.add_row(
-            s.task,
+            s.label,
             number(s.score, ".1f"),
             spread((s.ci_low, s.ci_high), ".0f"),
             number(s.success, ".0%"),
@@ -36,7 +36,7 @@ def print_scores(evaluation: Evaluation) -> None:
         if s.score is not None and s.score > BEATEN:
             print(f"{s.task}: the agent beats its expert by half, which is a poor measure of it then: look at success")
         if s.starts is not None and s.starts < s.n:
-            print(f"{s.task}: its {s.n} episodes had {s.starts} different starts, all that are kept for evaluation")
+            print(f"{s.task}: its {s.n} episodes had {s.starts} different starts: evaluation's seeds draw no more")
         if s.seen:
             print(f"{s.task}: {s.seen:.0%} of the episodes began as episodes that the agent was trained on")
     for task, failed in unscored.items():
@@ -47,6 +47,9 @@ def print_scores(evaluation: Evaluation) -> None:
             f"mean score {found['mean_score']:.1f}% of the expert over {len(percents)} tasks, each counted at most 100 "
             f"(unclipped {found['mean_score_unclipped']:.1f}%, interquartile {interquartile_mean(scores):.1f}%)"
         )
+        trained, others = found["mean_score_in_training"], found["mean_score_not_in_training"]
+        if trained is not None and others is not None:
+            print(f"mean score {trained:.1f}% over the tasks in training, {others:.1f}% over those that were not")
         print(
             f"95% intervals of the mean: {spread(over_tasks, '.1f')} over tasks and episodes, {spread(over_episodes, '.1f')} of these tasks"
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from opengato.domains.task import Task
+from opengato.domains.task import Task, dataset_id
 from opengato.episode import Episode, Nested, stack
 from opengato.errors import OpenGatoError
 from opengato.robots.robot import Robot, Scored
@@ -49,7 +49,7 @@ class Recorder:
     @property
     def folder(self) -> Path | None:
         """Of the dataset, once an episode has begun."""
-        return self.root / f"opengato/{self._task.id}-v0" if self.root is not None and self._task is not None else None
+        return self.root / dataset_id(self._task) if self.root is not None and self._task is not None else None
 
     def begin(self, robot: Robot, task: str) -> None:
         """An episode begins. Raises OpenGatoError where it could not be written afterwards."""

@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 
 from opengato.domains import get_task
+from opengato.domains.task import success_of
 from opengato.errors import OpenGatoError
 from opengato.robots.control import Report, run
 from opengato.robots.takeover import Agent
@@ -18,13 +19,13 @@ class Simulated:
 
     Args:
         env: the environment; reset here. rate: control ticks a second. seed: of the first episode.
-        has_success: whether its `info["success"]` tells success.
+        has_success: whether its `info["success"]` tells success; None: where it is there, it does.
 
     Attributes:
         seed: of the current episode. reward, done, terminated, success: of its last step, see `Scored`.
     """
 
-    def __init__(self, env: gym.Env, rate: float = 20.0, seed: int = 0, has_success: bool = False):
+    def __init__(self, env: gym.Env, rate: float = 20.0, seed: int = 0, has_success: bool | None = False):
         self._env, self.rate, self._has_success = env, rate, has_success
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.reset(seed)
@@ -40,7 +41,7 @@ class Simulated:
         self.seed = seed
         self._observation, _ = self._env.reset(seed=seed)
         self.reward, self.done, self.terminated = 0.0, False, False
-        self.success: bool | None = False if self._has_success else None
+        self.success = success_of(self._has_success, {})
         self._stopped = False
 
     def observe(self) -> Any:
@@ -53,8 +54,7 @@ class Simulated:
             raise OpenGatoError(f"the simulated robot {'is stopped' if self._stopped else 'has ended its episode'}: reset it first")
         self._observation, reward, terminated, truncated, info = self._env.step(action)
         self.reward, self.terminated, self.done = float(reward), bool(terminated), bool(terminated or truncated)
-        if self._has_success:
-            self.success = bool(info.get("success", False))
+        self.success = success_of(self._has_success, info)
 
     def stop(self) -> None:
         """No further step is taken until it is reset."""

@@ -15,7 +15,7 @@ from gymnasium import spaces
 
 from opengato.errors import OpenGatoError
 from opengato.tokens import continuous, image
-from opengato.tokens.spaces import from_json, to_json
+from opengato.tokens.spaces import COVERED, from_json, to_json
 from opengato.tokens.statistics import Statistics
 from opengato.tokens.vocabulary import (
     ACTION_CONTINUOUS,
@@ -81,13 +81,13 @@ def _fields(space: spaces.Space, is_action: bool, path: str = "") -> list[Field]
             raise OpenGatoError(f"{here} is an image of shape {space.shape}: put its channels last and give it 1 or 3 of them")
         return [Field(path, space, IMAGE, int(np.prod(image.patch_grid(*space.shape[:2]))))]
     elif isinstance(space, spaces.Box):
-        starts, sizes = np.int64(space.low).ravel(), np.int64(space.high).ravel() - np.int64(space.low).ravel() + 1
+        # In floating point, since the difference of two int64 may be too large for one.
+        starts, sizes = np.int64(space.low).ravel(), np.float64(space.high).ravel() - np.float64(space.low).ravel() + 1
     else:
-        to_json(space)  # raises for spaces without a layout
-        raise AssertionError("unreachable")
+        raise OpenGatoError(f"{here} is a {type(space).__name__} space, which has no token layout: use {COVERED}")
     if sizes.size and sizes.max() > DISCRETE_SIZE:
         raise OpenGatoError(
-            f"{here} takes {int(sizes.max())} different values, more than the {DISCRETE_SIZE} discrete ids: "
+            f"{here} takes {sizes.max():.0f} different values, more than the {DISCRETE_SIZE} discrete ids: "
             "declare it as a float Box or split it into digits"
         )
     return [

@@ -10,6 +10,8 @@ from gymnasium import spaces
 
 from opengato.errors import OpenGatoError
 
+COVERED = "Box, Discrete, MultiDiscrete, MultiBinary, Text, Dict or Tuple"
+
 
 def text_space(max_length: int = 1_000_000) -> spaces.Text:
     """A space of text. Its character set only matters to `contains` and `sample`: the tokenizer takes any Unicode."""
@@ -37,9 +39,7 @@ def to_json(space: spaces.Space) -> dict[str, Any]:
         return {"type": "Dict", "spaces": {key: to_json(sub) for key, sub in sorted(space.spaces.items())}}
     if isinstance(space, spaces.Tuple):
         return {"type": "Tuple", "spaces": [to_json(sub) for sub in space.spaces]}
-    raise OpenGatoError(
-        f"space {type(space).__name__} has no token layout: use Box, Discrete, MultiDiscrete, MultiBinary, Text, Dict or Tuple"
-    )
+    raise OpenGatoError(f"space {type(space).__name__} has no token layout: use {COVERED}")
 
 
 def from_json(data: dict[str, Any]) -> spaces.Space:
@@ -63,23 +63,22 @@ def from_json(data: dict[str, Any]) -> spaces.Space:
     raise OpenGatoError(f"space type {kind!r} in a checkpoint is unknown: it was written by a newer version")
 
 
-def differences(known: dict[str, Any], given: dict[str, Any], path: str = "") -> list[str]:
-    """Where two descriptions differ, one line a field; empty where they agree."""
+def differences(known: dict[str, Any], given: dict[str, Any], path: str = "", owner: str = "the checkpoint") -> list[str]:
+    """Where two descriptions differ, one line a field; empty where they agree. `owner`: of the known one."""
     here = path or "the space"
     if known["type"] != given["type"]:
-        return [f"{here} is {given['type']} where the checkpoint has {known['type']}"]
+        return [f"{here} is {given['type']} where {owner} has {known['type']}"]
     if known["type"] == "Dict":
         lines = [f"{path}.{k}".lstrip(".") + " is missing" for k in known["spaces"].keys() - given["spaces"].keys()]
-        lines += [f"{path}.{k}".lstrip(".") + " is unknown to the checkpoint" for k in given["spaces"].keys() - known["spaces"].keys()]
+        lines += [f"{path}.{k}".lstrip(".") + f" is unknown to {owner}" for k in given["spaces"].keys() - known["spaces"].keys()]
         for key in known["spaces"].keys() & given["spaces"].keys():
-            lines += differences(known["spaces"][key], given["spaces"][key], f"{path}.{key}".lstrip("."))
+            lines += differences(known["spaces"][key], given["spaces"][key], f"{path}.{key}".lstrip("."), owner)
         return sorted(lines)
     if known["type"] == "Tuple":
         if len(known["spaces"]) != len(given["spaces"]):
-            return [f"{here} has {len(given['spaces'])} entries where the checkpoint has {len(known['spaces'])}"]
-        return [
-            line for i, (a, b) in enumerate(zip(known["spaces"], given["spaces"])) for line in differences(a, b, f"{path}.{i}".lstrip("."))
-        ]
+            return [f"{here} has {len(given['spaces'])} entries where {owner} has {len(known['spaces'])}"]
+        parts = enumerate(zip(known["spaces"], given["spaces"]))
+        return [line for i, (a, b) in parts for line in differences(a, b, f"{path}.{i}".lstrip("."), owner)]
     if known["type"] == "Text":
         return []
-    return [f"{here} has {key} {given[key]} where the checkpoint has {known[key]}" for key in known if known[key] != given[key]]
+    return [f"{here} has {key} {given[key]} where {owner} has {known[key]}" for key in known if known[key] != given[key]]

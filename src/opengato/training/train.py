@@ -15,7 +15,7 @@ from opengato.checkpoint import Checkpoint
 from opengato.datasets.open import open_datasets
 from opengato.datasets.starts import join_starts, starts_of
 from opengato.datasets.store import TokenDataset
-from opengato.domains.task import reference_scores
+from opengato.domains import tasks
 from opengato.errors import OpenGatoError, unknown
 from opengato.mixture import Mixture, Sampling
 from opengato.model.config import ModelConfig, preset
@@ -43,15 +43,16 @@ def expert_returns(datasets: list[TokenDataset], sampling: Sampling | None = Non
     The paper: the largest mean return of any W episodes in a row, W = min(`return_window`, N / 10). Tasks whose returns are all alike
     have none, and episodes of the validation have no say.
     """
-    sampling, stored = sampling or Sampling(), reference_scores()
+    sampling = sampling or Sampling()
     out = {}
     for data in datasets:
         returns = data.returns[~data.in_validation(sampling.validation_share)]
         if not len(returns):
             continue  # the mixture says so
-        if data.task in stored:
+        task = tasks().get(data.task)
+        if task is not None and task.measured:
             # Not above the best of this data: three searched games need not reach the mean of the reference.
-            out[data.task] = min(stored[data.task]["expert"], float(returns.max()))
+            out[data.task] = min(task.reference.expert, float(returns.max()))
         elif np.ptp(returns) > 0:
             width = max(1, min(sampling.return_window, len(returns) // 10))
             out[data.task] = float(np.convolve(returns, np.ones(width) / width, mode="valid").max())
