@@ -1,12 +1,13 @@
 """How fast the mixture makes training sequences, how full they are, and that its memory stays flat.
 
-    python benchmarks/loader.py [--presets gato-79m] [--sequences 100000] [--datasets 100] [--seconds 60] [--json]
+    python benchmarks/loader.py [--presets gato-79m] [--sequences 100000] [--datasets 100] [--seconds 60] [--kinds vectors] [--workers 2]
 
 Datasets of four kinds take turns: vectors (39 numbers, 4 actions), grids (147 symbols and an instruction), pictures (80×64) and text,
-of generated content: only sizes matter here. One thread makes sequences and collates them in batches of 16, for the paper's form
-(1,024 tokens) and the folded one (512 positions). Memory is what the process holds of its own (private dirty pages): the token cache is
-memory-mapped and shared, so that it does not count, and does not grow with the number of datasets. `waiting` is the share of its time
-that a short training of each preset on all datasets spends waiting for batches, which one thread makes beside it.
+of generated content: only sizes matter here (the pictures are noise, which is read as it is). One thread, or `--workers` processes and a
+thread that receives, make sequences and collate them in batches of 16, for the paper's form (1,024 tokens) and the folded one (512
+positions). Memory is what the process holds of its own (private dirty pages): the token store is memory-mapped and shared, so that it does
+not count, and does not grow with the number of datasets. `waiting` is the share of its time that a short training of each preset on all
+datasets spends waiting for batches, which are made beside it.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from opengato.datasets.tokenise import tokenise
 from opengato.episode import Episode
 from opengato.mixture import Mixture
 from opengato.model.batch import collate
-from opengato.model.config import preset
+from opengato.model.config import ModelConfig, preset
 from opengato.tokens.spaces import text_space
 from opengato.tokens.text import TextTokenizer
+from opengato.training.loader import load
 from opengato.training.loop import TrainConfig, Trainer
 from opengato.training.optimiser import PAPER, SWIFT
 from opengato.training.train import make_model
@@ -79,9 +81,16 @@ def own_memory() -> float:
     return sum(int(n) for n in re.findall(r"Private_Dirty:\s+(\d+)", text)) / 1024
 
 
-def measure(name: str, datasets: list[TokenDataset], sequences: int) -> dict:
+def measure(name: str, datasets: list[TokenDataset], sequences: int, workers: int) -> dict:
     config = preset(name)
-    mixture = Mixture(datasets, dict.fromkeys(KINDS, 1.0), config.context, config.fold, seed=0)
+    mixture = Mixture(datasets, dict.fromkeys({d.domain for d in datasets}, 1.0), config.context, config.fold, seed=0)
+    if workers:
+        return {
+            "preset": name,
+            "datasets": len(datasets),
+            "workers": workers,
+            "positions_per_s": by_processes(mixture, config, sequences, workers),
+        }
     tokens = filled = positions = 0
     memory = []
     started = time.perf_counter()
@@ -104,12 +113,22 @@ def measure(name: str, datasets: list[TokenDataset], sequences: int) -> dict:
     }
 
 
-def waiting(name: str, datasets: list[TokenDataset], seconds: float, folder: Path) -> float:
+def by_processes(mixture: Mixture, config: ModelConfig, sequences: int, workers: int) -> float:
+    """Positions/s, padding included, from the first batch that arrives on."""
+    coming = load(lambda k: [collate([mixture.sequence(n) for n in range(16 * k, 16 * k + 16)], config)], 0, sequences // 16, workers)
+    next(coming)
+    started = time.perf_counter()
+    batches = sum(1 for _ in coming)
+    return batches * 16 * config.context / (time.perf_counter() - started)
+
+
+def waiting(name: str, datasets: list[TokenDataset], seconds: float, workers: int, folder: Path) -> float:
     """The share of training that waits for data, after the first logged step."""
     config = preset(name)
-    mixture = Mixture(datasets, dict.fromkeys(KINDS, 1.0), config.context, config.fold, seed=0)
+    mixture = Mixture(datasets, dict.fromkeys({d.domain for d in datasets}, 1.0), config.context, config.fold, seed=0)
     optimiser = PAPER if config.family == "gato" else SWIFT
-    training = TrainConfig(batch=max(1, 4096 // config.context), seconds=seconds, log_every=1, checkpoint_every=1e9, optimiser=optimiser)
+    batch = max(1, 4096 // config.context)
+    training = TrainConfig(batch=batch, seconds=seconds, log_every=1, checkpoint_every=1e9, optimiser=optimiser, workers=workers)
     Trainer(make_model(config, 0), mixture, training, folder).run(show=False)
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()][1:]
     return float(np.average([r["waited"] for r in rows], weights=[1 / r["tokens_per_s"] for r in rows]))  # weighed by their time
@@ -121,24 +140,28 @@ def main() -> None:
     parser.add_argument("--datasets", type=int, default=100)
     parser.add_argument("--presets", nargs="+", default=["gato-79m", "swift-tiny"])
     parser.add_argument("--seconds", type=float, default=60.0, help="of training, to see how long it waits")
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
+    parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = TextTokenizer.load()
-        datasets = [dataset(n, tokenizer, Path(folder)) for n in range(arguments.datasets)]
-        few = datasets[: len(KINDS)]
+        datasets = [dataset(n, tokenizer, Path(folder)) for n in range(arguments.datasets) if KINDS[n % len(KINDS)] in arguments.kinds]
+        few = datasets[: len(arguments.kinds)]
         rows, waits = [], {}
         for name in arguments.presets:
             for some in (few, datasets):
-                rows.append(r := measure(name, some, arguments.sequences))
-                if not arguments.json:
+                rows.append(r := measure(name, some, arguments.sequences, arguments.workers))
+                if arguments.workers and not arguments.json:
+                    print(f"{name:12}{len(some):5} datasets {r['positions_per_s']:12,.0f} positions/s", flush=True)
+                elif not arguments.json:
                     memory = " ".join(map(str, r["memory_mib"]))
                     print(
                         f"{name:12}{len(some):5} datasets {r['tokens_per_s']:12,.0f} tokens/s {r['positions_per_s']:12,.0f} positions/s "
                         f"padding {r['padding']:.2%}  own memory {memory} MiB",
                         flush=True,
                     )
-            waits[name] = waiting(name, datasets, arguments.seconds, Path(folder) / name)
+            waits[name] = waiting(name, datasets, arguments.seconds, arguments.workers, Path(folder) / name)
             if not arguments.json:
                 print(f"{name:12} waits for data {waits[name]:.2%} of training", flush=True)
     if arguments.json:

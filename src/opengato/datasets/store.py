@@ -11,10 +11,12 @@ from opengato.datasets.index import Index
 from opengato.datasets.pictures import decompress
 from opengato.datasets.shards import Shards
 from opengato.tokens.compact import Form
-from opengato.tokens.encode import Encoded, cut, ranges
+from opengato.tokens.encode import NO_PATCHES, Encoded, ranges
+from opengato.tokens.image import as_pictures, patch_boxes, to_patches
 from opengato.tokens.layout import Layout
 from opengato.tokens.offsets import Offsets
 from opengato.tokens.statistics import Statistics
+from opengato.tokens.vocabulary import PATCH_SIZE
 
 
 class TokenDataset:
@@ -86,24 +88,51 @@ class TokenDataset:
         lengths = [self._array(number, "lengths") for number in range(len(self._segments))] if texts else [np.zeros((1, 0))]
         return self.form.parts(np.concatenate(lengths))
 
-    def gather(self, timesteps: np.ndarray, pictures: bool = True) -> Encoded:
-        """Any timesteps of the whole dataset, int64 (T,), in this order; `pictures` False leaves the patches out."""
+    def gather(self, timesteps: np.ndarray, pictures: bool = True, into: np.ndarray | None = None) -> Encoded:
+        """Any timesteps of the whole dataset, int64 (T,), in this order.
+
+        Args:
+            pictures: False leaves the patches out. into: where to put them, uint8 (T · form.patches, 16, 16, 3); default: a new array.
+        """
         lengths = self._lengths(timesteps)
-        frames = self.frames(timesteps) if pictures else []
-        return self.form.expand(self._tokens(timesteps, lengths), lengths, *cut(frames, len(timesteps)))
+        patches, boxes = self._patches(timesteps, into) if pictures and self.form.images else NO_PATCHES
+        return self.form.expand(self._tokens(timesteps, lengths), lengths, patches, boxes)
 
     def frames(self, timesteps: np.ndarray) -> list[np.ndarray]:
         """The pictures of timesteps int64 (T,), of each image field uint8 (T, H, W, C)."""
-        if not self.form.images:
-            return []
+        out = [np.empty((len(timesteps), *(field.space.shape or ())), np.uint8) for field in self.form.images]
+        for frames, numbers in zip(out, self._numbers(timesteps).T):
+            self._pictures(numbers, frames)
+        return out
+
+    def _patches(self, timesteps: np.ndarray, into: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """As `encode.cut` has them of the pictures; those that divide into patches are decompressed to where they belong."""
+        count, every = len(timesteps), self.form.patches
+        patches = np.empty((count * every, PATCH_SIZE, PATCH_SIZE, 3), np.uint8) if into is None else into
+        boxes, begin = [], 0
+        for field, numbers in zip(self.form.images, self._numbers(timesteps).T):
+            shape, end = field.space.shape or (), begin + (field.count or 0)
+            target = patches.reshape(count, every, PATCH_SIZE, PATCH_SIZE, 3)[:, begin:end]
+            in_place = as_pictures(target, *shape)
+            if in_place is not None:
+                self._pictures(numbers, in_place)
+            else:
+                frames = np.empty((count, *shape), np.uint8)
+                self._pictures(numbers, frames)
+                target[:] = to_patches(frames)
+            boxes.append(np.broadcast_to(patch_boxes(*shape[:2]), (count, end - begin, 4)))
+            begin = end
+        return patches, np.concatenate(boxes, 1).reshape(-1, 4)
+
+    def _numbers(self, timesteps: np.ndarray) -> np.ndarray:
+        """Of the pictures of every image field, int64 (T, I)."""
         numbers = np.empty((len(timesteps), len(self.form.images)), np.int64)
         for segment, rows, inside in self._by_segment(timesteps):
             numbers[slice(None) if rows is None else rows] = self._array(segment, "pictures")[inside]
-        return [self._pictures(column, field.space.shape or ()) for field, column in zip(self.form.images, numbers.T)]
+        return numbers
 
-    def _pictures(self, numbers: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """Pictures of one shape by their numbers, uint8 (T, *shape); those that stay for several timesteps are decompressed once."""
-        out = np.empty((len(numbers), *shape), np.uint8)
+    def _pictures(self, numbers: np.ndarray, out: np.ndarray) -> None:
+        """Pictures by their numbers into `out`, uint8 (T, …), whole; those that stay for several timesteps are decompressed once."""
         first = np.append(True, numbers[1:] != numbers[:-1])
         segments = np.searchsorted(self._picture_ends, numbers, side="right")
         for segment in np.unique(segments):
@@ -117,7 +146,6 @@ class TokenDataset:
             rows = np.maximum.accumulate(np.where(first, np.arange(len(numbers)), 0))
             again = np.flatnonzero(~first)
             out[again] = out[rows[again]]
-        return out
 
     def _lengths(self, timesteps: np.ndarray) -> np.ndarray:
         """How long their texts are, (T, F)."""

@@ -12,7 +12,7 @@ from opengato.tokens.fold import Fold
 from opengato.tokens.image import random_positions
 from opengato.tokens.layout import Layout
 from opengato.tokens.statistics import decorrelate
-from opengato.tokens.vocabulary import CONTINUOUS, IMAGE, IS_TARGET
+from opengato.tokens.vocabulary import CONTINUOUS, IMAGE, IS_TARGET, PATCH_SIZE
 
 
 @dataclass
@@ -73,10 +73,12 @@ def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator)
     """Lay the pieces, in order of their bases, into `length` positions; `rng` places patches, and cuts texts that are too long."""
     columns: list[list[np.ndarray]] = [[], [], [], [], [], []]
     segments, branches, index = np.full(length, -1, np.int64), np.zeros(length, np.int64), np.zeros(length, np.int64)
-    values, patches, boxes = [], [], []
+    values, boxes, filled = [], [], 0
+    most = sum((len(piece.timesteps) + bool(piece.head)) * piece.data.form.patches for piece in pieces)
+    patches = np.empty((most, PATCH_SIZE, PATCH_SIZE, 3), np.uint8)
     for piece in pieces:
         timesteps = np.append(piece.timesteps[:1] - 1, piece.timesteps) if piece.head else piece.timesteps
-        window = piece.data.gather(timesteps)
+        window = piece.data.gather(timesteps, into=patches[filled : filled + len(timesteps) * piece.data.form.patches])
         seen = decorrelate(window.tokens[window.kinds == CONTINUOUS], piece.layout.statistics)
         if piece.head:
             window = _with_tail(window, piece.head)
@@ -117,12 +119,13 @@ def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator)
         kept = placed <= end
         for column, part in zip(columns, parts if kept.all() else (part[kept] for part in parts)):
             column.append(part)
-        patches.append(window.patches)
+        if piece.head:  # its first patches are cut off
+            patches[filled : filled + len(window.patches)] = window.patches
+        filled += len(window.patches)
         boxes.append(window.boxes)
     tokens, kinds, local, positions, predicted, domains = (np.concatenate(c) for c in columns)
     rows, across = random_positions(np.concatenate(boxes), rng).T
-    all_patches = np.concatenate(patches)
-    assert int((kinds == IMAGE).sum()) == len(all_patches)
+    assert int((kinds == IMAGE).sum()) == filled
     count = sum(len(piece.timesteps) for piece in pieces)
     return Sequence(
         tokens,
@@ -135,7 +138,7 @@ def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator)
         segments,
         branches,
         index,
-        all_patches,
+        patches[:filled],
         rows,
         across,
         count,

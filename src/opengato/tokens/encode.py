@@ -79,8 +79,7 @@ def ranges(offsets: np.ndarray | Offsets, rows: np.ndarray) -> tuple[np.ndarray,
     return np.repeat(offsets[rows] - ends[:-1], counts) + np.arange(ends[-1]), ends
 
 
-_NO_PATCHES = np.zeros((0, PATCH_SIZE, PATCH_SIZE, 3), np.uint8)
-_NO_BOXES = np.zeros((0, 4), np.uint8)
+NO_PATCHES = np.zeros((0, PATCH_SIZE, PATCH_SIZE, 3), np.uint8), np.zeros((0, 4), np.uint8)  # and their boxes
 _FEW_TIMESTEPS = 64  # up to so many, as an acting agent's, where their tokens stand is kept
 
 
@@ -142,7 +141,7 @@ def parts_of(
 def cut(frames: list[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
     """Patches and boxes, as in `Encoded`, of the T pictures of each image field, uint8 (T, H, W, C)."""
     if not frames:
-        return _NO_PATCHES, _NO_BOXES
+        return NO_PATCHES
     patches = [image.to_patches(of) for of in frames]
     boxes = [np.broadcast_to(image.patch_boxes(*of.shape[1:3]), (length, p.shape[1], 4)) for of, p in zip(frames, patches)]
     # several image fields interleave by timestep: (T, patches of all fields)

@@ -25,6 +25,17 @@ def to_patches(images: np.ndarray) -> np.ndarray:
     return np.repeat(cut, 3, axis=-1) if channels == 1 else np.ascontiguousarray(cut)
 
 
+def as_pictures(patches: np.ndarray, height: int, width: int, channels: int) -> np.ndarray | None:
+    """The patches of T pictures, uint8 (T, rows·columns, 16, 16, 3), as a view to write pictures through: (T, rows, 16, columns, 16, 3).
+
+    None where a picture is not just its patches: where it is padded, or has one channel.
+    """
+    if height % PATCH_SIZE or width % PATCH_SIZE or channels != 3:
+        return None
+    cut = patches.reshape(len(patches), height // PATCH_SIZE, width // PATCH_SIZE, PATCH_SIZE, PATCH_SIZE, 3)
+    return cut.transpose(0, 1, 3, 2, 4, 5)
+
+
 def from_patches(patches: np.ndarray, height: int, width: int, channels: int) -> np.ndarray:
     """The inverse of `to_patches`: uint8 (T, H, W, C)."""
     rows, columns = patch_grid(height, width)
