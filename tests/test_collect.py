@@ -29,7 +29,6 @@ from opengato.domains.starts import evaluation_seeds, start_of  # noqa: E402
 from opengato.domains.task import Task  # noqa: E402
 from opengato.episode import Episode, leaves  # noqa: E402
 from opengato.errors import OpenGatoError  # noqa: E402
-from opengato.jobs import Workers  # noqa: E402
 
 
 def same(a: Any, b: Any) -> bool:
@@ -340,7 +339,7 @@ def test_domains_record_the_same_in_used_and_fresh_environments(name: str) -> No
 
 
 def test_references_are_plain_means_whatever_the_workers(tmp_path: Path) -> None:
-    from opengato.references import measure, update_references
+    from opengato.references import Counts, measure, write_references
 
     task, env = cartpole(), make_cartpole()
     random, expert = [], []
@@ -356,15 +355,17 @@ def test_references_are_plain_means_whatever_the_workers(tmp_path: Path) -> None
             returns.append(total)
     found = []
     for n in (1, 2):
-        with Workers(n) as pool:
-            found.append(measure(task, 7, 5, pool))
+        ((_, reference),) = measure([task], Counts(7, 5), workers=n)
+        found.append(reference)
     assert found[0] == found[1]
     assert (found[0].random, found[0].expert, found[0].n_random, found[0].n_expert) == (np.mean(random), np.mean(expert[:5]), 7, 5)
     table = tmp_path / "references.json"
     table.write_text('{"z/kept": {"random": 1}}')
-    update_references([task], 7, 5, workers=1, path=table)
+    write_references([task], table, Counts(7, 5), workers=1)
     assert list(json.loads(table.read_text())) == ["test/cartpole", "z/kept"]
-    assert json.loads(table.read_text())["test/cartpole"]["command"] == "opengato reference test/cartpole --episodes 7 --expert-episodes 5"
+    stored = json.loads(table.read_text())["test/cartpole"]
+    assert stored["command"] == "opengato reference test/cartpole --episodes 7 --expert-episodes 5"
+    assert (stored["random_returns"], stored["expert_returns"]) == (random, expert[:5])
 
 
 # ---- starts ---------------------------------------------------------------------------------------------------------------------

@@ -151,13 +151,13 @@ def test_it_is_made_once_to_read_its_spaces(monkeypatch):
 
 def test_collect_and_reference_say_that_there_is_no_expert(tmp_path):
     from opengato.collection import collect
-    from opengato.references import update_references
+    from opengato.references import Counts, write_references
 
     task = get_task("gym/CartPole-v1")
     with pytest.raises(OpenGatoError, match="task 'gym/CartPole-v1' has no expert to record"):
         collect([task], 1, tmp_path)
     with pytest.raises(OpenGatoError, match="task 'gym/CartPole-v1' has no expert"):
-        update_references([task], 1, 1, workers=1, path=tmp_path / "references.json")
+        write_references([task], tmp_path / "references.json", Counts(1, 1), workers=1)
 
 
 def test_another_agent_is_recorded_where_one_is_given(tmp_path):

@@ -137,16 +137,34 @@ def collect(
 
 
 @command
-def reference(task: Positional[list[str]], episodes: int = 50, expert_episodes: int | None = None, workers: int | None = None) -> None:
-    """Measure the scores of a random agent and of the expert, and store them with the package.
+def reference(
+    task: Positional[list[str]],
+    out: Path = Path("references.json"),
+    episodes: int = 50,
+    expert_episodes: int | None = None,
+    results: Path = Path("runs/references"),
+    workers: int | None = None,
+    check: bool = False,
+) -> None:
+    """Measure the scores of a random agent and of the expert; interrupted, it goes on where it stopped.
 
     Args:
         task: ids, domains or patterns.
-        episodes: of the random agent, and of the expert unless `expert_episodes` is given.
-        expert_episodes: of the expert.
+        out: the table, in JSON, which keeps what it has of other tasks. `eval` reads it where $OPENGATO_REFERENCES names it, in place of
+            what the package has of these tasks.
+        episodes: of the random agent.
+        expert_episodes: of the expert; default: 20 where one takes less than 5 s of a processor, 10 where less than 60, else 5.
+        results: folder of the finished episodes.
         workers: processes; default: one a core.
+        check: measure nothing, but say which of the stored references are no longer right, as the environment or the expert has changed.
     """
     from opengato.domains import match_tasks
-    from opengato.references import update_references
+    from opengato.references import Counts, write_references
+    from opengato.references import check as check_references
 
-    update_references(match_tasks(task), episodes, expert_episodes or episodes, workers=workers)
+    tasks = match_tasks(task)
+    if check:
+        wrong = check_references(tasks, workers=workers)
+        print(f"{len(tasks) - wrong} of {len(tasks)} references are right")
+        return
+    write_references(tasks, out, Counts(episodes, expert_episodes), workers=workers, folder=results, show=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,6 +38,8 @@ class Reference:
     """Random and expert mean returns, measured by `opengato reference`, with the number of episodes and the command.
 
     `random_sd`, `expert_sd`: the standard deviations of the returns; None of a single episode, and of references that never told.
+    `random_returns`, `expert_returns`: of every episode, in order of its seed. `expert_success`: share of the expert's episodes.
+    `made_with`: `Task.made_with` as it was.
     """
 
     random: float
@@ -45,6 +49,16 @@ class Reference:
     command: str
     random_sd: float | None = None
     expert_sd: float | None = None
+    random_returns: list[float] | None = None
+    expert_returns: list[float] | None = None
+    expert_success: float | None = None
+    made_with: dict[str, str] | None = None
+
+    def changed(self, task: Task) -> str | None:
+        """What is another now than as this was measured; None where nothing is known to be."""
+        now = task.made_with
+        other = [f"{name} was {then}, and is {now.get(name)}" for name, then in (self.made_with or now).items() if now.get(name) != then]
+        return "; ".join(other) or None
 
     @property
     def problem(self) -> str | None:
@@ -114,6 +128,12 @@ class Task:
             raise OpenGatoError(f"task {self.id!r} has no stored reference score: measure it with `opengato reference {self.id}`")
         return Reference(**reference_scores(self.references)[self.id])
 
+    @property
+    def made_with(self) -> dict[str, str]:
+        """What can be told, without making it, of what its episodes depend on."""
+        digest = hashlib.blake2b(f"{self.observation_space!r} {self.action_space!r}".encode(), digest_size=4).hexdigest()
+        return {"spaces": digest, "expert": self.expert_name, self.requires: _version(self.requires)}
+
     def make(self) -> gym.Env:
         """Make the environment, or say what is missing."""
         if not self.available:
@@ -134,6 +154,15 @@ def success_of(has_success: bool | None, info: Mapping[str, Any]) -> bool | None
     return bool(info.get("success", False))
 
 
+@cache
+def _version(module: str) -> str:
+    """Of the package that a module belongs to; empty where it is not installed, or of another name."""
+    try:
+        return metadata.version(module.replace("_", "-"))
+    except metadata.PackageNotFoundError:
+        return ""
+
+
 def references_file(package: str) -> Path:
     """Where the reference scores of a package's tasks are."""
     return Path(str(resources.files(package) / "references.json"))
@@ -141,6 +170,6 @@ def references_file(package: str) -> Path:
 
 @cache
 def reference_scores(package: str = "opengato.domains") -> dict[str, dict[str, Any]]:
-    """A package's references.json: task id -> the fields of `Reference`."""
-    path = references_file(package)
-    return json.loads(path.read_text()) if path.is_file() else {}
+    """A package's references.json, and in place of what it has that of $OPENGATO_REFERENCES: task id -> the fields of `Reference`."""
+    paths = [references_file(package), Path(os.environ.get("OPENGATO_REFERENCES") or os.devnull)]
+    return {task: fields for path in paths if path.is_file() for task, fields in json.loads(path.read_text()).items()}
