@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 
@@ -103,12 +103,15 @@ class _Measuring:
 
     def wanted(self, agent: str) -> range:
         """The seeds to measure, as far as they are known: how many of the expert, its first episode tells."""
-        count: int | None = self.counts.random
-        if agent == "expert":
-            first = self.rows.get((agent, self.seed))
-            count = self.counts.expert or (expert_episodes(first["seconds"]) if first else 1)
-            if not self.counts.expert and (agent, self.seed) in self.failures:
-                count = expert_episodes(0.0)
+        first = self.rows.get(("expert", self.seed))
+        if agent == "random":
+            count = self.counts.random
+        elif self.counts.expert is not None:
+            count = self.counts.expert
+        elif ("expert", self.seed) in self.failures:
+            count = expert_episodes(0.0)
+        else:
+            count = expert_episodes(first["seconds"]) if first else 1
         return range(self.seed, self.seed + count)
 
     def missing(self, agent: str) -> list[int]:
@@ -223,7 +226,7 @@ def measure(
         told()
         yield from ready()
         for result in pool.run(_episodes, take):
-            name, agent = result.name  # type: ignore[misc]
+            name, agent = cast(tuple[str, str], result.name)
             parts[name].give(agent, result)
             told()
             yield from ready()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from opengato.domains import find_task
 from opengato.evaluation.compare import Difference, mean_difference
 from opengato.evaluation.evaluate import Evaluation
 from opengato.evaluation.score import BEATEN, describe_failures, interquartile_mean, mean_intervals, number, scored, spread, summarise
@@ -57,9 +58,17 @@ def print_scores(evaluation: Evaluation) -> None:
             print(f"mean score {found['mean_score_failures_as_random']:.1f}% with the failed episodes as the random agent")
     if missing := [s.task for s in scores if s.score is None and not s.unmeasurable]:
         print(f"no reference scores of {', '.join(missing)}: measure them with `opengato reference`")
+    for task, changed in _changed([s.task for s in scores if s.score is not None]).items():
+        print(f"the reference scores of {task} may no longer hold: {changed}; `opengato reference {task} --check` tells")
     successes = [s.success for s in scores if s.success is not None]
     if successes:
         print(f"mean success {sum(successes) / len(successes):.1%} over {len(successes)} tasks")
+
+
+def _changed(names: list[str]) -> dict[str, str]:
+    """What is another now than as a task's reference was measured, of those of which that is known."""
+    tasks = [task for name in names if (task := find_task(name)) is not None and task.measured]
+    return {task.id: changed for task in tasks if (changed := task.reference.changed(task))}
 
 
 def print_comparison(differences: list[Difference]) -> None:
