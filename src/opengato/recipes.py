@@ -121,10 +121,13 @@ def recipe(name: str) -> Recipe:
 
 
 def resolve_weights(wanted: dict[str, float] | None, present: set[str]) -> tuple[dict[str, float], list[str]]:
-    """The weights of the domains that are there, summing to 1, and the wanted domains that are not.
+    """The weights of the domains that are there, summing to 1, and the wanted domains that are not; those of tasks stay as they are.
 
     Raises OpenGatoError for a domain that is there but has no weight.
     """
+    if wanted is not None and (tasks := {name: weight for name, weight in wanted.items() if "/" in name}):
+        domains, without_data = resolve_weights({name: weight for name, weight in wanted.items() if "/" not in name} or None, present)
+        return domains | tasks, without_data
     if wanted is None:
         return {domain: 1 / len(present) for domain in sorted(present)}, []
     without = sorted(present - set(wanted))

@@ -102,7 +102,7 @@ def test_big_timesteps_are_short_too_and_fill_their_sequences(tmp_path):
     data = tokenise(Episodes("see/a", spaces.Box(0, 255, (64, 128, 3), np.uint8), spaces.Discrete(3), seen, "1"), TOKENIZER, tmp_path)
     for fold, length, size in ((Fold(2), 128, 16), (Fold(), 128, 34)):
         mix = Mixture([data], {"see": 1.0}, length, fold, 0, Sampling(prompt_share=0.5, moments=4, short_share=1.0))
-        assert mix.short_share == 1.0
+        assert mix.shares(0).short == 1.0
         used = np.mean([(mix.sequence(n).segments >= 0).mean() for n in range(20)])
         assert used >= (length // size) * size / length - 0.05
 
@@ -110,7 +110,7 @@ def test_big_timesteps_are_short_too_and_fill_their_sequences(tmp_path):
 def test_domains_keep_their_shares_of_the_positions(datasets):
     weights = {"arm": 0.7, "talk": 0.3}
     mix = make(datasets, weights)
-    assert mix.short_share == pytest.approx(0.75 * 0.7)
+    assert mix.shares(0).short == pytest.approx(0.75 * 0.7)
     talk, used, short = 0, 0, 0
     for n in range(600):
         sequence = mix.sequence(n)

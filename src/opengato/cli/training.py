@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -88,6 +89,8 @@ class SamplingSettings(TypedDict, total=False):
     """share of windows that begin with a prompt"""
     short_share: float
     """share of the positions of acting that is in windows of one timestep, from all over the data"""
+    size_power: float
+    """within its domain a task weighs as the number of its timesteps to this power; 0: all alike"""
     return_threshold: float
     """keep episodes with at least this share of the expert's return"""
     return_window: int
@@ -110,6 +113,9 @@ def train(
     out: Path = Path("runs/train"),
     root: Path | None = None,
     weights: dict[str, float] | None = None,
+    weights_by_gap: Path | None = None,
+    stages: Path | None = None,
+    return_thresholds: dict[str, float] | None = None,
     keep_held_out: bool = False,
     settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     sampling: Annotated[SamplingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
@@ -124,10 +130,17 @@ def train(
         data: Minari dataset ids or folders, text/plain, dialogue/chitchat, captions/emoji, questions/emoji.
         out: the run's folder; the checkpoint is in its subfolder `checkpoint`.
         root: folder of the Minari datasets; default: Minari's own.
-        weights: sample weight of every domain, in place of the recipe's: --weights babyai 2 metaworld 1.
+        weights: sample weight of every domain, in place of the recipe's, and of tasks or patterns of them within their domain, where
+            all others weigh 1: --weights babyai 2 metaworld 1 "babyai/go-to-*" 3.
+        weights_by_gap: scores of an agent, as `opengato eval CHECKPOINT --json` prints them: within its domain a task weighs as far as
+            it is from the expert, but for those that `weights` names.
+        stages: a JSON file, step -> weights from there on: {"1000": {"babyai": 1, "metaworld": 1}}.
+        return_thresholds: return-threshold by domain, task or pattern of tasks: --return-thresholds atari 0.8 "babyai/go-to-*" 0.5.
         keep_held_out: train on the tasks, too, that the paper holds out for fine-tuning, which its recipes leave out of the data.
         show_list: print the recipes, and what each needs, takes and reaches.
     """
+    from dataclasses import replace
+
     from opengato.errors import OpenGatoError
     from opengato.recipes import RECIPES
     from opengato.recipes import recipe as find
@@ -144,11 +157,33 @@ def train(
     if not recipe:
         raise OpenGatoError(f"recipe is missing: name one of {', '.join(RECIPES)}")
     chosen = _resolved(find(recipe), settings, optimiser, sampling)
+    chosen = replace(chosen, sampling=replace(chosen.sampling, return_thresholds=return_thresholds or {}))
     if not data:
         raise OpenGatoError("data is empty: name at least one dataset, for example --data captions/emoji")
+    from opengato.mixture.weights import by_gap
     from opengato.training.train import train as run
 
-    run(chosen, list(data), out, weights=weights, model=dict(model), root=root, keep_held_out=keep_held_out)
+    gaps = by_gap(_read_json(weights_by_gap)) if weights_by_gap is not None else None
+    read = {"weights": weights, "gaps": gaps, "stages": _read_stages(stages)}
+    run(chosen, list(data), out, **read, model=dict(model), root=root, keep_held_out=keep_held_out)  # type: ignore[arg-type]
+
+
+def _read_stages(path: Path | None) -> dict[int, dict[str, float]]:
+    from opengato.errors import OpenGatoError
+
+    found = _read_json(path) if path is not None else {}
+    if not all(step.isdigit() and isinstance(weights, dict) for step, weights in found.items()):
+        raise OpenGatoError(f'{path} has no stages: write {{"1000": {{"babyai": 1, "metaworld": 2}}}}, a step and weights from there on')
+    return {int(step): weights for step, weights in found.items()}
+
+
+def _read_json(path: Path) -> Any:
+    from opengato.errors import OpenGatoError
+
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise OpenGatoError(f"{path} cannot be read as JSON: {error}") from None
 
 
 @command

@@ -14,8 +14,11 @@ episode, each seen by those after it; but an agent is shown one picture at a tim
 
 from __future__ import annotations
 
+import fnmatch
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from collections.abc import Sequence as Sequences
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,7 @@ import numpy as np
 from opengato.datasets.store import TokenDataset
 from opengato.errors import OpenGatoError
 from opengato.mixture.packing import Piece, Sequence, pack
+from opengato.mixture.weights import Shares, Stage, check_stages, split
 from opengato.tokens.fold import Fold
 from opengato.tokens.layout import Layout
 from opengato.tokens.offsets import Offsets
@@ -42,7 +46,9 @@ class Sampling:
         moments: timesteps of a prompt, spread over the whole episode; 0: as many in a row as fill half of the room, half of the prompts
             from the episode's end (the paper's; how long a prompt is it does not say, and half leaves as much for what it is for).
         short_share: share of the positions of a domain that acts in environments that is in windows of one timestep. 0: the paper's.
+        size_power: within its domain a task weighs as the number of its timesteps to this power; 0: all tasks alike.
         return_threshold: keep episodes with at least this share of the task's expert return (paper: 0.8).
+        return_thresholds: the same by domain, task or pattern of tasks, in place of it; of several that name a task the last one counts.
         return_window: where no reference is stored, the expert return is the largest mean return of any W = min(return_window, N / 10)
             episodes in a row (paper, appendix D; its text says "a minimum of 1000" where its formula has the maximum).
         validation_share: share of every task's episodes that is never trained on, nor shown as a prompt, but gives `Mixture.validation`.
@@ -51,7 +57,9 @@ class Sampling:
     prompt_share: float = 0.25
     moments: int = 0
     short_share: float = 0.0
+    size_power: float = 0.0
     return_threshold: float = 0.0
+    return_thresholds: Mapping[str, float] = field(default_factory=dict)
     return_window: int = 1000
     validation_share: float = 0.0
 
@@ -60,6 +68,11 @@ class Sampling:
             raise OpenGatoError(
                 f"validation_share is {self.validation_share:g}: give the share of the episodes to keep from training, 0.05 say"
             )
+
+    def threshold(self, task: str) -> float:
+        """Of a task."""
+        named = [value for name, value in self.return_thresholds.items() if name == task.split("/")[0] or fnmatch.fnmatchcase(task, name)]
+        return named[-1] if named else self.return_threshold
 
 
 def good_enough(data: TokenDataset, threshold: float, expert_return: float | None) -> np.ndarray:
@@ -96,7 +109,8 @@ class Source:
                 f"a timestep of task {data.task!r} takes at least {least[keep].min()} positions, more than the context of {length}: use a "
                 "preset with a longer context or smaller observations"
             )
-        if left_out := int((keep & ~fits).sum()):
+        self.left_out = {"too long for the context": int((keep & ~fits).sum())}  # reason -> episodes
+        if left_out := self.left_out["too long for the context"]:
             print(
                 f"{data.task}: {left_out} of {len(data)} episodes have a timestep that does not fit into the context of {length}, or a "
                 "picture that leaves no room for words: left out, use a preset with a longer context or smaller observations",
@@ -135,7 +149,7 @@ class Mixture:
 
     Args:
         datasets: tokenised datasets, one a task or several.
-        weights: domain -> sample weight; domains with no dataset are an error, weights are normalised.
+        weights: name -> sample weight, see `mixture.weights`, or stages of them; a domain with no dataset is an error.
         length: L, positions a sequence.
         fold: the model family's form.
         seed: of the run.
@@ -146,13 +160,14 @@ class Mixture:
 
     Attributes:
         domains: those with a weight, in order of their names; of a validation, those of which it has episodes.
+        stages: the first sequence of each stage of the weights, and what is drawn how often in it.
         layouts: task -> layout. Tasks that observe the same spaces measure their numbers alike: by the statistics of all their data.
     """
 
     def __init__(
         self,
         datasets: list[TokenDataset],
-        weights: dict[str, float],
+        weights: Mapping[str, float] | Sequences[Stage],
         length: int,
         fold: Fold,
         seed: int,
@@ -162,37 +177,40 @@ class Mixture:
         validating: bool = False,
     ):
         self._arguments = datasets, weights, length, fold, seed, sampling, expert_returns
-        missing = set(weights) - {d.domain for d in datasets}
+        stages = [Stage(0, weights)] if isinstance(weights, Mapping) else list(weights)
+        check_stages(stages)
+        weighty = {domain for stage in stages for domain in split(stage.weights, [d.task for d in datasets])[0]}
+        missing = weighty - {d.domain for d in datasets}
         if missing:
             raise OpenGatoError(f"the mixture gives weight to {sorted(missing)}, of which there is no data: collect it or leave it out")
         self.length, self.fold, self.seed, self.sampling = length, fold, seed, sampling or Sampling()
         self.layouts = shared_layouts(datasets, layouts or {})
         expert_returns = expert_returns or {}
         found: dict[str, list[Source]] = {}
-        for data in (d for d in datasets if d.domain in weights):
-            good = good_enough(data, self.sampling.return_threshold, expert_returns.get(data.task))
+        for data in (d for d in datasets if d.domain in weighty):
+            good = good_enough(data, self.sampling.threshold(data.task), expert_returns.get(data.task))
             kept = good & (data.in_validation(self.sampling.validation_share) == validating)
             if kept.any():
-                found.setdefault(data.domain, []).append(Source(data, self.layouts[data.task], fold, length, kept))
+                source = Source(data, self.layouts[data.task], fold, length, kept)
+                source.left_out |= {"return below the threshold": int((~good).sum()), "kept for validation": int((good & ~kept).sum())}
+                found.setdefault(data.domain, []).append(source)
             elif not validating:
                 raise OpenGatoError(
                     f"validation_share {self.sampling.validation_share:g} leaves none of the {good.sum()} episodes of task {data.task!r} "
                     "to train on: lower --validation-share"
                 )
-        self.domains = sorted(set(weights) & set(found))
+        self.domains = sorted(weighty & set(found))
         if not self.domains:
             raise OpenGatoError(
                 f"validation_share {self.sampling.validation_share:g} takes none of the {sum(map(len, datasets))} episodes: raise it, or "
                 "leave it at 0 to train on all of them"
             )
         self.sources = [found[domain] for domain in self.domains]
-        share = np.array([weights[d] for d in self.domains], np.float64)
-        share /= share.sum()
         short = np.array([self.sampling.short_share * all(s.can_be_short for s in sources) for sources in self.sources])
-        self.short_share = float((share * short).sum())
-        self._cumulative = {
-            sort: np.cumsum(part) / max(part.sum(), 1e-12) for sort, part in (("long", share * (1 - short)), ("short", share * short))
-        }
+        tasks = [[s.data.task for s in sources] for sources in self.sources]
+        sizes = [[s.data.timesteps for s in sources] for sources in self.sources]
+        shares = [Shares(stage.weights, self.domains, tasks, sizes, self.sampling.size_power, short) for stage in stages]
+        self.stages = [(stage.first, share) for stage, share in zip(stages, shares)]
 
     def validation(self) -> Mixture:
         """The same mixture of the episodes that are kept from training. Raises OpenGatoError where there are none."""
@@ -218,22 +236,27 @@ class Mixture:
     def _pieces(self, n: int) -> tuple[list[Piece], np.random.Generator]:
         """The windows of the n-th sequence, and the generator after them."""
         rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, n]))
-        short = self.short_share > 0 and rng.random() < self.short_share
-        return (self._short(rng) if short else self._long(rng)), rng
+        shares = self.shares(n)
+        short = shares.short > 0 and rng.random() < shares.short
+        return (self._short(shares, rng) if short else self._long(shares, rng)), rng
 
-    def _source(self, sort: str, rng: np.random.Generator, domain: int | None = None) -> tuple[Source, int]:
+    def shares(self, n: int) -> Shares:
+        """By which the n-th sequence is drawn."""
+        return next(shares for first, shares in reversed(self.stages) if first <= n)
+
+    def _source(self, shares: Shares, sort: str, rng: np.random.Generator, domain: int | None = None) -> tuple[Source, int]:
         if domain is None:
-            domain = min(int(np.searchsorted(self._cumulative[sort], rng.random(), side="right")), len(self.domains) - 1)
-        return self.sources[domain][rng.integers(len(self.sources[domain]))], domain
+            domain = shares.domain(sort, rng)
+        return self.sources[domain][shares.task(domain, rng)], domain
 
     # ---- long sequences: windows of one domain, each as long as there is room
 
-    def _long(self, rng: np.random.Generator) -> list[Piece]:
+    def _long(self, shares: Shares, rng: np.random.Generator) -> list[Piece]:
         pieces: list[Piece] = []
         domain: int | None = None
         filled, segment, tries = 0, 0, 0
         while filled < self.length and tries < 4:
-            source, domain = self._source("long", rng, domain)
+            source, domain = self._source(shares, "long", rng, domain)
             windows = self._draw(source, rng, self.length - filled)
             if not windows:
                 tries += 1
@@ -299,13 +322,13 @@ class Mixture:
 
     # ---- short sequences: bunches of single timesteps, each bunch of one task
 
-    def _short(self, rng: np.random.Generator) -> list[Piece]:
+    def _short(self, shares: Shares, rng: np.random.Generator) -> list[Piece]:
         pieces: list[Piece] = []
         base, segment = 0, 0
         # All of a sequence or nothing of it: where nobody sees anybody else, there is no attention to compute.
         prompted = rng.random() < self.sampling.prompt_share * bool(self.sampling.moments)
         while base < self.length:
-            source, domain = self._source("short", rng)
+            source, domain = self._source(shares, "short", rng)
             prompt, singles = self._bunch(source, self.length - base, prompted, rng)
             if not len(singles):
                 break
@@ -315,7 +338,7 @@ class Mixture:
             pieces.append(Piece(source.data, source.layout, domain, timesteps, windows + segment, branches, base))
             base += source.size(timesteps)
             segment += int(windows[-1]) + 1
-        return pieces or self._long(rng)
+        return pieces or self._long(shares, rng)
 
     def _bunch(self, source: Source, room: int, prompted: bool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """The moments of a prompt, or none, and single timesteps of other episodes by the same agent, to a bunch or as `room` allows."""

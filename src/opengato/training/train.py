@@ -18,6 +18,7 @@ from opengato.datasets.store import TokenDataset
 from opengato.domains import tasks
 from opengato.errors import OpenGatoError, unknown
 from opengato.mixture import Mixture, Sampling
+from opengato.mixture.weights import Stage
 from opengato.model.config import ModelConfig, preset
 from opengato.model.gato import Gato
 from opengato.model.prompt import crop_prompt
@@ -93,6 +94,8 @@ def train(
     out: Path,
     *,
     weights: dict[str, float] | None = None,
+    gaps: dict[str, float] | None = None,
+    stages: dict[int, dict[str, float]] | None = None,
     model: dict[str, Any] | None = None,
     root: Path | None = None,
     keep_held_out: bool = False,
@@ -101,7 +104,9 @@ def train(
 
     Args:
         data: names, see `open_dataset`.
-        weights: domain -> sample weight, in place of the recipe's. model: fields of ModelConfig in place of the preset's.
+        weights: domain, task or pattern of tasks -> sample weight (see `mixture.weights`); of domains in place of the recipe's.
+        gaps: task -> weight within its domain, of tasks that `weights` does not name; those without data are passed over.
+        stages: from these steps on other weights, each as `weights`. model: fields of ModelConfig in place of the preset's.
         root: folder of Minari datasets; default: Minari's own.
         keep_held_out: train on the tasks, too, that the recipe holds out.
     """
@@ -109,11 +114,21 @@ def train(
     datasets, tokenizer = open_all(data, chosen.train.device, root)
     if not keep_held_out:
         datasets = without_held_out(datasets, chosen)
-    resolved, missing = resolve_weights(weights or chosen.weights, {d.domain for d in datasets})
+    present = {d.domain for d in datasets}
+    known = {task: weight for task, weight in (gaps or {}).items() if task in {d.task for d in datasets}}
+    resolved, missing = resolve_weights(_with_domains(known | (weights or {}), chosen), present)
+    later = {step: resolve_weights(_with_domains(of_stage, chosen), present)[0] for step, of_stage in sorted((stages or {}).items())}
     if missing:
         print(f"no data of {', '.join(missing)}: the weights of the others are scaled up", file=sys.stderr)
-    trainer = make_trainer(make_model(config, chosen.train.seed), datasets, resolved, chosen, out)
+    trainer = make_trainer(make_model(config, chosen.train.seed), datasets, resolved, chosen, out, stages=later)
     return finish(trainer, datasets, tokenizer, out)
+
+
+def _with_domains(weights: dict[str, float], chosen: Recipe) -> dict[str, float] | None:
+    """Weights of tasks alone leave the domains' to the recipe."""
+    if weights and not any("/" not in name for name in weights):
+        return (chosen.weights or {}) | weights
+    return weights or chosen.weights
 
 
 def without_held_out(datasets: list[TokenDataset], chosen: Recipe) -> list[TokenDataset]:
@@ -186,15 +201,16 @@ def make_trainer(
     chosen: Recipe,
     out: Path,
     layouts: dict[str, Layout] | None = None,
+    stages: dict[int, dict[str, float]] | None = None,
 ) -> Trainer:
     """A trainer of `model` on the recipe's mixture of the datasets; the run in `out` is gone on with.
 
-    `layouts`: those whose statistics the model has learned with already.
+    `layouts`: those whose statistics the model has learned with already. `stages`: step -> weights from there on.
     """
     config = model.config
     mixture = Mixture(
         datasets,
-        weights,
+        [Stage(0, weights), *(Stage(step * chosen.train.batch, later) for step, later in (stages or {}).items())],
         config.context,
         config.fold,
         chosen.train.seed,
@@ -206,6 +222,7 @@ def make_trainer(
         "recipe": {k: v for k, v in asdict(chosen).items() if k not in ("train", "needs", "takes", "reaches", "about")},
         "datasets": {d.task: d.fingerprint for d in datasets},
         "weights": weights,
+        "stages": stages or {},
     }
     return Trainer(model, mixture, chosen.train, out, facts)
 
