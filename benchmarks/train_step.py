@@ -96,7 +96,7 @@ def measure(name: str, datasets: list, seconds: float, folder: Path, compiled: b
     started = now(device)
     while now(device) - started < seconds or not steps:
         done = trainer.train_step(trainer.batch(3 + steps))
-        timesteps, positions, steps = timesteps + done.timesteps, positions + done.positions, steps + 1
+        timesteps, positions, steps = timesteps + done.tally.timesteps, positions + done.tally.positions, steps + 1
     spent = now(device) - started
     floor = products.seconds(device)
     return {

@@ -89,7 +89,7 @@ JOINTS = {
     "halves of letters": (array("<U1", (2,), b"\x00\xd8\x00\x00" * 2), "joints has a code point that is no letter"),
     "halves of letters, turned": (array(">U1", (2,), b"\x00\x00\xd8\x00" * 2), "joints has a code point that is no letter"),
     "lists of unequal length": ([[1, 2], [3]], "joints is"),
-    "shape (3,)": (array(), "joints has shape (3,) where the task has (2,)"),
+    "shape (3,)": (array(), "joints has shape (3,) where its space has (2,)"),
     "shape (1, 2)": (array(shape=(1, 2), data=bytes(8)), "joints has shape (1, 2)"),
     "NaN": (np.array([0, np.nan], np.float32), "joints is nan at entry 1"),
     "inf": (np.array([-np.inf, 0]), "joints is -inf at entry 0"),

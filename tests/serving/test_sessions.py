@@ -92,14 +92,14 @@ def test_a_prompt_and_a_seed_are_those_of_a_policy(checkpoint, server):
         assert [other.act(o) for o in observations] == first
         for bad, sentence in (
             ({"observations": {}, "actions": np.array(done)}, "lacks image, mission, pose"),
-            ({"observations": prompt.observations, "actions": np.array([1, 9, 2])}, "action is 9 at entry 1"),
+            ({"observations": prompt.observations, "actions": np.array([1, 9, 2])}, "action is 9 at timestep 1"),
             ({"observations": prompt.observations, "actions": np.array([1])}, "has shape"),
             ({"observations": prompt.observations, "actions": []}, "has no timesteps"),
             ({"observations": prompt.observations, "actions": np.zeros(5000, np.int8)}, "5000 timesteps where 4096 are allowed"),
-            ({"observations": prompt.observations | {"mission": np.zeros(3)}, "actions": np.array(done)}, "send a list of 3 texts"),
+            ({"observations": prompt.observations | {"mission": np.zeros(3)}, "actions": np.array(done)}, "give a list of 3 texts"),
             (
                 {"observations": prompt.observations | {"mission": ["x", 1, "y"]}, "actions": np.array(done)},
-                "timestep 1, is 1: send a text",
+                "timestep 1, is 1: give a text",
             ),
             ("once upon a time", "send a map of observations and actions"),
         ):
@@ -457,14 +457,14 @@ def test_every_kind_of_space_is_checked_and_kept(tokenizer):
         ({"a": [2, np.array([1, 4])]}, "observation field a.0 is 2"),
         ({"a": [0, np.array([1, 5])]}, "observation field a.1 is 5 at entry 1"),
         ({"a": [0, np.array([2**64 - 1, 0], np.uint64)]}, "observation field a.1 is 18446744073709551615 at entry 0"),
-        ({"a": [0]}, "observation field a is a list of 1: send a list of 2"),
-        ({"b": np.array([0.0, 1.0])}, "observation field b is float64: send integers"),
+        ({"a": [0]}, "observation field a is a list of 1: give a list of 2"),
+        ({"b": np.array([0.0, 1.0])}, "observation field b is float64: give integers"),
         ({"c": [0, 2]}, "observation field c is 2 at entry 1"),
         ({"d": float("nan")}, "observation field d is nan"),
-        ({"d": "x"}, "observation field d is x: send floats"),
+        ({"d": "x"}, "observation field d is x: give floats"),
         ({"d": [[1, 2], [3]]}, "observation field d is"),
         ({"d": 10**400}, "observation field d is"),
-        ({"e": 1}, "the observation has e, which the task does not know"),
+        ({"e": 1}, "the observation has e, which its space does not know"),
     ):
         with pytest.raises(OpenGatoError) as caught:
             checker.observation(whole, good | change)
@@ -472,7 +472,7 @@ def test_every_kind_of_space_is_checked_and_kept(tokenizer):
     assert checker.observation(ARM, np.ones(3)).dtype == np.float32
     with pytest.raises(OpenGatoError, match=r"is 1e\+300 at entry 1"):
         checker.observation(ARM, np.array([0, 1e300, 0]))
-    with pytest.raises(OpenGatoError, match="send uint8"):
+    with pytest.raises(OpenGatoError, match="give uint8"):
         checker.observation(ANSWER, {"image": np.zeros((32, 32, 3)), "question": "?"})
     with pytest.raises(OpenGatoError, match="characters where 100 are allowed"):
         checker.observation(ANSWER, {"image": np.zeros((32, 32, 3), np.uint8), "question": "x" * 101})

@@ -25,10 +25,10 @@ from opengato.datasets import captions, dialogue
 from opengato.episode import Episode, leaves
 from opengato.errors import OpenGatoError
 from opengato.policy.language import picture_side, picture_tasks
+from opengato.sentences import short
 from opengato.serving.batcher import Act, Start
 from opengato.serving.limits import Refusal
 from opengato.serving.service import Service
-from opengato.serving.wire import short
 from opengato.tokens.encode import Encoded, encode
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import Words

@@ -14,12 +14,11 @@ from gymnasium import spaces
 
 from opengato.errors import OpenGatoError, unknown
 from opengato.model.prompt import crop_prompt
+from opengato.sentences import listed, short
 from opengato.serving import wire
 from opengato.serving.batcher import Act, Acted, Start, heard
-from opengato.serving.check import listed
 from opengato.serving.limits import Rate, Refusal
 from opengato.serving.service import Service
-from opengato.serving.wire import short
 from opengato.tokens.encode import encode
 from opengato.tokens.layout import Layout
 

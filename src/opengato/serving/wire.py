@@ -14,6 +14,7 @@ import msgpack
 import numpy as np
 
 from opengato.errors import OpenGatoError
+from opengato.sentences import short
 
 # What a message may hold, beside its bytes: a parser that believes every header is an easy victim.
 DEPTH = 16
@@ -58,17 +59,6 @@ def unpack(data: bytes, entries: int = ENTRIES, nodes: int = NODES) -> Any:
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise OpenGatoError(f"the message is no msgpack that can be read: {short(str(error) or type(error).__name__, 120)}") from None
     return _revive(message, None, 0)
-
-
-def short(value: Any, length: int = 60) -> str:
-    """A value for an error's sentence, on one line, in at most about `length` characters."""
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype} of shape {value.shape}"
-    if isinstance(value, dict | list | tuple):
-        return f"a {type(value).__name__} of {len(value)}"
-    text = value if isinstance(value, str) else repr(value[:length] if isinstance(value, bytes) else value)
-    cut = text if len(text) <= length else text[: length - 1] + "…"
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in cut)
 
 
 def _to_map(value: Any) -> Any:

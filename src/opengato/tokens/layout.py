@@ -15,6 +15,7 @@ from gymnasium import spaces
 
 from opengato.errors import OpenGatoError
 from opengato.tokens import continuous, image
+from opengato.tokens.members import refuse
 from opengato.tokens.spaces import COVERED, from_json, to_json
 from opengato.tokens.statistics import Statistics
 from opengato.tokens.vocabulary import (
@@ -162,10 +163,7 @@ def encode_leaf(field: Field, values: Any, first_timestep: int = 0) -> np.ndarra
     if x.shape[1] != field.count:
         raise OpenGatoError(f"{name} has {x.shape[1]} values a timestep where its space {field.space} has {field.count}")
     if field.kind in (CONTINUOUS, ACTION_CONTINUOUS):
-        bad = ~np.isfinite(x)
-        if bad.any():
-            t, i = np.argwhere(bad)[0]
-            raise OpenGatoError(f"{name} is {x[t, i]} at timestep {first_timestep + t}, entry {i}: drop the episode or repair the value")
+        refuse(name, x, ~np.isfinite(x), "drop the episode or repair the value", first_timestep)
         if field.kind == CONTINUOUS:
             return continuous.to_bins(continuous.mu_law(x))
         assert field.low is not None and field.high is not None
@@ -184,10 +182,7 @@ def encode_leaf(field: Field, values: Any, first_timestep: int = 0) -> np.ndarra
         return continuous.to_bins((np.float64(x) - field.low) / span * 2.0 - 1.0)
     assert field.low is not None and field.high is not None
     ids = x.astype(np.int64) - field.low
-    bad = (ids < 0) | (ids >= field.high)
-    if bad.any():
-        t, i = np.argwhere(bad)[0]
-        raise OpenGatoError(f"{name} is {x[t, i]} at timestep {first_timestep + t}, entry {i}, outside its space {field.space}")
+    refuse(name, x, (ids < 0) | (ids >= field.high), f"its space is {field.space}", first_timestep)
     return ids.astype(np.int32)
 
 

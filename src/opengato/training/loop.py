@@ -30,6 +30,7 @@ from opengato.training.optimiser import OptimiserConfig, make_optimisers, rate_f
 from opengato.training.parallel import distribute, join, without_exchange
 from opengato.training.resuming import check_same_run
 from opengato.training.state import States
+from opengato.training.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -75,25 +76,11 @@ class TrainConfig:
 
 @dataclass
 class Measured:
-    """What one step, or several, were: loss, gradient norm, loss sums and counts by domain, timesteps and positions trained on."""
+    """What one step was, over all ranks: loss, gradient norm, and what it was trained on."""
 
     loss: float
     norm: float
-    sums: torch.Tensor
-    counts: torch.Tensor
-    timesteps: int = 0
-    positions: int = 0
-
-    def add(self, other: Measured) -> None:
-        self.sums += other.sums
-        self.counts += other.counts
-        self.timesteps += other.timesteps
-        self.positions += other.positions
-
-    def clear(self) -> None:
-        self.sums.zero_()
-        self.counts.zero_()
-        self.timesteps = self.positions = 0
+    tally: Tally
 
 
 class Trainer:
@@ -163,7 +150,7 @@ class Trainer:
 
     def train_step(self, batches: list[Batch]) -> Measured:
         """Forward, backward, update on this step's micro-batches."""
-        config, names = self.config, self.mixture.domains
+        config = self.config
         torch.manual_seed((config.seed << 32) + self.step)
         done = min(1.0, self.elapsed / config.seconds) if config.seconds else None
         set_rate(self.optimisers, rate_factor(config.optimiser, self.step, config.steps, done))
@@ -171,24 +158,19 @@ class Trainer:
         total = self.ranks.sum(torch.stack([s.sum() for s in shares]).sum().double())
         # Ranks are averaged by DDP and FSDP; the loss is a mean over what all of them predict.
         scale = self.ranks.size / total.item()
-        out = Measured(0.0, 0.0, torch.zeros(len(names), dtype=torch.float64), torch.zeros(len(names), dtype=torch.float64))
+        tally = Tally(self.mixture.domains)
         for number, (batch, share) in enumerate(zip(batches, shares)):
             with without_exchange(self.module, last=number == len(batches) - 1):
                 with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.autocast):
                     losses = self.module(batch.to(self.ranks.device))
                 loss = (losses * share.to(losses)).sum() * scale
                 loss.backward()
-            out.loss += loss.item() / self.ranks.size
-            found = losses.detach().double().cpu()
-            out.sums += torch.bincount(batch.target_domains, found, minlength=len(names))
-            out.counts += torch.bincount(batch.target_domains, minlength=len(names))
-            out.timesteps += batch.timesteps
-            out.positions += int((batch.segments >= 0).sum())
+            tally.add(losses, batch)
         if self.ranks.size > 1:
             self._drop_empty_gradients(batches)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.optimiser.clip)
-        out.norm = (norm.full_tensor() if hasattr(norm, "full_tensor") else norm).item()
-        out.loss = self.ranks.sum(torch.tensor(out.loss, dtype=torch.float64)).item()
+        tally = tally.over(self.ranks)
+        out = Measured(tally.loss, (norm.full_tensor() if hasattr(norm, "full_tensor") else norm).item(), tally)
         if not math.isfinite(out.norm) or not out.loss < config.diverged:
             self._stop(out)
         for optimiser in self.optimisers:
@@ -201,21 +183,14 @@ class Trainer:
     def validate(self) -> dict[str, float]:
         """The loss on episodes that are never trained on, all together and by domain, always of the same sequences: a part of a row."""
         assert self.validation is not None
-        names = self.validation.domains
-        sums, counts = torch.zeros(len(names), dtype=torch.float64), torch.zeros(len(names), dtype=torch.float64)
-        total = torch.zeros(2, dtype=torch.float64)
+        tally = Tally(self.validation.domains)
         self.module.eval()
         for batch in (b for k in range(self.config.validation_batches) for b in self.batch(k, self.validation)):
             with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.autocast):
-                losses = self.module(batch.to(self.ranks.device)).double().cpu()
-            share = batch.shares().double()
-            total += torch.stack([(losses * share).sum(), share.sum()])
-            sums += torch.bincount(batch.target_domains, losses, minlength=len(names))
-            counts += torch.bincount(batch.target_domains, minlength=len(names))
+                tally.add(self.module(batch.to(self.ranks.device)), batch)
         self.module.train()
-        total, sums, counts = self.ranks.sum(torch.cat([total, sums, counts])).split([2, len(names), len(names)])
-        found = {"validation/loss": (total[0] / total[1]).item()}
-        return found | {f"validation/loss/{n}": (sums[i] / counts[i]).item() for i, n in enumerate(names) if counts[i]}
+        tally = tally.over(self.ranks)
+        return {"validation/loss": tally.loss} | {f"validation/loss/{name}": loss for name, loss in tally.by_domain().items()}
 
     def _drop_empty_gradients(self, batches: list[Batch]) -> None:
         """Let what no rank had anything for have no gradient, as in one process: zeros would let old moments move it."""
@@ -249,12 +224,12 @@ class Trainer:
         """Train to the last step; saves every `checkpoint_every` seconds and at the end."""
         from torch.utils.tensorboard import SummaryWriter
 
-        config, names, first = self.config, self.mixture.domains, self.ranks.first
+        config, first = self.config, self.ranks.first
         self.model.train()
         saved = logged = time.monotonic()
         begun = saved - self.elapsed
         last = 10**9 if config.seconds else config.steps
-        window = Measured(0.0, 0.0, torch.zeros(len(names), dtype=torch.float64), torch.zeros(len(names), dtype=torch.float64))
+        window = Tally(self.mixture.domains)  # since the last logged row
         with ExitStack() as stack:
             if first:
                 board = stack.enter_context(SummaryWriter(str(self.folder), purge_step=self.step))
@@ -269,7 +244,7 @@ class Trainer:
                 waited += time.monotonic() - asked
                 out = self.train_step(batches)
                 self.elapsed = time.monotonic() - begun
-                window.add(out)
+                window.include(out.tally)
                 finished, due = self._agreed(self.finished, time.monotonic() - saved > config.checkpoint_every)
                 measured = {}
                 if self.validation is not None and (self.step % config.validate_every == 0 or finished):
@@ -278,16 +253,12 @@ class Trainer:
                     logged += time.monotonic() - asked  # a row's speeds are training's
                 if self.step % config.log_every == 0 or finished or measured:
                     now = time.monotonic()
-                    counted = self.ranks.sum(
-                        torch.cat([window.sums, window.counts, torch.tensor([window.timesteps, window.positions], dtype=torch.float64)])
-                    )
                     if first:
-                        sums, counts, (timesteps, positions) = counted[: len(names)], counted[len(names) : -2], counted[-2:].tolist()
                         row: dict[str, Any] = {"step": self.step, "loss": out.loss, "norm": out.norm}
-                        row.update({f"loss/{n}": (sums[i] / counts[i]).item() for i, n in enumerate(names) if counts[i]}, **measured)
+                        row.update({f"loss/{name}": loss for name, loss in window.by_domain().items()}, **measured)
                         row.update(
-                            timesteps_per_s=timesteps / (now - logged),
-                            tokens_per_s=positions / (now - logged),
+                            timesteps_per_s=window.timesteps / (now - logged),
+                            tokens_per_s=window.positions / (now - logged),
                             waited=waited / (now - logged),
                             learning_rate=self.optimisers[0].param_groups[0]["lr"],
                         )
@@ -296,7 +267,7 @@ class Trainer:
                             if key != "step":
                                 board.add_scalar(key, value, self.step)
                         display.update(row, self.elapsed if config.seconds else self.step)
-                    window.clear()
+                    window = Tally(self.mixture.domains)
                     logged, waited = now, 0.0
                 if due or finished:
                     self.states.save(self.model, self.optimisers, self.step, self.elapsed)
