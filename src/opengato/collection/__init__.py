@@ -8,5 +8,6 @@ are kept for evaluation (see `domains.starts`) are passed over, whatever the see
 from opengato.collection.collect import collect, dataset_id
 from opengato.collection.record import record_episode
 from opengato.collection.staging import load_episode, pack_episode, save_episode
+from opengato.collection.student import Acting, Student
 
-__all__ = ["collect", "dataset_id", "load_episode", "pack_episode", "record_episode", "save_episode"]
+__all__ = ["Acting", "Student", "collect", "dataset_id", "load_episode", "pack_episode", "record_episode", "save_episode"]

@@ -41,12 +41,12 @@ def expert_returns(datasets: list[TokenDataset], sampling: Sampling | None = Non
     """Task -> expert return, for the return filter: the stored reference where there is one, else the data's own (paper, appendix D).
 
     The paper: the largest mean return of any W episodes in a row, W = min(`return_window`, N / 10). Tasks whose returns are all alike
-    have none, and episodes of the validation have no say.
+    have none, and episodes of the validation have no say, nor have relabelled ones.
     """
     sampling, stored = sampling or Sampling(), reference_scores()
     out = {}
     for data in datasets:
-        returns = data.returns[~data.in_validation(sampling.validation_share)]
+        returns = data.returns[~data.in_validation(sampling.validation_share) & ~data.relabelled]
         if not len(returns):
             continue  # the mixture says so
         if data.task in stored:
@@ -61,13 +61,15 @@ def expert_returns(datasets: list[TokenDataset], sampling: Sampling | None = Non
 def best_prompts(datasets: list[TokenDataset], config: ModelConfig, validation_share: float = 0.0) -> dict[str, Encoded]:
     """For every task that is acted in, what the model reads of its best demonstration; of alike ones the one of middle length.
 
-    None of them is an episode of the validation.
+    None of them is an episode of the validation, nor a relabelled one; a task that has only such has no prompt.
     """
     prompts = {}
     for data in datasets:
         if any(field.kind == ACTION_TEXT for field in data.layout.action):
             continue
-        trained = np.flatnonzero(~data.in_validation(validation_share))
+        trained = np.flatnonzero(~data.in_validation(validation_share) & ~data.relabelled)
+        if not len(trained):
+            continue
         returns = data.returns[trained]
         best = trained[np.argmax(returns)]
         if np.ptp(returns) == 0:  # no rewards, say
