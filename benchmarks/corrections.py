@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from opengato.checkpoint import read_config
 from opengato.dagger import Rounds, dagger
 from opengato.domains import get_task
 
@@ -50,19 +51,23 @@ def gather(out: Path, seconds: float, seeds: list[int]) -> dict[str, Any]:
                 if not done[-1].is_file():
                     missing.append({"task": task, "arm": arm, "seed": seed})
                     continue
-                found.append({"task": task, "arm": arm, "seed": seed, "rounds": [json.loads(path.read_text()) for path in done]})
+                steps = [read_config(path.parent / "train" / "checkpoint")["facts"]["steps"] for path in done]
+                rows = [json.loads(path.read_text()) for path in done]
+                found.append({"task": task, "arm": arm, "seed": seed, "steps": steps, "rounds": rows})
     return {"seconds": seconds, "episodes": {task: n for task, (n, _) in TASKS.items()}, "results": found, "missing": missing}
 
 
 def table(gathered: dict[str, Any]) -> str:
-    """Mean score of the last rounds, in per cent of the expert, and each seed's."""
+    """Mean score of the last rounds, in per cent of the expert, and each seed's, with the steps that its training came to."""
     lines = ["| task | " + " | ".join(ARMS) + " |", "|---|" + "---|" * len(ARMS)]
     for task in TASKS:
         cells = []
         for arm in ARMS:
             rows = [r for r in gathered["results"] if (r["task"], r["arm"]) == (task, arm)]
-            scores = [row["rounds"][-1]["scores"][task]["score"] for row in rows if task in row["rounds"][-1]["scores"]]
-            cells.append(f"{fmean(scores):.1f} ({', '.join(f'{s:.1f}' for s in scores)})" if scores else "missing")
+            rows = [row for row in rows if task in row["rounds"][-1]["scores"]]
+            scores = [row["rounds"][-1]["scores"][task]["score"] for row in rows]
+            each = ", ".join(f"{score:.1f} after {sum(row['steps'])} steps" for score, row in zip(scores, rows))
+            cells.append(f"{fmean(scores):.1f} ({each})" if scores else "missing")
         lines.append(f"| `{task}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
