@@ -80,7 +80,8 @@ def record_episode(
     expert.reset(env, observation, seed)
     if acting is not None:
         acting.reset(seed)
-    observations, actions, rewards = [_copy(observation)], [], []
+    observations, rewards = [_copy(observation)], []
+    actions: list[Any] = []
     terminated = truncated = False
     corrections: dict[str, Any] = {}
     if student is not None:
