@@ -8,6 +8,19 @@ from typing import Any
 
 import numpy as np
 
+_STUDENT = "student of round "
+
+
+def student_of(round: int) -> str:
+    """The source of episodes in which the student of this round of corrections acted, and an expert labelled."""
+    return f"{_STUDENT}{round}"
+
+
+def is_relabelled(source: str) -> bool:
+    """Whether episodes of this source hold an expert's labels of a student's states: their returns say nothing of their actions."""
+    return source.startswith(_STUDENT)
+
+
 # A nested structure with the shape of its `gymnasium.spaces` space. Its leaves hold T timesteps:
 # a NumPy array of shape (T, *space.shape), or a list of T strings for a `Text` space.
 Nested = Any
@@ -23,7 +36,8 @@ class Episode:
         actions: nested like the task's action space, leaves as above.
         rewards: float32 (T,), rewards[t] follows actions[t]; zeros where the data has none (text, captions).
         task: the task's id, "domain/name", for example "babyai/go-to-local".
-        source: the agent that acted, for example "expert"; prompts come from the same source (paper, section 2.3).
+        source: the agent that acted, for example "expert"; prompts come from the same source (paper, section 2.3). Where it is a student,
+            see `student_of`, the actions are not those that were executed but an expert's for the same states.
         success: whether the task was solved, None where the task does not define it.
         seed: the seed the environment was reset with, None where there is none.
     """

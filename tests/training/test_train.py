@@ -128,3 +128,47 @@ def test_a_share_that_leaves_nothing_is_refused(tmp_path):
         Mixture([one], {"arm": 1.0}, 64, Fold(2), 0, Sampling(validation_share=1e-9)).validation()
     with pytest.raises(OpenGatoError, match="validation_share is 1"):
         Sampling(validation_share=1.0)
+
+
+def with_corrections(root, returns, corrected) -> TokenDataset:
+    """Episodes with these returns; those of the numbers in `corrected` are a student's, relabelled; every action of the n-th is n."""
+    episodes = []
+    for number, total in enumerate(returns):
+        source = "student of round 1" if number in corrected else "expert"
+        episodes.append(Episode(np.zeros((4, 1), np.float32), np.full(4, number), np.array([0, 0, 0, total], np.float32), "arm/a", source))
+    return tokenise(Episodes("arm/a", SEEN, DONE, episodes, str((returns, corrected))), TOKENIZER, root)
+
+
+def test_relabelled_episodes_pass_the_return_filter_and_set_no_standard(tmp_path):
+    one = with_corrections(tmp_path, [10.0, 3.0, 0.0, 50.0], {2, 3})
+    assert expert_returns([one], Sampling(return_window=1)) == {"arm/a": 10.0}
+    mix = Mixture([one], {"arm": 1.0}, 64, Fold(2), 0, Sampling(return_threshold=0.8), {"arm/a": 10.0})
+    assert {int(a) for n in range(40) for a in mix.sequence(n).tokens[mix.sequence(n).predicted]} == {0, 2, 3}
+
+
+def test_no_relabelled_episode_is_a_prompt(tmp_path):
+    """The best one by return is a student's; windows of corrections come after demonstrations."""
+    one = with_corrections(tmp_path, [1.0, 2.0, 0.0, 50.0], {2, 3})
+    assert set(best_prompts([one], CONFIG)["arm/a"].tokens[best_prompts([one], CONFIG)["arm/a"].tokens < 60]) <= {1}
+    assert best_prompts([with_corrections(tmp_path, [1.0, 2.0], {0, 1})], CONFIG) == {}
+
+
+@pytest.mark.parametrize("kind", [{"prompt_share": 1.0}, {"prompt_share": 1.0, "moments": 2, "short_share": 1.0}])
+def test_what_is_read_before_a_correction_is_a_demonstration(tmp_path, kind):
+    one = with_corrections(tmp_path, [1.0, 2.0, 0.0, 50.0], {2, 3})
+    mix = Mixture([one], {"arm": 1.0}, 64, Fold(2), 0, Sampling(**kind))
+    before_corrections = 0
+    for n in range(60):
+        for piece, later in zip((pieces := mix._pieces(n)[0]), pieces[1:]):
+            if piece.windows[0] == later.windows[0]:  # a prompt and its window
+                shown, read = (int(np.searchsorted(one.episodes, p.timesteps[0], side="right")) - 1 for p in (piece, later))
+                assert shown in (0, 1)
+                before_corrections += read in (2, 3)
+        for piece in mix._pieces(n)[0]:
+            if len(prompt := piece.timesteps[piece.branches == 0]) and piece.branches.any():
+                assert set(np.searchsorted(one.episodes, prompt, side="right") - 1) <= {0, 1}
+                read = np.searchsorted(one.episodes, piece.timesteps[piece.branches > 0], side="right") - 1
+                before_corrections += int((read >= 2).sum())
+    assert before_corrections > 0
+    alone = with_corrections(tmp_path, [1.0, 2.0], {0, 1})
+    assert len(Mixture([alone], {"arm": 1.0}, 64, Fold(2), 0, Sampling(**kind)).sequence(0).tokens)

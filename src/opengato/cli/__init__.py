@@ -7,7 +7,7 @@ import sys
 
 import tyro
 
-from opengato.cli import datasets, demo, domains, evaluation, model, policy, robots, serving, training  # noqa: F401  registers their commands
+from opengato.cli import dagger, datasets, demo, domains, evaluation, model, policy, robots, serving, training  # noqa: F401  registers their commands
 from opengato.cli.app import commands, overview
 from opengato.errors import OpenGatoError, unknown
 

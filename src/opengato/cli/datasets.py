@@ -92,14 +92,14 @@ def data(
     from opengato.mixture.info import information
     from opengato.model.config import preset
     from opengato.recipes import recipe as find
-    from opengato.recipes import resolve_weights
     from opengato.tokens.text import TextTokenizer
-    from opengato.training.train import expert_returns
+    from opengato.training.train import expert_returns, weights_of_run, without_held_out
 
     chosen = find(recipe)
     config, drawn = preset(chosen.model), replace(chosen.sampling, **sampling)
     datasets = open_datasets(list(names), TextTokenizer.load(), root)
-    resolved, _ = resolve_weights(weights or chosen.weights, {d.domain for d in datasets})
+    datasets = without_held_out(datasets, chosen)
+    resolved, _ = weights_of_run(weights, None, chosen, datasets)
     drawn = replace(drawn, moments=config.moments, return_thresholds=return_thresholds or {})
     mixture = Mixture(datasets, resolved, config.context, config.fold, chosen.train.seed, drawn, expert_returns(datasets, drawn))
     rows = information(mixture, (steps or chosen.train.steps) * chosen.train.batch)

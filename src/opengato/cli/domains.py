@@ -116,8 +116,13 @@ def collect(
     noise: float = 0.0,
     timeout: float = 900.0,
     ray: str | None = None,
+    student: Path | None = None,
+    beta: float = 0.0,
+    round: int = 1,
 ) -> None:
-    """Record expert demonstrations as Minari datasets; interrupted, it goes on where it stopped.
+    """Record expert demonstrations, or an expert's corrections of a student, as Minari datasets; interrupted, it goes on where it stopped.
+
+    With --student the agent acts, and the recorded actions are what the expert would have done in the states that it reaches (DAgger).
 
     Args:
         task: ids, domains or patterns, such as babyai/go-to-local, metaworld, "atari/p*".
@@ -128,11 +133,25 @@ def collect(
         noise: share of the executed actions that are random, while the expert's advice is recorded.
         timeout: seconds; the process of an episode that takes longer is killed.
         ray: record on the Ray cluster at this address; "auto" is the one of this machine.
+        student: a folder with a checkpoint or a baseline, which acts; its episodes are added to those in `out`.
+        beta: chance, at every timestep, that the expert's action is executed in place of the student's.
+        round: of the student's corrections, which its episodes say.
     """
     from opengato.collection import collect as run
     from opengato.domains import match_tasks
+    from opengato.errors import OpenGatoError
 
-    for dataset in run(match_tasks(task), episodes, out, workers=workers, seed=seed, noise=noise, timeout_s=timeout, ray=ray):
+    if student is None and (beta or round != 1):
+        raise OpenGatoError(f"beta is {beta:g} and round {round}, which are of a student's corrections: name one by --student")
+    if student is not None and ray is not None:
+        raise OpenGatoError("a student acts on this machine only: leave --ray out")
+    acting = None
+    if student is not None:
+        from opengato.dagger import student_in
+
+        acting = student_in(student, beta, round)
+    chosen = match_tasks(task)
+    for dataset in run(chosen, episodes, out, workers=workers, seed=seed, noise=noise, timeout_s=timeout, ray=ray, student=acting):
         print(dataset)
 
 

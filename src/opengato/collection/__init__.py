@@ -8,6 +8,7 @@ are kept for evaluation (see `domains.starts`) are passed over, whatever the see
 from opengato.collection.collect import collect
 from opengato.collection.record import record_episode
 from opengato.collection.staging import load_episode, pack_episode, save_episode
+from opengato.collection.student import Acting, Student
 from opengato.domains.task import dataset_id
 
-__all__ = ["collect", "dataset_id", "load_episode", "pack_episode", "record_episode", "save_episode"]
+__all__ = ["Acting", "Student", "collect", "dataset_id", "load_episode", "pack_episode", "record_episode", "save_episode"]

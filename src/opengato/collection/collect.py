@@ -12,9 +12,11 @@ from typing import Any
 
 from opengato.collection.assembly import assemble
 from opengato.collection.staging import full_disk_is_an_error, save_episode
+from opengato.collection.student import Student
 from opengato.collection.worker import record
 from opengato.domains.starts import SEEDS
 from opengato.domains.task import Task, dataset_id
+from opengato.episode import is_relabelled
 from opengato.errors import OpenGatoError
 from opengato.jobs import TIMEOUT_S, Job, Result, Workers
 
@@ -30,16 +32,37 @@ class _Collection:
     Seeds are taken in order, so that the N episodes are those of the first N seeds that work and whose starts are not evaluation's.
     """
 
-    def __init__(self, task: Task, episodes: int, seed: int, root: Path, noise: float, budget: float | None, deadline: float):
-        from opengato.datasets.minari import recorded_seeds
+    def __init__(
+        self,
+        task: Task,
+        episodes: int,
+        seed: int,
+        root: Path,
+        noise: float,
+        budget: float | None,
+        deadline: float,
+        student: Student | None = None,
+    ):
+        from opengato.datasets.minari import recorded_episodes
 
         self.task, self.episodes, self.seed, self.noise, self.budget, self.deadline = task, episodes, seed, noise, budget, deadline
+        self.student = student
         self.dataset = root / dataset_id(task)
-        self.staging = root / ".staged" / task.id
+        # Of each student its own: what another one left unfinished is none of this one's.
+        self.staging = root / ".staged" / (f"round-{student.round}-{student.digest}" if student is not None else "") / task.id
         with full_disk_is_an_error(root):
             self.staging.mkdir(parents=True, exist_ok=True)
-        have = {*recorded_seeds(self.dataset), *(int(p.stem) for p in self.staging.glob("*.npz"))}
-        self.done = len(have)
+        recorded = recorded_episodes(self.dataset)
+        if student is not None and (others := {by for _, name, by in recorded if name == student.source} - {student.digest}):
+            raise OpenGatoError(
+                f"{self.dataset} has corrections of round {student.round} by another student, {min(others)!r} and not {student.digest!r}: "
+                "give the next --round"
+            )
+        have = {seed for seed, _, _ in recorded}
+        staged = {int(p.stem) for p in self.staging.glob("*.npz")} - have
+        have |= staged
+        mine = [name for _, name, _ in recorded if (not is_relabelled(name) if student is None else name == student.source)]
+        self.done = len(mine) + len(staged)
         kept = range(0) if task.few_starts else SEEDS
         self._unused = (s for s in range(seed, seed + 100_000_000) if s not in have and s not in kept)
         self.under_way = 0
@@ -102,6 +125,7 @@ def collect(
     time_budget_s: float | dict[str, float] | None = None,
     ray: str | None = None,
     progress: bool = True,
+    student: Student | None = None,
 ) -> list[str]:
     """Record expert demonstrations until every task has `episodes` of them; returns the ids of the datasets.
 
@@ -119,6 +143,8 @@ def collect(
         time_budget_s: no new episode begins after this, though every task gets at least one. A number: seconds of the whole
             collection. By task id: seconds that workers have spent on this task.
         ray: the address of a Ray cluster to record on; the episodes are staged here.
+        student: who acts while the expert labels. Until every task has `episodes` of this student's: they become part of the datasets that
+            the demonstrations are in, at seeds of their own.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -132,7 +158,9 @@ def collect(
         wanted = episodes[task.id] if isinstance(episodes, dict) else episodes
         share = noise.get(task.id, 0.0) if isinstance(noise, dict) else noise
         _validate(task, wanted, share)
-        jobs.append(_Collection(task, wanted, seed, root, share, budgets.get(task.id), deadline))
+        if student is not None and share:
+            raise OpenGatoError(f"noise is {share} for {task.id!r}, where a student acts: leave one of the two out")
+        jobs.append(_Collection(task, wanted, seed, root, share, budgets.get(task.id), deadline, student))
 
     columns = (TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(elapsed_when_finished=True))
     with Progress(*columns, disable=not progress) as bar:
@@ -183,7 +211,7 @@ def _next(jobs: list[_Collection]) -> Job | None:
     fresh = [job for job in jobs if not job.begun]
     for job in fresh or sorted(jobs, key=lambda j: -j.seconds_each):
         if seeds := job.take():
-            return Job(job.task.id, (job.task, job.noise), tuple(seeds))
+            return Job(job.task.id, (job.task, job.noise, job.student), tuple(seeds))
     return None
 
 
@@ -214,4 +242,8 @@ def _assemble_all(jobs: list[_Collection], workers: int | None) -> None:
 
 
 def _command(job: _Collection) -> str:
-    return f"opengato collect {job.task.id} --episodes {job.episodes} --seed {job.seed} --noise {job.noise:g}"
+    if job.student is not None:
+        how = f"--student {job.student.digest or 'STUDENT'} --beta {job.student.beta:g} --round {job.student.round}"
+    else:
+        how = f"--noise {job.noise:g}"
+    return f"opengato collect {job.task.id} --episodes {job.episodes} --seed {job.seed} {how}"

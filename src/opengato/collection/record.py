@@ -1,4 +1,4 @@
-"""One episode: an expert at work, now and then disturbed, and recorded."""
+"""One episode: an expert at work, now and then disturbed, or correcting a student, and recorded."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from opengato.collection.student import Acting, Student
 from opengato.domains.starts import start_of
 from opengato.domains.task import Expert, Task, success_of
 from opengato.episode import Episode, map_leaves, stack
+from opengato.errors import OpenGatoError
 
 
 class Noise:
@@ -51,12 +53,24 @@ def _copy(observation: Any) -> Any:
     return map_leaves(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, observation)
 
 
-def record_episode(task: Task, env: gym.Env, expert: Expert, seed: int, noise: float = 0.0) -> tuple[Episode, Any]:
+def record_episode(
+    task: Task,
+    env: gym.Env,
+    expert: Expert,
+    seed: int,
+    noise: float = 0.0,
+    student: Student | None = None,
+    acting: Acting | None = None,
+) -> tuple[Episode, Any]:
     """Let the expert act for one episode; returns it and the observation after its last action.
 
     With `noise` in [0, 0.4], about this share of the executed actions is random; what is recorded is always the expert's advice for
     the state it is in, so that the data shows the way back. `Episode.info` has the executed share as "noise", "return", whether the
     episode "terminated" (or else was truncated), and the hash of its full starting state as "start", 16 digits.
+
+    With a `student`, and it `acting`, its actions are executed, but for those timesteps at which it yields to the expert. `Episode.info`
+    then has its "round", "beta" and digest, "student". Where the expert finds no advice in a state, the episode is cut before it, and says
+    so as how it "ended".
     """
     rng = np.random.default_rng(seed)
     env.action_space.seed(int(rng.integers(2**31)))
@@ -64,12 +78,29 @@ def record_episode(task: Task, env: gym.Env, expert: Expert, seed: int, noise: f
     observation, _ = env.reset(seed=seed)
     start = f"{start_of(task, env, observation):016x}"
     expert.reset(env, observation, seed)
-    observations, actions, rewards = [_copy(observation)], [], []
+    if acting is not None:
+        acting.reset(seed)
+    observations, rewards = [_copy(observation)], []
+    actions: list[Any] = []
     terminated = truncated = False
+    corrections: dict[str, Any] = {}
+    if student is not None:
+        corrections = {"round": student.round, "beta": float(student.beta), "student": student.digest}
     info: dict[str, Any] = {}
     while not (terminated or truncated):
-        advice = within(env.action_space, expert.act(observation))  # as simulators take it, which clip
-        observation, reward, terminated, truncated, info = env.step(disturb(advice))
+        try:
+            advice = within(env.action_space, expert.act(observation))  # as simulators take it, which clip
+        except OpenGatoError:  # a student may have made the task impossible
+            if student is None or not actions:
+                raise
+            corrections["ended"] = "no advice"
+            break
+        executed = disturb(advice)
+        if student is not None and acting is not None:
+            # Asked at every timestep, as an agent's context has every one; shown what is recorded, whatever the expert does with it.
+            own = within(env.action_space, acting.act(observations[-1]))
+            executed = advice if student.yields(seed, len(actions)) else own
+        observation, reward, terminated, truncated, info = env.step(executed)
         observations.append(_copy(observation))
         actions.append(advice)
         rewards.append(float(reward))
@@ -78,10 +109,10 @@ def record_episode(task: Task, env: gym.Env, expert: Expert, seed: int, noise: f
         stack(actions),
         np.array(rewards, np.float32),
         task.id,
-        "expert",
+        student.source if student is not None else "expert",
         success_of(task.has_success, info),
         seed,
-        {"noise": disturb.steps / len(actions), "terminated": bool(terminated), "start": start},
+        {"noise": disturb.steps / len(actions), "terminated": bool(terminated), "start": start, **corrections},
     )
     episode.info["return"] = episode.episode_return
     return episode, observation

@@ -20,7 +20,8 @@ from opengato.domains.task import Task, dataset_id
 from opengato.episode import Episode, Nested, leaves
 from opengato.errors import OpenGatoError
 
-_SAID = ("ended", "start", "agents")  # what an episode's info says in words
+_SAID = ("ended", "start", "agents", "student")  # what an episode's info says in words
+_COUNTED = ("round", "beta")  # and in numbers: of the corrections of a student
 _BATCH_STEPS = 4_000  # written at once, so that thousands of Atari frames need not fit into memory together
 
 
@@ -58,6 +59,11 @@ def _root(folder: Path) -> Iterator[None]:
 
 def recorded_seeds(folder: Path) -> list[int]:
     """The seeds of the episodes in a dataset's folder, in order; empty where there is none. Finishes what a killed `write_minari` began."""
+    return [seed for seed, _, _ in recorded_episodes(folder)]
+
+
+def recorded_episodes(folder: Path) -> list[tuple[int, str, str]]:
+    """As `recorded_seeds`: of every episode its seed, its source, and the digest of the student that acted, "" where none did."""
     work, old = _beside(folder)
     if old.is_dir():
         if folder.is_dir():
@@ -69,7 +75,9 @@ def recorded_seeds(folder: Path) -> list[int]:
         return []
     minari = import_minari()
     dataset = minari.MinariDataset(folder / "data")
-    return [int(m["seed"]) for m in dataset.storage.get_episode_metadata(dataset.episode_indices.tolist())]
+    notes = dataset.storage.get_episode_metadata(dataset.episode_indices.tolist())
+    usual = dataset.storage.metadata.get("opengato_source", "")
+    return [(int(note["seed"]), str(note.get("source", usual)), str(note.get("student", ""))) for note in notes]
 
 
 def _beside(folder: Path) -> tuple[Path, Path]:
@@ -157,7 +165,7 @@ def _metadata(dataset: Any, task: Task, source: str, command: str) -> dict[str, 
     commands = [*dataset.storage.metadata.get("opengato_commands", []), *([command] if command else [])]
     metadata = {
         "opengato_task": task.id,
-        "opengato_source": source,
+        "opengato_source": dataset.storage.metadata.get("opengato_source", source),  # of episodes that do not say by whom they are
         "opengato_noise": random_steps / sum(int(n["total_steps"]) for n in notes),
         "opengato_commands": list(dict.fromkeys(commands)),
     }
@@ -179,13 +187,14 @@ def _batches(episodes: Iterable[tuple[Episode, Nested]]) -> Iterator[list[tuple[
 
 
 def _note(dataset: Any, start: int, episodes: list[Episode]) -> None:
-    """Each episode's return, success, executed noise, end and start, where Minari keeps its seed."""
+    """Each episode's source, return, success, noise, end, start, round and beta, where Minari keeps its seed."""
     notes: list[dict[str, Any]] = []
     for e in episodes:
-        notes.append({"return": e.episode_return, "noise": float(e.info.get("noise", 0.0))})
+        notes.append({"source": e.source, "return": e.episode_return, "noise": float(e.info.get("noise", 0.0))})
         if e.success is not None:
             notes[-1]["success"] = bool(e.success)
         notes[-1] |= {key: str(e.info[key]) for key in _SAID if key in e.info}
+        notes[-1] |= {key: e.info[key] for key in _COUNTED if key in e.info}
     dataset.storage.update_episode_metadata(notes, range(start, start + len(episodes)))
 
 
@@ -230,7 +239,7 @@ class MinariEpisodes:
     """The episodes of a Minari dataset, a `Dataset`, read one by one.
 
     Attributes:
-        name: its folder. task: the task that recorded it, or the dataset's id. source: the agent that acted.
+        name: its folder. task: the task that recorded it, or the dataset's id. source: the agent that acted, where an episode names none.
         observation_space, action_space: its spaces.
         metadata: what Minari says of it: dataset_id, total_episodes, total_steps, algorithm_name, ref_min_score …
         fingerprint: changes with its content.
@@ -284,10 +293,10 @@ class MinariEpisodes:
                 _cut(episode.actions, self.action_space, steps),
                 np.asarray(episode.rewards, np.float32),
                 self.task,
-                self.source,
+                str(note.get("source", self.source)),
                 _success(episode.infos),
                 int(seed) if seed is not None else None,
-                {k: note[k].item() if hasattr(note[k], "item") else note[k] for k in ("noise", "return", *_SAID) if k in note},
+                {k: note[k].item() if hasattr(note[k], "item") else note[k] for k in ("noise", "return", *_SAID, *_COUNTED) if k in note},
             )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from opengato.datasets.index import Index
 from opengato.datasets.pictures import decompress
 from opengato.datasets.shards import Shards
+from opengato.episode import is_relabelled
 from opengato.tokens.compact import Form
 from opengato.tokens.encode import NO_PATCHES, Encoded, ranges
 from opengato.tokens.image import as_pictures, patch_boxes, to_patches
@@ -27,6 +28,7 @@ class TokenDataset:
         layout: the task's layout, with the statistics of this data. form: what it says of all timesteps.
         episodes int64 (E + 1,): the first timestep of every episode. returns float64 (E,).
         sources int64 (E,): index of the agent in `source_names`.
+        relabelled bool (E,): whether a student acted and an expert labelled: such episodes are neither prompts nor judged by return.
         starts uint64 (E,): the hash of the full starting state where the recorder left one, else of the first observation.
         contents uint64 (E,): the hash of all that an episode holds.
     """
@@ -40,6 +42,7 @@ class TokenDataset:
         self.source_names = sorted({name for segment in index.segments for name in segment.sources})
         renumbered = [np.array([self.source_names.index(name) for name in segment.sources], np.int64) for segment in index.segments]
         self.sources = np.concatenate([numbers[part["sources"]] for numbers, part in zip(renumbered, parts)])
+        self.relabelled = np.array([is_relabelled(name) for name in self.source_names], bool)[self.sources]
         moments = [Statistics(s.timesteps, part["mean"], part["products"]) for s, part in zip(index.segments, parts)]
         layout = Layout.from_json(index.spaces)
         self.layout = layout.with_statistics(Statistics.pool(moments)) if layout.numbers else layout

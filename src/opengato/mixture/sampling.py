@@ -76,11 +76,14 @@ class Sampling:
 
 
 def good_enough(data: TokenDataset, threshold: float, expert_return: float | None) -> np.ndarray:
-    """Which episodes, bool (E,), reach a share `threshold` of the expert's return. Raises OpenGatoError where none does."""
+    """Which episodes, bool (E,), reach a share `threshold` of the expert's return, or are relabelled.
+
+    The return of those is a student's, and their actions are an expert's. Raises OpenGatoError where there is none.
+    """
     if expert_return is None or threshold <= 0:
         return np.ones(len(data), bool)
     # A share of a negative return lies below it.
-    good: np.ndarray = data.returns >= (threshold * expert_return if expert_return >= 0 else expert_return / threshold)
+    good: np.ndarray = data.relabelled | (data.returns >= (threshold * expert_return if expert_return >= 0 else expert_return / threshold))
     if not good.any():
         raise OpenGatoError(
             f"no episode of task {data.task!r} reaches {threshold:.0%} of the expert return {expert_return:.4g}: "
@@ -120,15 +123,21 @@ class Source:
         # Drawn by their timesteps; a text, which is one, by how many windows it takes.
         windows = np.where(single, -(-most // length), np.diff(data.episodes))
         self.cumulative = np.cumsum(windows[self.kept])
-        self.partners = {s: self.kept[data.sources[self.kept] == s] for s in np.unique(data.sources[self.kept])}
+        # Whose the actions are; a prompt before relabelled ones is a demonstration by the expert, which the agent will be shown too.
+        expert = data.source_names.index("expert") if "expert" in data.source_names else -1
+        self.agents = np.where(data.relabelled, expert, data.sources)
+        self.demonstrations = self.kept[~data.relabelled[self.kept]]
+        self.partners = {a: self.demonstrations[self.agents[self.demonstrations] == a] for a in np.unique(self.agents[self.kept])}
         self.longest = int(most[self.kept].max())
         self.bunch = max(BUNCH, 2 * self.longest)
         # Whether it acts in an environment, timestep by timestep.
         self.can_be_short = all(field.kind != ACTION_TEXT for field in layout.action) and self.bunch <= length
 
-    def partner(self, episode: int, rng: np.random.Generator) -> int:
-        """An episode of the same agent, another one if there is one."""
-        partners = self.partners[self.data.sources[episode]]
+    def partner(self, episode: int, rng: np.random.Generator) -> int | None:
+        """A demonstration by the same agent, another episode if there is one; None where the agent has shown none."""
+        partners = self.partners[self.agents[episode]]
+        if not len(partners):
+            return None
         other = int(partners[rng.integers(len(partners))])
         if other == episode and len(partners) > 1:
             other = int(partners[(np.searchsorted(partners, other) + 1) % len(partners)])
@@ -218,13 +227,13 @@ class Mixture:
 
     def sequence(self, n: int) -> Sequence:
         """The n-th sequence of the run."""
-        pieces, rng = self._pieces(n)
+        pieces, rng = self.pieces(n)
         return pack(pieces, self.length, self.fold, rng)
 
     def describe(self, n: int) -> list[dict[str, Any]]:
         """What the n-th sequence is made of: of every window, and of its prompt, task, episode, and first and last timestep inside it."""
         out = []
-        for piece in self._pieces(n)[0]:
+        for piece in self.pieces(n)[0]:
             episodes = np.searchsorted(piece.data.episodes, piece.timesteps, side="right") - 1
             apart = np.diff(np.stack([episodes, piece.windows, piece.branches])).any(0)
             begins = np.flatnonzero(np.append(True, apart))
@@ -233,8 +242,8 @@ class Mixture:
                 out.append({"task": piece.data.task, "episode": int(episodes[a]), "timesteps": [int(inside[0]), int(inside[-1])]})
         return out
 
-    def _pieces(self, n: int) -> tuple[list[Piece], np.random.Generator]:
-        """The windows of the n-th sequence, and the generator after them."""
+    def pieces(self, n: int) -> tuple[list[Piece], np.random.Generator]:
+        """The windows of the n-th sequence, not yet read, and the generator after them."""
         rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, n]))
         shares = self.shares(n)
         short = shares.short > 0 and rng.random() < shares.short
@@ -288,7 +297,8 @@ class Mixture:
         pick = int(np.searchsorted(source.cumulative, rng.integers(source.cumulative[-1]), side="right"))
         episode = int(source.kept[pick])
         if rng.random() < self.sampling.prompt_share:
-            prompt = self._prompt(source, source.partner(episode, rng), budget // 2, rng)
+            partner = source.partner(episode, rng)
+            prompt = self._prompt(source, partner, budget // 2, rng) if partner is not None else None
             used = source.size(prompt) if prompt is not None else budget
             window = self._window(source, episode, budget - used, rng) if used < budget else None
             if prompt is not None and window is not None:
@@ -343,8 +353,8 @@ class Mixture:
     def _bunch(self, source: Source, room: int, prompted: bool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """The moments of a prompt, or none, and single timesteps of other episodes by the same agent, to a bunch or as `room` allows."""
         prompt, episode = np.zeros(0, np.int64), -1
-        if prompted:
-            episode = int(source.kept[rng.integers(len(source.kept))])
+        if prompted and len(source.demonstrations):
+            episode = int(source.demonstrations[rng.integers(len(source.demonstrations))])
             moments = source.moments(episode, self.sampling.moments, rng)
             if source.size(moments) + source.longest <= room:  # else there would be nobody to read it
                 prompt, room = moments, room - source.size(moments)
@@ -354,8 +364,8 @@ class Mixture:
         episodes = source.kept[which]
         timesteps = source.data.episodes[episodes + 1] - (source.cumulative[which] - picks)
         if len(prompt):
-            agent = source.data.sources[episode]
-            readers = source.data.sources[episodes] == agent
+            agent = source.agents[episode]
+            readers = source.agents[episodes] == agent
             if len(source.partners[agent]) > 1:
                 readers &= episodes != episode
             if readers.any():

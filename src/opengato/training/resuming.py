@@ -11,7 +11,7 @@ from opengato.errors import OpenGatoError
 # Of how a run is trained, what decides which state a step leads to. All else, as its length or its devices, may change from part to part.
 _DECIDES = ("train.batch", "train.seed", "train.optimiser.")
 # A part of these that either has alone is a difference; elsewhere it is a setting that one version knows and the other does not.
-_WHOLE = ("datasets.", "weights.", "stages.")
+_WHOLE = ("datasets.", "weights.", "stages.", "recipe.sampling.return_thresholds.")
 
 
 def check_same_run(path: Path, resolved: dict[str, Any]) -> None:

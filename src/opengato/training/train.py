@@ -42,12 +42,12 @@ def expert_returns(datasets: list[TokenDataset], sampling: Sampling | None = Non
     """Task -> expert return, for the return filter: the stored reference where there is one, else the data's own (paper, appendix D).
 
     The paper: the largest mean return of any W episodes in a row, W = min(`return_window`, N / 10). Tasks whose returns are all alike
-    have none, and episodes of the validation have no say.
+    have none, and episodes of the validation have no say, nor have relabelled ones.
     """
     sampling = sampling or Sampling()
     out = {}
     for data in datasets:
-        returns = data.returns[~data.in_validation(sampling.validation_share)]
+        returns = data.returns[~data.in_validation(sampling.validation_share) & ~data.relabelled]
         if not len(returns):
             continue  # the mixture says so
         task = tasks().get(data.task)
@@ -63,13 +63,15 @@ def expert_returns(datasets: list[TokenDataset], sampling: Sampling | None = Non
 def best_prompts(datasets: list[TokenDataset], config: ModelConfig, validation_share: float = 0.0) -> dict[str, Encoded]:
     """For every task that is acted in, what the model reads of its best demonstration; of alike ones the one of middle length.
 
-    None of them is an episode of the validation.
+    None of them is an episode of the validation, nor a relabelled one; a task that has only such has no prompt.
     """
     prompts = {}
     for data in datasets:
         if any(field.kind == ACTION_TEXT for field in data.layout.action):
             continue
-        trained = np.flatnonzero(~data.in_validation(validation_share))
+        trained = np.flatnonzero(~data.in_validation(validation_share) & ~data.relabelled)
+        if not len(trained):
+            continue
         returns = data.returns[trained]
         best = trained[np.argmax(returns)]
         if np.ptp(returns) == 0:  # no rewards, say
@@ -114,21 +116,22 @@ def train(
     datasets, tokenizer = open_all(data, chosen.train.device, root)
     if not keep_held_out:
         datasets = without_held_out(datasets, chosen)
-    present = {d.domain for d in datasets}
-    known = {task: weight for task, weight in (gaps or {}).items() if task in {d.task for d in datasets}}
-    resolved, missing = resolve_weights(_with_domains(known | (weights or {}), chosen), present)
-    later = {step: resolve_weights(_with_domains(of_stage, chosen), present)[0] for step, of_stage in sorted((stages or {}).items())}
+    resolved, missing = weights_of_run(weights, gaps, chosen, datasets)
+    later = {step: weights_of_run(of_stage, gaps, chosen, datasets)[0] for step, of_stage in sorted((stages or {}).items())}
     if missing:
         print(f"no data of {', '.join(missing)}: the weights of the others are scaled up", file=sys.stderr)
     trainer = make_trainer(make_model(config, chosen.train.seed), datasets, resolved, chosen, out, stages=later)
     return finish(trainer, datasets, tokenizer, out)
 
 
-def _with_domains(weights: dict[str, float], chosen: Recipe) -> dict[str, float] | None:
-    """Weights of tasks alone leave the domains' to the recipe."""
-    if weights and not any("/" not in name for name in weights):
-        return (chosen.weights or {}) | weights
-    return weights or chosen.weights
+def weights_of_run(
+    weights: dict[str, float] | None, gaps: dict[str, float] | None, chosen: Recipe, datasets: list[TokenDataset]
+) -> tuple[dict[str, float], list[str]]:
+    """See `resolve_weights`: weights as they are given, those of domains from the recipe where none is; `gaps` of tasks besides."""
+    tasks = {task: weight for task, weight in (gaps or {}).items() if task in {d.task for d in datasets}}
+    given = weights or {}
+    of_recipe = {} if any("/" not in name for name in given) else chosen.weights or {}
+    return resolve_weights(of_recipe | tasks | given or None, {d.domain for d in datasets})
 
 
 def without_held_out(datasets: list[TokenDataset], chosen: Recipe) -> list[TokenDataset]:
