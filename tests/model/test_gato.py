@@ -169,7 +169,7 @@ def test_no_window_leaves_its_episode(sizes, family, prompt_share):
         data = tokenise(Episodes("talk/c", text_space(), text_space(), episodes, "1"), TOKENIZER, Path(root))
         mix = mixture([data], family, moments=0, prompt_share=prompt_share)
         for n in range(20):
-            for piece in mix._pieces(n)[0]:
+            for piece in mix.pieces(n)[0]:
                 inside = np.searchsorted(data.episodes, piece.timesteps, side="right")
                 assert (inside == inside[0]).all() and (np.diff(piece.timesteps) == 1).all()
                 taken = mix.sources[0][0].size(piece.timesteps)
@@ -206,7 +206,7 @@ def test_what_is_predicted_are_the_actions_of_the_windows_and_nothing_else(tmp_p
     mix = mixture(data, family, prompt_share=0.5, **({"short_share": 0.5} if family == "swift" else {}))
     for n in range(60):
         expected = []
-        for piece in mix._pieces(n)[0]:
+        for piece in mix.pieces(n)[0]:
             for timestep in piece.timesteps:
                 episode = int(np.searchsorted(piece.data.episodes, timestep, side="right")) - 1
                 action = told[piece.data.domain][episode][timestep - piece.data.episodes[episode]]
@@ -269,7 +269,7 @@ def test_single_timesteps_are_seen_as_if_each_stood_alone_after_its_prompt(datas
     checked = 0
     for n in range(4):
         together = model.hidden(collate([mix.sequence(n), long], model.config))[0]
-        for piece in mix._pieces(n)[0]:
+        for piece in mix.pieces(n)[0]:
             for window in np.unique(piece.windows):
                 inside = piece.windows == window
                 shared = inside & (piece.branches == 0)

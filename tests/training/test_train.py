@@ -159,12 +159,12 @@ def test_what_is_read_before_a_correction_is_a_demonstration(tmp_path, kind):
     mix = Mixture([one], {"arm": 1.0}, 64, Fold(2), 0, Sampling(**kind))
     before_corrections = 0
     for n in range(60):
-        for piece, later in zip((pieces := mix._pieces(n)[0]), pieces[1:]):
+        for piece, later in zip((pieces := mix.pieces(n)[0]), pieces[1:]):
             if piece.windows[0] == later.windows[0]:  # a prompt and its window
                 shown, read = (int(np.searchsorted(one.episodes, p.timesteps[0], side="right")) - 1 for p in (piece, later))
                 assert shown in (0, 1)
                 before_corrections += read in (2, 3)
-        for piece in mix._pieces(n)[0]:
+        for piece in mix.pieces(n)[0]:
             if len(prompt := piece.timesteps[piece.branches == 0]) and piece.branches.any():
                 assert set(np.searchsorted(one.episodes, prompt, side="right") - 1) <= {0, 1}
                 read = np.searchsorted(one.episodes, piece.timesteps[piece.branches > 0], side="right") - 1
