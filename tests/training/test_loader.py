@@ -1,6 +1,10 @@
 """Batches made ahead are those that would be made on the spot, and what goes wrong while they are made is said as it is."""
 
+import subprocess
+import sys
+import time
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,3 +49,37 @@ def test_it_can_be_left_in_the_middle():
     coming = load(build, 0, 10**9, 2)
     assert next(coming)[0].timesteps == 0
     coming.close()
+
+
+SCRIPT = """
+import multiprocessing, os, signal
+import numpy as np, torch
+from opengato.model.batch import Batch
+from opengato.training.loader import load
+
+def build(k):  # more than a pipe holds
+    return [Batch(*[torch.zeros(100_000, dtype=torch.int64) for _ in range(20)])]
+
+coming = load(build, 0, 10**9, 2)
+next(coming)
+print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_of_a_training_that_is_killed_nothing_stays():
+    done = subprocess.run([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True, timeout=60)
+    makers = done.stdout.split()
+    assert done.returncode == -9 and len(makers) == 2
+    deadline = time.monotonic() + 20
+    while any(map(runs, makers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(runs, makers))
+
+
+def runs(pid):
+    """Whether a process is there, and not only waiting to be counted as gone."""
+    try:
+        return (Path("/proc") / pid / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False

@@ -127,7 +127,12 @@ def _settle() -> None:
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
-    if sys.platform == "linux":  # a simulator that hangs in C code may hold the interpreter, and then no thread of Python's runs
+    die_with_parent()  # a simulator that hangs in C code may hold the interpreter, and then no thread of Python's runs
+
+
+def die_with_parent(_: int = 0) -> None:
+    """Where the system can, let this process be killed as soon as the thread that started it is gone, however it went."""
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

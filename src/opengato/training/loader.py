@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from opengato.errors import OpenGatoError
+from opengato.jobs.process import die_with_parent
 from opengato.model.batch import Batch
 
 _AHEAD = 2  # steps that each maker of batches is ahead
@@ -29,7 +30,8 @@ def load(build: Build, first: int, last: int, workers: int) -> Generator[list[Ba
     `workers`: processes that make them, forked from this one, so that they share its memory; 0: one thread makes them. What processes
     make a thread receives.
     """
-    made = _by_processes(build, first, last, workers) if workers else map(build, range(first, last))
+    # Started by this thread, for as long as which they live.
+    made = map(_received, iter(_processes(build, first, last, workers))) if workers else map(build, range(first, last))
     with ThreadPoolExecutor(1) as pool:
         waiting = [pool.submit(next, made, None) for _ in range(_AHEAD)]
         while (batches := waiting.pop(0).result()) is not None:
@@ -50,8 +52,8 @@ class _Steps(Dataset):
             return str(error)  # raised, it would come out as a traceback
 
 
-def _by_processes(build: Build, first: int, last: int, workers: int) -> Iterator[list[Batch]]:
-    loader: DataLoader[Any] = DataLoader(
+def _processes(build: Build, first: int, last: int, workers: int) -> DataLoader[Any]:
+    return DataLoader(
         _Steps(build),
         batch_size=None,
         sampler=_Range(first, last),
@@ -59,11 +61,14 @@ def _by_processes(build: Build, first: int, last: int, workers: int) -> Iterator
         prefetch_factor=_AHEAD,
         collate_fn=_as_it_is,
         multiprocessing_context="fork",
+        worker_init_fn=die_with_parent,  # of a training that was killed they would wait for ever to be rid of what they made
     )
-    for made in loader:
-        if isinstance(made, str):
-            raise OpenGatoError(made)
-        yield [Batch(**{name: _tensor(value) for name, value in batch.items()}) for batch in made]
+
+
+def _received(made: Any) -> list[Batch]:
+    if isinstance(made, str):
+        raise OpenGatoError(made)
+    return [Batch(**{name: _tensor(value) for name, value in batch.items()}) for batch in made]
 
 
 class _Range(torch.utils.data.Sampler[int]):
