@@ -16,7 +16,7 @@ from opengato.mixture import Mixture, Sampling
 from opengato.model.config import ModelConfig
 from opengato.model.gato import Gato
 from opengato.tokens.text import TextTokenizer
-from opengato.training import loop, muon
+from opengato.training import loop
 from opengato.training.loop import TrainConfig, Trainer
 from opengato.training.lora import add_adapters, merge_adapters
 from opengato.training.optimiser import PAPER, SWIFT
@@ -67,8 +67,6 @@ def main() -> None:
     parser.add_argument("--autocast", action="store_true")  # whatever the processor has
     a = parser.parse_args()
     torch.set_num_threads(1)
-    # Where the processor has it Muon computes in bfloat16, which makes a difference in the third digit of one in the last.
-    muon.multiplies_bfloat16 = lambda device: False
     config = CONFIGS[a.family]
     torch.manual_seed(1)
     model = Gato(config)

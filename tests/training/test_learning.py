@@ -45,7 +45,7 @@ def test_an_arm_is_steered_by_centimetres(tmp_path):
             yield Episode(seen, wanted.astype(np.float32), np.ones(100, np.float32), "arm/a")
 
     box = spaces.Box(-np.inf, np.inf, (12,)), spaces.Box(-1, 1, (3,), np.float32)
-    agent = learn([tokenise(Episodes("arm/a", *box, episodes(60), TOKENIZER, tmp_path), "1")], 300, tmp_path / "run")
+    agent = learn([tokenise(Episodes("arm/a", *box, list(episodes(60)), "1"), TOKENIZER, tmp_path)], 300, tmp_path / "run")
     engine, errors = Engine(agent.model, TOKENIZER, 4), []
     for slot, episode in enumerate(episodes(4)):
         engine.reset(slot, agent.layouts["arm/a"])
