@@ -25,7 +25,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from gymnasium import spaces
 from opengato.datasets.captions import ACTION_SPACE as CAPTION
 from opengato.datasets.captions import OBSERVATION_SPACE as PICTURE
 from opengato.datasets.captions import emoji, to_episode
+from opengato.datasets.dataset import Stream
 from opengato.datasets.store import TokenDataset
 from opengato.datasets.tokenise import stored, tokenise
 from opengato.episode import Episode
@@ -45,34 +45,12 @@ from opengato.tokens.spaces import text_space
 from opengato.tokens.text import TextTokenizer
 
 
-@dataclass
-class Generated:
-    """A `Dataset` of episodes that are made while they are read."""
-
-    task: str
-    observation_space: spaces.Space
-    action_space: spaces.Space
-    make: Callable[[], Iterator[Episode]]
-
-    @property
-    def name(self) -> str:
-        return f"generated {self.task}"
-
-    fingerprint = "generated"
-
-    def episodes(self, start: int = 0) -> Iterator[Episode]:
-        for number, episode in enumerate(self.make()):
-            if number >= start:
-                yield episode
-
-    def count(self) -> None:
-        return None
-
-    def mark(self, count: int) -> None:
-        return None
+def generated(task: str, observation_space: spaces.Space, action_space: spaces.Space, read: Callable[[], Iterator[Episode]]) -> Stream:
+    """A dataset of episodes that are made while they are read."""
+    return Stream(f"generated {task}", task, observation_space, action_space, "generated", read)
 
 
-def vectors(number: int, episodes: int) -> Generated:
+def vectors(number: int, episodes: int) -> Stream:
     """39 numbers seen and 4 done, as in Meta-World: 44 tokens a timestep, 200 timesteps an episode."""
     task = f"vectors/{number}"
 
@@ -82,10 +60,10 @@ def vectors(number: int, episodes: int) -> Generated:
             seen = rng.normal(size=(200, 39)).astype(np.float32)
             yield Episode(seen, rng.uniform(-1, 1, (200, 4)).astype(np.float32), np.ones(200, np.float32), task)
 
-    return Generated(task, spaces.Box(-np.inf, np.inf, (39,)), spaces.Box(-1, 1, (4,)), make)
+    return generated(task, spaces.Box(-np.inf, np.inf, (39,)), spaces.Box(-1, 1, (4,)), make)
 
 
-def grids(number: int, episodes: int) -> Generated:
+def grids(number: int, episodes: int) -> Stream:
     """147 symbols and an instruction, as in BabyAI, 20 timesteps an episode."""
     task, words = (
         f"grids/{number}",
@@ -100,7 +78,7 @@ def grids(number: int, episodes: int) -> Generated:
             yield Episode(seen, rng.integers(0, 7, 20), np.ones(20, np.float32), task)
 
     seen = spaces.Dict(image=spaces.MultiDiscrete(np.full((7, 7, 3), 11)), mission=text_space())
-    return Generated(task, seen, spaces.Discrete(7), make)
+    return generated(task, seen, spaces.Discrete(7), make)
 
 
 def own_memory() -> float:
@@ -159,7 +137,7 @@ def sizes(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
             acted, zeros = rng.integers(0, 18, len(frames)), np.zeros(len(frames), np.float32)
             made = [Episode(frames[a : a + 500], acted[a : a + 500], zeros[a : a + 500], task) for a in range(0, len(frames), 500)]
             before = bytes_of(folder)
-            data = tokenise(Generated(task, space, spaces.Discrete(18), lambda made=made: iter(made)), tokenizer, folder)
+            data = tokenise(generated(task, space, spaces.Discrete(18), lambda made=made: iter(made)), tokenizer, folder)
             for frame in frames:
                 Image.fromarray(frame.squeeze()).save(buffer := io.BytesIO(), "PNG")
                 png += len(buffer.getvalue())
@@ -191,7 +169,7 @@ def start(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     return {"tokens": tokens, "tokenised_s": built, "bytes": bytes_of(folder), **json.loads(done.stdout)}
 
 
-def dataset_of_run(number: int) -> Generated:
+def dataset_of_run(number: int) -> Stream:
     return vectors(number, 190) if number % 3 else grids(number, 530)
 
 
@@ -224,7 +202,7 @@ def captions(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         pass
     making = (time.perf_counter() - begun) / 2000 * count
     begun = time.perf_counter()
-    data = tokenise(Generated("captions/many", PICTURE, CAPTION, make), tokenizer, folder)
+    data = tokenise(generated("captions/many", PICTURE, CAPTION, make), tokenizer, folder)
     seconds = time.perf_counter() - begun - making
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     found = {"captions": len(data), "seconds": seconds, "peak_mib": peak, "before_mib": before, "bytes_a_caption": bytes_of(folder) / count}

@@ -13,6 +13,7 @@ RIGHT_OF = {
     "model": {"opengato.datasets", "opengato.mixture", "opengato.training", "opengato.policy", "opengato.evaluation", "opengato.serving"},
     "mixture": {"torch", "opengato.training", "opengato.policy", "opengato.evaluation", "opengato.serving"},
     "training": {"opengato.policy", "opengato.evaluation", "opengato.serving", "opengato.robots", "opengato.demo"},
+    "evaluation": {"opengato.training", "opengato.serving", "opengato.robots", "opengato.demo"},
     "policy": {"opengato.training", "opengato.mixture", "opengato.evaluation", "opengato.serving", "opengato.robots"},
 }
 

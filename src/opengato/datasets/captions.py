@@ -7,15 +7,15 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import resources
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
+from opengato.datasets.dataset import Stream
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
 from opengato.tokens.spaces import text_space
@@ -88,23 +88,10 @@ def load_emoji(split: str = "train") -> Iterator[Episode]:
         yield to_episode(image[None], name)
 
 
-class Emoji:
-    """The named emoji of a split as captions, a `Dataset`, see `emoji`."""
-
-    task, observation_space, action_space = TASK, OBSERVATION_SPACE, ACTION_SPACE
-
-    def __init__(self, split: str = "train"):
-        self.split, self.name = split, f"{TASK} {split}"
-        self.fingerprint = f"{self.name} {fingerprint()}"
-
-    def episodes(self, start: int = 0) -> Iterator[Episode]:
-        return islice(load_emoji(self.split), start, None)
-
-    def count(self) -> None:
-        return None
-
-    def mark(self, count: int) -> None:
-        return None
+def emoji_captions(split: str = "train") -> Stream:
+    """The named emoji of a split as captions, see `emoji`."""
+    name = f"{TASK} {split}"
+    return Stream(name, TASK, OBSERVATION_SPACE, ACTION_SPACE, f"{name} {fingerprint()}", partial(load_emoji, split))
 
 
 class CocoCaptions:

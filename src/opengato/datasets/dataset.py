@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from gymnasium import spaces
@@ -48,6 +49,30 @@ class Dataset(Protocol):
         While it stays the same, a dataset that has grown is gone on with instead of read anew.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A dataset that can only be read from its beginning, and does not know its length; attributes as in `Dataset`.
+
+    `read`: begins to read it.
+    """
+
+    name: str
+    task: str
+    observation_space: spaces.Space
+    action_space: spaces.Space
+    fingerprint: str
+    read: Callable[[], Iterator[Episode]]
+
+    def episodes(self, start: int = 0) -> Iterator[Episode]:
+        return islice(self.read(), start, None)
+
+    def count(self) -> None:
+        return None
+
+    def mark(self, count: int) -> None:
+        return None
 
 
 @dataclass(frozen=True)

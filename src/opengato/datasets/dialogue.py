@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from itertools import islice
 
 import numpy as np
 
+from opengato.datasets.dataset import Stream
 from opengato.datasets.text import package_folder
 from opengato.episode import Episode
 from opengato.tokens.spaces import text_space
@@ -45,20 +45,7 @@ def load_dialogue(limit: int | None = None) -> Iterator[Episode]:
         yield Episode(heard, said, np.zeros(len(said), np.float32), TASK, source="human")
 
 
-class Chitchat:
-    """The conversations of package `chitchat-dataset`, a `Dataset`."""
-
-    task, observation_space, action_space = TASK, OBSERVATION_SPACE, ACTION_SPACE
-    name = TASK
-
-    def __init__(self) -> None:
-        self.fingerprint = f"chitchat {(package_folder('chitchat_dataset') / 'dataset.json').stat().st_size}"
-
-    def episodes(self, start: int = 0) -> Iterator[Episode]:
-        return islice(load_dialogue(), start, None)
-
-    def count(self) -> None:
-        return None
-
-    def mark(self, count: int) -> None:
-        return None
+def chitchat() -> Stream:
+    """The conversations of package `chitchat-dataset`."""
+    size = (package_folder("chitchat_dataset") / "dataset.json").stat().st_size
+    return Stream(TASK, TASK, OBSERVATION_SPACE, ACTION_SPACE, f"chitchat {size}", load_dialogue)

@@ -34,15 +34,15 @@ def find_dataset(name: str, root: Path | None = None, text_chars: int = TEXT_CHA
     Raises OpenGatoError where there is none.
     """
     shipped: dict[str, Callable[[], Dataset]] = {
-        text.TASK: lambda: text.Documents(limit_chars=text_chars),
-        dialogue.TASK: dialogue.Chitchat,
-        captions.TASK: captions.Emoji,
-        questions.TASK: questions.Emoji,
+        text.TASK: lambda: text.documents(limit_chars=text_chars),
+        dialogue.TASK: dialogue.chitchat,
+        captions.TASK: captions.emoji_captions,
+        questions.TASK: questions.emoji_questions,
     }
     if name in shipped:
         return shipped[name]()
     formats: dict[str, Callable[..., Dataset]] = {
-        "text": lambda *paths: text.Documents(paths),
+        "text": lambda *paths: text.documents(paths),
         "coco": captions.CocoCaptions,
         "minari": lambda folder: load_minari(folder, root),
     }

