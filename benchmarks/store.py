@@ -1,11 +1,12 @@
 """The token store at the size of hundreds of tasks: what it takes on disk, in memory, in open files, and until a run starts.
 
-    python benchmarks/store.py [files sizes start captions build] [--data FOLDER] [--captions 300000] [--json FILE]
+    python benchmarks/store.py [files sizes recordings start captions build] [--data FOLDER] [--captions 300000] [--json FILE]
 
 Each part runs in a process of its own:
 
 * files: 600 datasets, tokenised, opened and drawn from by a process that may have 256 files open.
 * sizes: bytes a timestep of games, 80×64 as Gato's agent sees them and 84×84 grey, beside PNG of the same frames; that they are lossless.
+* recordings: bytes of 1,000 timesteps of games as Minari writes them, and recompressed without loss; what codecs take for a frame.
 * start: from nothing but imports to the first batch of a run over 10⁹ tokens in 600 tasks: seconds, and memory of the process's own.
 * captions: pictures of 64 px, all different (the shipped emoji, shifted and recoloured), tokenised: seconds, bytes, peak of memory.
 * build: Meta-World's 50 tasks × 100 episodes (`opengato collect metaworld --episodes 100 --noise 0.15 --out FOLDER`) on all cores.
@@ -27,6 +28,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from gymnasium import spaces
@@ -152,6 +154,34 @@ def sizes(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     return rows
 
 
+def recordings(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    import pyarrow as pa
+
+    from opengato.datasets import minari
+    from opengato.domains import get_task
+
+    codecs = {"lz4": pa.Codec("lz4_raw", compression_level=9), "zstd": pa.Codec("zstd", compression_level=3)}
+    rows = {}
+    for name in ("atari/freeway", "atari/pong", "atari/yars-revenge"):
+        task, frames = get_task(name), game_frames(name, 1_001)
+        made = Episode(frames[:-1], np.zeros(1_000, np.int64), np.zeros(1_000, np.float32), name)
+        sizes = {}
+        for label, compresses in (("as_minari_writes", False), ("recompressed", True)):
+            with patch.object(minari, "recompress", minari.recompress if compresses else lambda path: None):
+                minari.write_minari(task, folder / label / name, iter([(made, frames)]))
+            sizes[label] = (folder / label / name / "data" / "main_data.hdf5").stat().st_size
+        assert (minari.load_minari(folder / "recompressed" / name)[0].observations == made.observations).all()
+        read = {}
+        for codec, tool in codecs.items():
+            blobs = [tool.compress(np.ascontiguousarray(frame).data.cast("B"), asbytes=True) for frame in frames]
+            begun = time.perf_counter()
+            for blob in blobs:
+                tool.decompress(blob, decompressed_size=frames[0].nbytes)
+            read[codec] = {"bytes": float(np.mean([len(b) for b in blobs])), "read_us": (time.perf_counter() - begun) / len(blobs) * 1e6}
+        rows[name] = {"bytes": sizes, "frame": read}
+    return rows
+
+
 def bytes_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
@@ -227,7 +257,7 @@ def build(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     return {**counts, "tokenised_s": built, "opened_again_s": opened, "cores": os.cpu_count()}
 
 
-PARTS = {part.__name__: part for part in (files, sizes, start, captions, build)}
+PARTS = {part.__name__: part for part in (files, sizes, recordings, start, captions, build)}
 
 
 def main() -> None:

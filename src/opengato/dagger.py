@@ -43,7 +43,8 @@ def student_in(folder: Path, beta: float = 0.0, round: int = 1) -> Student:
     from opengato.evaluation.results import settings_of
 
     load_agent(folder)
-    return Student(partial(_acting, folder.absolute()), beta, round, settings_of(folder)["agent"][:16])
+    # Of its files, and how often it yields: episodes of a round are all alike.
+    return Student(partial(_acting, folder.absolute()), beta, round, f"{settings_of(folder)['agent'][:16]}-{beta:g}")
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,8 @@ class _Collection:
         recorded = recorded_episodes(self.dataset)
         if student is not None and (others := {by for _, name, by in recorded if name == student.source} - {student.digest}):
             raise OpenGatoError(
-                f"{self.dataset} has corrections of round {student.round} by another student, {min(others)!r} and not {student.digest!r}: "
-                "give the next --round"
+                f"{self.dataset} has corrections of round {student.round} by another student or another beta, {min(others)!r} and not "
+                f"{student.digest!r}: give the next --round"
             )
         have = {seed for seed, _, _ in recorded}
         staged = {int(p.stem) for p in self.staging.glob("*.npz")} - have
@@ -243,7 +243,7 @@ def _assemble_all(jobs: list[_Collection], workers: int | None) -> None:
 
 def _command(job: _Collection) -> str:
     if job.student is not None:
-        how = f"--student {job.student.digest or 'STUDENT'} --beta {job.student.beta:g} --round {job.student.round}"
+        how = f"--student {job.student.digest.split('-')[0] or 'STUDENT'} --beta {job.student.beta:g} --round {job.student.round}"
     else:
         how = f"--noise {job.noise:g}"
     return f"opengato collect {job.task.id} --episodes {job.episodes} --seed {job.seed} {how}"

@@ -31,7 +31,7 @@ class Student:
         make: the agent at a task; it travels to other processes, so that it must be importable by name (no lambdas).
         beta: chance, at every timestep, that the expert's action is executed in place of the student's.
         round: of corrections, 1 or more; episodes are by "student of round N".
-        digest: of what the student is: a collection goes on with the same student only.
+        digest: of what the student is, and its beta: a collection goes on with the same student only.
     """
 
     make: Callable[[Task], Acting]

@@ -55,7 +55,7 @@ def information(mixture: Mixture, sequences: int) -> list[TaskInfo]:
 def _of(source: Source, length: int, per_sequence: float, total: float, sequences: int) -> TaskInfo:
     episodes = source.data.episodes
     begins, ends = episodes[source.kept], episodes[source.kept + 1]
-    timesteps = int((ends - begins).sum())
+    timesteps = source.timesteps
     positions = float((source.starts[ends] - source.starts[begins]).sum())
     tokens = float((source.data.sizes[ends] - source.data.sizes[begins]).sum())
     return TaskInfo(

@@ -46,7 +46,7 @@ class Sampling:
         moments: timesteps of a prompt, spread over the whole episode; 0: as many in a row as fill half of the room, half of the prompts
             from the episode's end (the paper's; how long a prompt is it does not say, and half leaves as much for what it is for).
         short_share: share of the positions of a domain that acts in environments that is in windows of one timestep. 0: the paper's.
-        size_power: within its domain a task weighs as the number of its timesteps to this power; 0: all tasks alike.
+        size_power: within its domain a task weighs as its timesteps, those that may be drawn, to this power; 0: all tasks alike.
         return_threshold: keep episodes with at least this share of the task's expert return (paper: 0.8).
         return_thresholds: the same by domain, task or pattern of tasks, in place of it; of several that name a task the last one counts.
         return_window: where no reference is stored, the expert return is the largest mean return of any W = min(return_window, N / 10)
@@ -120,6 +120,7 @@ class Source:
                 file=sys.stderr,
             )
         self.kept = np.flatnonzero(keep & fits)
+        self.timesteps = int(np.diff(data.episodes)[self.kept].sum())  # that may be drawn
         # Drawn by their timesteps; a text, which is one, by how many windows it takes.
         windows = np.where(single, -(-most // length), np.diff(data.episodes))
         self.cumulative = np.cumsum(windows[self.kept])
@@ -217,7 +218,7 @@ class Mixture:
         self.sources = [found[domain] for domain in self.domains]
         short = np.array([self.sampling.short_share * all(s.can_be_short for s in sources) for sources in self.sources])
         tasks = [[s.data.task for s in sources] for sources in self.sources]
-        sizes = [[s.data.timesteps for s in sources] for sources in self.sources]
+        sizes = [[s.timesteps for s in sources] for sources in self.sources]
         shares = [Shares(stage.weights, self.domains, tasks, sizes, self.sampling.size_power, short) for stage in stages]
         self.stages = [(stage.first, share) for stage, share in zip(stages, shares)]
 

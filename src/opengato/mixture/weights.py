@@ -63,7 +63,7 @@ class Shares:
     """What is drawn how often.
 
     Args:
-        weights: see the module. domains: those with data, in order, and of each of them the tasks and sizes (timesteps) of its datasets.
+        weights: see the module. domains: those with data, in order, and of each the tasks and sizes (timesteps to draw) of its datasets.
         size_power: within a domain a task weighs, besides, as its size to this power; 0: all alike.
         short: of every domain, the share of its positions that is in short sequences.
 
