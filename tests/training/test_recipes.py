@@ -1,6 +1,7 @@
 """Recipes, their weights, and fine-tuning."""
 
 import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import ACTION_TEXT
 from opengato.training import train as training
 from opengato.training.lora import add_adapters, merge_adapters
-from opengato.training.train import finetune
+from opengato.training.train import finetune, train
 
 SMALL = ModelConfig("swift", 2, 2, 32, 64, 16, context=64, set_width=32, patches_per_position=8)
 
@@ -121,3 +122,17 @@ def test_finetuning_on_spaces_never_seen(lora, other_tokenizer, tmp_path, monkey
     assert moved and all(name.startswith(("blocks", "norm", "actions") if lora is None else "blocks") for name in moved)
     with pytest.raises(OpenGatoError, match="did you mean 'embedding'"):
         finetune(tmp_path / "start", quick, ["captions/emoji"], tmp_path / "other", freeze=["embeding"])
+
+
+def test_domains_that_a_stage_does_not_name_rest_in_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENGATO_CACHE", str(tmp_path / "cache"))
+    quick = recipe("swift-nano")
+    quick = replace(quick, train=replace(quick.train, steps=6, batch=2, log_every=1, device="cpu"))
+    names, stages = ["captions/emoji", "questions/emoji"], {2: {"captions": 1.0}, 4: {"questions/emoji": 3.0}}
+    train(quick, names, tmp_path / "run", weights={"questions": 1.0, "captions": 0.0}, stages=stages)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    learned = [{name.removeprefix("loss/") for name in row if name.startswith("loss/")} for row in rows]
+    assert learned[:4] == [{"questions"}] * 2 + [{"captions"}] * 2
+    assert set().union(*learned[4:]) == {"captions", "questions"}  # of tasks alone: the domains are the recipe's again
+    with pytest.raises(OpenGatoError, match=r"begun with stages\.2\.captions"):
+        train(quick, names, tmp_path / "run", weights={"questions": 1.0, "captions": 0.0}, stages={4: {"questions/emoji": 3.0}})

@@ -134,7 +134,7 @@ def train(
             all others weigh 1: --weights babyai 2 metaworld 1 "babyai/go-to-*" 3.
         weights_by_gap: scores of an agent, as `opengato eval CHECKPOINT --json` prints them: within its domain a task weighs as far as
             it is from the expert, but for those that `weights` names.
-        stages: a JSON file, step -> weights from there on: {"1000": {"babyai": 1, "metaworld": 1}}.
+        stages: a JSON file, step -> weights from there on, {"1000": {"babyai": 1, "metaworld": 1}}; domains it does not name rest.
         return_thresholds: return-threshold by domain, task or pattern of tasks: --return-thresholds atari 0.8 "babyai/go-to-*" 0.5.
         keep_held_out: train on the tasks, too, that the paper holds out for fine-tuning, which its recipes leave out of the data.
         show_list: print the recipes, and what each needs, takes and reaches.

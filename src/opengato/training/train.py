@@ -92,7 +92,8 @@ def train(
         data: names, see `open_dataset`.
         weights: domain, task or pattern of tasks -> sample weight (see `mixture.weights`); of domains in place of the recipe's.
         gaps: task -> weight within its domain, of tasks that `weights` does not name; those without data are passed over.
-        stages: from these steps on other weights, each as `weights`. model: fields of ModelConfig in place of the preset's.
+        stages: from these steps on other weights, each as `weights`; a domain that is not named rests.
+        model: fields of ModelConfig in place of the preset's.
         root: folder of Minari datasets; default: Minari's own.
         keep_held_out: train on the tasks, too, that the recipe holds out.
     """
@@ -101,7 +102,7 @@ def train(
     if not keep_held_out:
         datasets = without_held_out(datasets, chosen)
     resolved, missing = weights_of_run(weights, gaps, chosen, datasets)
-    later = {step: weights_of_run(of_stage, gaps, chosen, datasets)[0] for step, of_stage in sorted((stages or {}).items())}
+    later = {step: _weights_of_stage(of_stage, gaps, chosen, datasets) for step, of_stage in sorted((stages or {}).items())}
     if missing:
         print(f"no data of {', '.join(missing)}: the weights of the others are scaled up", file=sys.stderr)
     trainer = make_trainer(make_model(config, chosen.train.seed), datasets, resolved, chosen, out, stages=later)
@@ -116,6 +117,15 @@ def weights_of_run(
     given = weights or {}
     of_recipe = {} if any("/" not in name for name in given) else chosen.weights or {}
     return resolve_weights(of_recipe | tasks | given or None, {d.domain for d in datasets})
+
+
+def _weights_of_stage(
+    weights: dict[str, float], gaps: dict[str, float] | None, chosen: Recipe, datasets: list[TokenDataset]
+) -> dict[str, float]:
+    """As `weights_of_run`; domains that a stage does not name, where it names any, rest."""
+    if any("/" not in name for name in weights):
+        weights = dict.fromkeys({data.domain for data in datasets}, 0.0) | weights
+    return weights_of_run(weights, gaps, chosen, datasets)[0]
 
 
 def without_held_out(datasets: list[TokenDataset], chosen: Recipe) -> list[TokenDataset]:
