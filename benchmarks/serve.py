@@ -8,8 +8,8 @@ drawn from its task's space, waits for the action, and sends the next at once. T
 tasks. With a preset's name the weights are random, which costs as much, and the tasks are an arm (39 numbers, 4 actions) and a grid
 (7 × 7 × 3 symbols and an instruction, 7 actions).
 
-With --hostile, one good client acts at 20 Hz, alone for half of the time, then while `hostile.py` attacks from 32 connections; the server
-may open 256 files. The attackers, which would be other machines, run at a lower priority than the server.
+With --hostile, one good client acts at 20 Hz, alone for half of the time, then while `hostile.py` attacks from 32 connections, out of a
+process that has as much right to the machine's cores as the server; the server may open 256 files.
 """
 
 from __future__ import annotations
@@ -168,11 +168,8 @@ def refusals(port: int, token: str) -> dict[str, int]:
     return {kind: int(float(count)) for kind, count in counts if float(count)}
 
 
-def hostile(folder: Path, seconds: float, device: str, nice: int = 15) -> dict[str, Any]:
-    """The good client alone and under attack, what the server's memory and log grow by, and how long it takes to stop.
-
-    nice: of the attackers, who would be on machines of their own; 0: they have as much of this one's cores as the server.
-    """
+def hostile(folder: Path, seconds: float, device: str) -> dict[str, Any]:
+    """The good client alone and under attack, what the server's memory and log grow by, and how long it takes to stop."""
     tasks = {t: s for t, s in read_config(folder)["tasks"].items() if s["action_space"]["type"] != "Text"}
     task, token = min(tasks), secrets.token_hex(16)
     space = from_json(tasks[task]["observation_space"])
@@ -191,9 +188,7 @@ def hostile(folder: Path, seconds: float, device: str, nice: int = 15) -> dict[s
             alone = asyncio.run(good(url, token, task, space, seconds / 2))
             before = resident(server.pid, "VmRSS")
             began = time.monotonic()
-            attacker = subprocess.Popen(
-                ["nice", "-n", str(nice), sys.executable, str(Path(__file__).with_name("hostile.py")), str(port), token, task]
-            )
+            attacker = subprocess.Popen([sys.executable, str(Path(__file__).with_name("hostile.py")), str(port), token, task])
             until = time.monotonic() + 60
             while not refusals(port, token) and time.monotonic() < until:  # it has to start, too
                 time.sleep(0.5)
@@ -233,7 +228,6 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", default=[])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--hostile", action="store_true")
-    parser.add_argument("--nice", type=int, default=15, help="of the hostile clients; 0: as much of the cores as the server")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -243,7 +237,7 @@ def main() -> None:
             network = Gato(preset(arguments.checkpoint))
             Checkpoint(network, TextTokenizer.load(), {"made-up/arm": ARM, "made-up/grid": GRID}).save(folder)
         if arguments.hostile:
-            result = hostile(folder, arguments.seconds, arguments.device, arguments.nice)
+            result = hostile(folder, arguments.seconds, arguments.device)
             print(json.dumps(result, indent=1) if arguments.json else "\n".join(f"{key:28} {value}" for key, value in result.items()))
             return
         rows = [measure(folder, n, arguments.seconds, arguments.tasks, arguments.device) for n in arguments.clients]

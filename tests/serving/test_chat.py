@@ -10,6 +10,8 @@ import urllib.request
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("aiohttp")
 pytest.importorskip("prometheus_client")
@@ -20,6 +22,7 @@ from serving_helpers import ANSWER, ARM, LAYOUTS, Gate, build, running
 from opengato.datasets.captions import read_image
 from opengato.episode import Episode
 from opengato.policy.policy import Policy
+from opengato.serving import chat
 from opengato.serving.limits import Limits
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (48, 80, 3), np.uint8)
@@ -152,10 +155,17 @@ def scans():
     return whole[:-2] + whole[last:-2] * 1000 + whole[-2:]
 
 
+@given(st.lists(st.tuples(st.sampled_from([b"x", b"[", b"{", b",", b"\\"]), st.integers(0, 40_000)), max_size=8))
+def test_brackets_are_counted_until_they_are_too_many(runs):
+    data = b"".join(sign * count for sign, count in runs)
+    assert (chat._parts(data) > chat.PARTS) == (sum(map(data.count, b"[{,\\")) > chat.PARTS)
+    assert chat._parts(data) <= chat.PARTS + chat._AT_A_TIME
+
+
 BAD = [
     (b"{", "no JSON"),
     (b"[" * 60_000, "no JSON"),
-    (b"[]" + b",[]" * 50_000, "brackets, commas and escapes where 65536"),
+    (b"[]" + b",[]" * 50_000, "more than 65536 brackets, commas and escapes"),
     (b"\xff", "no JSON"),
     ([], "no JSON object"),
     ({"messages": user("hi")}, "there is no model"),

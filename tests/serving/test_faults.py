@@ -317,6 +317,15 @@ def test_long_names_are_written_out_only_for_an_error():
         wire.unpack(msgpack.packb({"k" * 100_000: {b"x": 1}}))
 
 
+def test_a_list_is_read_to_its_end():
+    """A list of plain values is passed on as it is; one with anything else in it is gone through, wherever that lies."""
+    plain = [0, 1.5, None, True, "x", b"y"] * 100
+    assert wire.unpack(wire.pack({"x": plain, "y": [*plain, np.arange(3)]}))["x"] == plain
+    assert (wire.unpack(wire.pack({"y": [*plain, np.arange(3)]}))["y"][-1] == np.arange(3)).all()
+    with pytest.raises(OpenGatoError, match=r"x\.600"):
+        wire.unpack(msgpack.packb({"x": [*plain, array(shape=(4,))]}))
+
+
 def test_a_server_of_hundreds_of_tasks_can_say_so(tokenizer):
     from serving_helpers import build
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable
@@ -196,4 +197,7 @@ def serve(
         handler.addFilter(Seldom())  # what clients do wrong a thousand times a second fills no disk
     loaded = Checkpoint.load(checkpoint, device)
     convert(loaded.model, precision)
-    asyncio.run(_serve(Server(loaded, token=token, **settings)))
+    server = Server(loaded, token=token, **settings)
+    gc.collect()
+    gc.freeze()  # to look at all that is loaded takes a sixth of a second, whenever messages leave enough behind, and nothing of it goes
+    asyncio.run(_serve(server))

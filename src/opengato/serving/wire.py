@@ -71,6 +71,9 @@ def _to_map(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} {short(value)} is no map, list, text, number or array")
 
 
+# What a list of nothing else need not be gone through for, entry by entry: of a message of thousands of numbers that took most of its time.
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+
 # Where a value lies, as (the path of what holds it, its key): written out only for an error, since a message may have many long keys.
 _Path = tuple[Any, Any] | None
 
@@ -97,6 +100,8 @@ def _revive(value: Any, path: _Path, depth: int) -> Any:
                 raise OpenGatoError(f"key {short(key)} of field {_named(path) or '(root)'} is no text: name fields by texts")
         return {key: _revive(entry, (path, key), depth + 1) for key, entry in value.items()}
     if isinstance(value, list):
+        if _PLAIN.issuperset(map(type, value)):
+            return value
         return [_revive(entry, (path, i), depth + 1) for i, entry in enumerate(value)]
     if value is None or isinstance(value, bool | int | float | str | bytes):
         return value
