@@ -30,9 +30,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from opengato.episode import Episode, map_leaves, stack
 from opengato.mixture import Sequence
 from opengato.model.batch import NewTokens, collate
+from opengato.model.compiled import warming_up
 from opengato.model.config import preset
 from opengato.model.gato import Gato
-from opengato.model.precision import PackedLinear, Precision, can_pack, convert
+from opengato.model.precision import PackedLinear, Precision, convert
+from opengato.model.pytorch_private import can_pack
 from opengato.policy.engine import Engine
 from opengato.tokens.encode import encode
 from opengato.tokens.image import mean_positions
@@ -167,9 +169,10 @@ def acting(engine: Engine, layout: Layout, seconds: float, seen: int) -> np.ndar
             state.position = 2 * ring if full else seen
 
     times: list[float] = []
-    for warm in range(4):  # compiled forms are made in the second
-        remember()
-        engine.act(observations[warm])
+    with warming_up():  # compiled forms are made in the second
+        for warm in range(4):
+            remember()
+            engine.act(observations[warm])
     while sum(times) < seconds or len(times) < 3:
         remember()
         started = now(engine.device)

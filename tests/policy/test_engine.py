@@ -17,10 +17,11 @@ from opengato.model import gato, memory
 from opengato.model.attention import segment_mask
 from opengato.model.batch import NewTokens, collate
 from opengato.model.bfloat16 import multiplies_bfloat16
-from opengato.model.compiled import check_compiler
+from opengato.model.compiled import warming_up
 from opengato.model.config import ModelConfig
 from opengato.model.gato import Gato
 from opengato.model.precision import Int8Linear, convert
+from opengato.model.pytorch_private import check_compiler
 from opengato.policy.engine import Engine
 from opengato.policy.policy import Policy
 from opengato.tokens.encode import encode
@@ -210,13 +211,76 @@ def test_compiled_models_act_the_same(family, precision):
             engine._forward = lambda new, forward=forward, seen=seen: seen.append(forward(new)) or seen[-1]
             engine.reset(0, ARM)
             engine.reset(1, GRID)
-            for _ in range(9):
-                engine.act({0: observe(ARM, rng), 1: observe(GRID, rng)})
+            with warming_up():
+                for _ in range(9):
+                    engine.act({0: observe(ARM, rng), 1: observe(GRID, rng)})
             states.append(torch.stack(seen).float())
         assert fast.step._fast
         assert fast.logits._fast
         close = 1e-4 if precision == "float32" else 0.05
         assert (states[1] - states[0]).norm() < close * states[0].norm()
+
+
+def act_in_turns(engines, layout, before_second=lambda: None):
+    """The same observations for some slots of both engines, whose actions must be the same."""
+    rng = np.random.default_rng(0)
+    for engine in engines:
+        for slot in range(4):
+            engine.reset(slot, layout)
+    for step, busy in enumerate([(0, 1, 2, 3), (0, 2), (1, 3), (2,), (0, 1, 2)]):
+        if step == 1:
+            before_second()
+        seen = {slot: observe(layout, rng) for slot in busy}
+        want, found = (engine.act(seen) for engine in engines)
+        for slot in busy:
+            np.testing.assert_allclose(found[slot], want[slot], atol=0.02)
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("layout", [ARM, GRID], ids=["arm", "grid"])
+def test_slots_that_are_filled_up_change_nothing(family, layout):
+    """As many slots as are compiled for are computed, however few are busy; the others keep their memory."""
+    torch.manual_seed(0)
+    model = Gato(CONFIGS[family]).eval()
+    engines = [Engine(model, TOKENIZER, 4, temperature=0.0) for _ in range(2)]
+    engines[1].expect(layout, 4)
+    act_in_turns(engines, layout)
+    assert (engines[0].memory.positions == engines[1].memory.positions).all()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_compile(), reason="no C++ compiler")
+def test_an_engine_is_warm_where_another_one_of_its_model_was():
+    """Any of the slots act on what was compiled for all of them, and nothing is compiled once something is at work."""
+    torch.manual_seed(0)
+    plain = Gato(CONFIGS["swift"]).eval()
+    fast = deepcopy(plain)
+    fast.compile_acting()
+    engines = [Engine(model, TOKENIZER, 4, temperature=0.0) for model in (plain, fast)]
+    shapes, compiled = [], {}
+
+    def warm_up():
+        assert not fast.step._fast  # acting alone compiles nothing
+        rng = np.random.default_rng(1)
+        prompt = encode(ARM, as_episode(ARM, [observe(ARM, rng)], [ARM.action_space.sample()]), TOKENIZER)
+        Engine(fast, TOKENIZER, 4).warm_up(ARM, observe(ARM, rng), prompt, count=4)
+        engines[1].expect(ARM, 4)
+        compiled.update({key: Counted(form) for key, form in fast.step._fast.items()})
+        fast.step._fast.update(compiled)
+        shapes.append((len(fast.step._fast), len(fast.logits._fast)))
+
+    act_in_turns(engines, ARM, warm_up)
+    assert shapes == [(len(fast.step._fast), len(fast.logits._fast))] and min(shapes[0]) > 0
+    assert sum(form.calls for form in compiled.values()) == 4
+
+
+class Counted:
+    def __init__(self, form):
+        self.form, self.calls = form, 0
+
+    def __call__(self, *arguments):
+        self.calls += 1
+        return self.form(*arguments)
 
 
 def test_an_unknown_precision_is_refused():

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from opengato.errors import OpenGatoError
-from opengato.model.compiled import check_compiler
+from opengato.model.pytorch_private import check_compiler
 
 RUN = Path(__file__).with_name("run.py")
 

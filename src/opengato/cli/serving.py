@@ -26,6 +26,7 @@ def serve(
     temperature: float | None = None,
     max_text: int = 64,
     horizon: int = 1,
+    compiled: bool = False,
     idle: float = 600.0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     precision: Precision = "float32",
@@ -47,6 +48,7 @@ def serve(
         temperature: of the actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
         max_text: tokens of an answer in words, at most.
         horizon: actions in an answer to openpi's clients, all chosen from one observation; at most one less than the queue.
+        compiled: run the network through torch.compile, which needs a C++ compiler; in the background, for the batches that come often.
         idle: seconds without a message after which a connection loses its place.
         device: where the network runs; auto: on a GPU where there is one.
         precision: of the weights; bfloat16 and int8 are quicker on a CPU.
@@ -73,4 +75,5 @@ def serve(
         temperature=temperature,
         max_text=max_text,
         horizon=horizon,
+        compiled=compiled,
     )

@@ -14,6 +14,7 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from opengato.model.memory import Memory, Step
 from opengato.model.norm import EPSILON, RMSNorm
 from opengato.model.positions import relative_shift, rotate, sin_cos, sinusoids
+from opengato.model.pytorch_private import softmax_gradient
 
 # Queries that the CPU multiplies at a time: keys after the chunk's last query are never touched, which saves almost half of the work.
 CPU_CHUNK = 128
@@ -189,7 +190,7 @@ class _ChunkedAttention(torch.autograd.Function):
         for (first, start, stop), weight in zip(ctx.chunks, weights):
             part = gradient[:, :, start:stop]
             to_v[:, :, first:stop] += weight.transpose(-1, -2) @ part
-            scores = torch._softmax_backward_data(part @ v[:, :, first:stop].transpose(-1, -2), weight, -1, weight.dtype)
+            scores = softmax_gradient(part @ v[:, :, first:stop].transpose(-1, -2), weight)
             to_q[:, :, start:stop] = scores @ k[:, :, first:stop]
             to_k[:, :, first:stop] += scores.transpose(-1, -2) @ q[:, :, start:stop]
             if to_q_distance is not None and to_far_first is not None:

@@ -14,7 +14,7 @@ from opengato.model.config import ModelConfig
 from opengato.tokens.continuous import to_bins
 from opengato.tokens.vocabulary import ACTION_TEXT, CONTINUOUS, IMAGE, LOCAL_POSITIONS
 
-_GRAIN = 64  # an acting agent's tokens are padded to a multiple of it
+GRAIN = 64  # an acting agent's tokens are padded to a multiple of it
 MOST_DEVIATIONS = 4.0  # what the first and the last bin of a standardised number stand for
 _FEW = 512  # tokens, of which to find the distinct ones takes longer than to embed them all
 
@@ -33,7 +33,8 @@ class Batch:
             one entry more where tokens of padding stand after those of the last position.
         numbers: float32 (R, C), decorrelated, of the R positions that observe any, zeros after the last; number_counts,
             number_positions: int64 (R,), how many each has, and its flat position. Empty for the paper's form.
-        patches: uint8 (P, 16, 16, 3); patch_rows, patch_columns, patch_local, patch_positions: int64 (P,), the last flat.
+        patches: uint8 (U, 16, 16, 3), the distinct ones. patch_members: int64 (P,), which of them each patch is; patch_rows,
+            patch_columns, patch_local, patch_positions: int64 (P,), the last flat.
         target_positions: int64 (N,): the flat position that predicts the target. targets, target_kinds: int64 (N,).
         target_index: int64 (N,): the target's rank among those that the same position predicts.
         target_domains: int64 (N,): index of the domain, for logging.
@@ -51,6 +52,7 @@ class Batch:
     number_counts: torch.Tensor
     number_positions: torch.Tensor
     patches: torch.Tensor
+    patch_members: torch.Tensor
     patch_rows: torch.Tensor
     patch_columns: torch.Tensor
     patch_local: torch.Tensor
@@ -106,7 +108,7 @@ def collate(sequences: Sequences[Sequence], config: ModelConfig) -> Batch:
         _tensor(np.stack([s.index for s in sequences])),
         *_members(tokens, kinds, local, flat, read, segments.size, config),
         *_numbers(kinds, flat, values),
-        torch.from_numpy(join("patches")),
+        *_distinct_patches(join("patches")),
         _tensor(join("patch_rows")),
         _tensor(join("patch_columns")),
         _tensor(local[image]),
@@ -146,6 +148,29 @@ class NewTokens:
         """The same with only these slots, ascending, among which are all that have new positions."""
         return replace(self, slots=np.searchsorted(rows, self.slots), lengths=self.lengths[rows], begins=self.begins[rows])
 
+    def filled(self, count: int) -> NewTokens:
+        """The same for the first `count` slots, those that have nothing new with a copy of what the first busy one sees.
+
+        It is computed for nobody, since their lengths stay 0, so that as many busy slots always make the same shapes.
+        """
+        lengths, begins = self.lengths[:count], self.begins[:count]
+        busy, idle = int(np.argmax(lengths > 0)), np.flatnonzero(lengths == 0)
+        parts = [self.slots == busy, (self.slots == busy)[self.kinds == CONTINUOUS], (self.slots == busy)[self.kinds == IMAGE]]
+        own, values, patches = (np.append(np.arange(len(part)), np.tile(np.flatnonzero(part), len(idle))) for part in parts)
+        slots = np.append(self.slots, np.repeat(idle, int(parts[0].sum())))
+        return NewTokens(
+            self.tokens[own],
+            self.kinds[own],
+            self.local[own],
+            slots,
+            self.positions[own],
+            self.values[values],
+            lengths,
+            begins,
+            self.patches[patches],
+            self.places[patches],
+        )
+
     def batch(self, config: ModelConfig) -> Batch:
         """A batch without targets; slots with fewer positions than others are padded at their end."""
         length = int(self.lengths.max())
@@ -162,6 +187,7 @@ class NewTokens:
             *_pad(*_members(tokens, self.kinds, self.local, flat, read, len(self.lengths) * length, config)),
             *_numbers(self.kinds, flat, values),
             torch.from_numpy(self.patches),
+            torch.arange(len(self.patches)),
             _tensor(self.places[:, 0]),
             _tensor(self.places[:, 1]),
             _tensor(self.local[image]),
@@ -220,6 +246,18 @@ def _distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return found[order], rank[encoded.indices.to_numpy()]
 
 
+def _distinct_patches(patches: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """The distinct ones of patches (P, 16, 16, 3) and which of them each is, int64 (P,).
+
+    Of a game's frames in a row four in five patches and more are the same as before: each is looked at once.
+    """
+    size = patches[0].size if len(patches) else 1
+    flat = pa.FixedSizeBinaryArray.from_buffers(pa.binary(size), len(patches), [None, pa.py_buffer(np.ascontiguousarray(patches))])
+    encoded = flat.dictionary_encode()
+    found = np.frombuffer(encoded.dictionary.buffers()[1], np.uint8, len(encoded.dictionary) * size)
+    return torch.from_numpy(found.reshape(-1, *patches.shape[1:]).copy()), _tensor(encoded.indices.to_numpy())
+
+
 def _numbers(kinds: np.ndarray, flat: np.ndarray, values: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """numbers, number_counts and number_positions: `values` are those of the tokens of kind CONTINUOUS, in order of position."""
     if not len(values):
@@ -244,6 +282,6 @@ def _pad(
     pair_tokens: torch.Tensor, pair_local: torch.Tensor, members: torch.Tensor, starts: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """The four with tokens of padding up to a multiple of 64, so that instructions of different lengths make few different shapes."""
-    pairs, count = (torch.zeros(-len(part) % _GRAIN, dtype=torch.int64) for part in (pair_tokens, members))
+    pairs, count = (torch.zeros(-len(part) % GRAIN, dtype=torch.int64) for part in (pair_tokens, members))
     end = torch.tensor([len(members)])
     return torch.cat([pair_tokens, pairs]), torch.cat([pair_local, pairs]), torch.cat([members, count]), torch.cat([starts, end])

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import threading
 import types
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from opengato.errors import OpenGatoError
+from opengato.model.pytorch_private import compile_for_acting, compiling
 
 # Of one function; what comes after these runs uncompiled.
 _MOST_SHAPES = 16
 
+_here = threading.local()
+
+
+@contextmanager
+def warming_up() -> Iterator[None]:
+    """While this thread may compile: compiling takes seconds, in which nobody must wait for an action."""
+    before, _here.warming = getattr(_here, "warming", False), True
+    try:
+        yield
+    finally:
+        _here.warming = before
+
 
 class Compiled:
-    """A method that runs compiled from the second call of a shape on; the first is often the only one, as that of an episode's prompt.
+    """A method that runs compiled for the shapes of which a second call came during `warming_up`, and as it is for all others.
 
-    Compiling takes seconds, and on a CPU a C++ compiler. Weights are taken for constants, which lets products of few rows be written for
-    their very sizes.
+    The first call of a shape is often the only one, as that of an episode's prompt. Compiling takes seconds, and on a CPU a C++ compiler.
+    Weights are taken for constants, which lets products of few rows be written for their very sizes.
 
     Args:
         method: of a model whose weights change no more.
@@ -35,44 +49,28 @@ class Compiled:
         key = self.key(*arguments)
         if (fast := self._fast.get(key)) is not None:
             return fast(*arguments)
-        if key is None or key not in self._seen or len(self._fast) == _MOST_SHAPES:
+        if key is None or not getattr(_here, "warming", False) or len(self._fast) == _MOST_SHAPES:
+            return self.method(*arguments)
+        if key not in self._seen:
             self._seen.add(key)
             return self.method(*arguments)
-        self._fast[key] = _compile(self.method)
-        from torch._inductor import select_algorithm
-
-        select_algorithm.PRINT_AUTOTUNE = False  # a table for every product
-        # Looked up while it compiles, in the first call; as an option of torch.compile it comes too late.
-        with torch._inductor.config.patch(freezing=True), warnings.catch_warnings():
+        compiled = _compile(self.method)
+        with compiling(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "TypedStorage is deprecated")  # by PyTorch's own compiler
-            return self._fast[key](*arguments)
+            result = compiled(*arguments)
+        self._fast[key] = compiled  # only now: another thread may be acting
+        return result
 
-
-def check_compiler(device: torch.device) -> None:
-    """Raises OpenGatoError where a CPU's code could not be compiled."""
-    from torch._inductor import cpp_builder, exc
-
-    if device.type == "cpu":
-        try:
-            cpp_builder.get_cpp_compiler()
-        except exc.InvalidCxxCompiler:
-            raise OpenGatoError("compiled needs a C++ compiler and found none: install g++ or clang++, or leave compiled out") from None
+    def ready(self, *arguments: Any) -> bool:
+        """Whether such a call runs compiled, or never will."""
+        key = self.key(*arguments)
+        return key is None or key in self._fast
 
 
 def _compile(method: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """A compiled form of its own: what torch.compile knows it keeps with the code, so the code is copied.
-
-    It checks nothing before it runs, since the key has told shapes apart: to check took a tenth of a small model's action.
-    """
+    """A compiled form of its own: what torch.compile knows it keeps with the code, so the code is copied."""
     function, model = method.__func__, method.__self__  # type: ignore[attr-defined]
     copy = types.FunctionType(
         function.__code__.replace(), function.__globals__, function.__name__, function.__defaults__, function.__closure__
     )
-    options: dict[str, str | int | bool | Callable[..., Any]] = {
-        "cpp_wrapper": next(model.parameters()).device.type == "cpu",
-        "max_autotune_gemm": True,
-        "max_autotune_gemm_backends": "CPP,ATEN,TRITON",
-        "max_autotune_report_choices_stats": False,
-        "guard_filter_fn": torch.compiler.skip_all_guards_unsafe,
-    }
-    return torch.compile(types.MethodType(copy, model), fullgraph=True, dynamic=False, options=options)
+    return compile_for_acting(types.MethodType(copy, model), next(model.parameters()).device)

@@ -9,7 +9,7 @@ from torch import nn
 from opengato.model.batch import Batch
 from opengato.model.config import ModelConfig
 from opengato.model.norm import RMSNorm
-from opengato.model.patches import PatchMLP, PatchResNet
+from opengato.model.patches import PatchResNet, PatchSet
 from opengato.tokens.vocabulary import DISCRETE_SIZE, LOCAL_POSITIONS, PATCH_POSITIONS, TEXT_SIZE, VOCABULARY_SIZE
 
 TABLE_STD = 0.02
@@ -67,7 +67,7 @@ class PaperEmbedding(nn.Module):
         positions = torch.searchsorted(batch.starts, torch.arange(len(batch.members), device=pair.device), right=True) - 1
         x = pair.new_zeros(len(batch.starts), pair.shape[-1]).index_copy(0, positions, pair[batch.members])[: batch.segments.numel()]
         if len(batch.patches):
-            patches = self.patches(batch.patches).to(x.dtype)
+            patches = self.patches(batch.patches).to(x.dtype)[batch.patch_members]
             patches = patches + self.rows(batch.patch_rows) + self.columns(batch.patch_columns) + self.local(batch.patch_local)
             x = x.index_copy(0, batch.patch_positions, patches)
         return x.view(*batch.segments.shape, -1)
@@ -91,13 +91,11 @@ class SetEmbedding(nn.Module):
         self.count = nn.Embedding(LOCAL_POSITIONS + 1, size)
         self.index = nn.Embedding(LOCAL_POSITIONS + 1, size)
         self.member = nn.Linear(config.width, size, bias=False)
-        self.patches = PatchMLP(size, size)
-        self.rows = nn.Embedding(PATCH_POSITIONS, size)
-        self.columns = nn.Embedding(PATCH_POSITIONS, size)
+        self.pictures = PatchSet(size)
         self.norm = RMSNorm(size)
         self.hidden = nn.Linear(size, size)
         self.out = nn.Linear(size, config.width, bias=False)
-        for table, std in ((self.numbers, 0.1), (self.count, 0.1), (self.index, 1.0), (self.rows, 0.5), (self.columns, 0.5)):
+        for table, std in ((self.numbers, 0.1), (self.count, 0.1), (self.index, 1.0)):
             nn.init.normal_(table.weight, std=std)
         nn.init.normal_(self.member.weight, std=config.width**-0.5)
         self.known: torch.Tensor | None = None
@@ -127,8 +125,6 @@ class SetEmbedding(nn.Module):
         if len(batch.numbers):
             x = x.index_add(0, batch.number_positions, self.see(batch.numbers, batch.number_counts).to(x.dtype))
         if len(batch.patches):
-            # The product comes last: torch.compile takes packed weights that something is added to for a pattern of its own, and fails.
-            patches = self.rows(batch.patch_rows) + self.columns(batch.patch_columns) + self.patches(batch.patches)
-            x = x.index_add(0, batch.patch_positions, F.gelu(patches.to(x.dtype), approximate="tanh"))
+            x = self.pictures(x, batch)
         x = self.out(F.gelu(self.hidden(self.norm(x.to(self.norm.weight.dtype))), approximate="tanh"))
         return x.view(*batch.segments.shape, -1)

@@ -13,12 +13,13 @@ from opengato.model.action_head import SPACING, ActionHead, between_knots
 from opengato.model.attention import RelativeAttention, RotaryAttention, segment_blocks, segment_mask
 from opengato.model.batch import Batch
 from opengato.model.blocks import GEGLU, Block
-from opengato.model.compiled import Compiled, check_compiler
+from opengato.model.compiled import Compiled
 from opengato.model.config import BASE_WIDTH, ModelConfig
 from opengato.model.embedding import PaperEmbedding, SetEmbedding
 from opengato.model.losses import linear_cross_entropy, soft_cross_entropy
 from opengato.model.memory import Memory, Rows
 from opengato.model.norm import RMSNorm
+from opengato.model.pytorch_private import check_compiler
 from opengato.tokens.vocabulary import ACTION_DISCRETE, ACTION_TEXT, BIN_START, BINS, DISCRETE_SIZE, TARGET_RANGES, TEXT_SIZE
 
 
@@ -132,8 +133,8 @@ class Gato(nn.Module):
 
     def _optional_outside_blocks(self, batch: Batch) -> list[tuple[list[nn.Parameter], bool]]:
         eye = self.embedding
-        pictures: list[nn.Parameter] = [*eye.patches.parameters(), *eye.rows.parameters(), *eye.columns.parameters()]
-        parts = [(pictures, len(batch.patches) > 0)]
+        looking = [eye.patches, eye.rows, eye.columns] if isinstance(eye, PaperEmbedding) else [eye.pictures]
+        parts = [([p for part in looking for p in part.parameters()], len(batch.patches) > 0)]
         if isinstance(eye, SetEmbedding) and self.actions is not None:
             word = ((batch.pair_tokens >= DISCRETE_SIZE) & (batch.pair_tokens < TEXT_SIZE)).any() | (
                 batch.target_kinds == ACTION_TEXT
@@ -163,7 +164,8 @@ class Gato(nn.Module):
 
     def score_rows(self, state: torch.Tensor, start: int, stop: int, spacing: int = 1) -> torch.Tensor:
         """Products of states (N, width) with every so many-th of the rows [start, stop) of the table, those without words if not all."""
-        scores = [F.linear(state.to(rows.dtype), rows[::spacing]) for rows in self.embedding.tokens.rows(start, stop)]
+        # Contiguous: PyTorch 2.13 compiles a product with every so many-th row of a constant to one with other rows.
+        scores = [F.linear(state.to(rows.dtype), rows[::spacing].contiguous()) for rows in self.embedding.tokens.rows(start, stop)]
         return torch.cat(scores, -1) if len(scores) > 1 else scores[0]
 
     def make_memory(self, slots: int) -> Memory:
@@ -190,7 +192,7 @@ class Gato(nn.Module):
         return self.norm(torch.cat(parts, 1) if len(parts) > 1 else parts[0])
 
     def compile_acting(self) -> None:
-        """Let `step` and `logits` run compiled by torch.compile, from the second call of a shape on; the weights must change no more.
+        """Let `step` and `logits` run compiled for the shapes of calls during `warming_up`; the weights must change no more.
 
         Raises OpenGatoError where there is no C++ compiler for a CPU.
         """

@@ -1,4 +1,4 @@
-"""Image patches to vectors."""
+"""Image patches to vectors, of the paper's form and of the folded one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from opengato.tokens.vocabulary import PATCH_SIZE
+from opengato.model.batch import Batch
+from opengato.tokens.vocabulary import PATCH_POSITIONS, PATCH_SIZE
 
 PIXELS = PATCH_SIZE * PATCH_SIZE * 3
 
@@ -51,3 +52,21 @@ class PatchMLP(nn.Module):
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         """uint8 (P, 16, 16, 3) to (P, width)."""
         return self.out(F.gelu(self.into((scale_pixels(patches) * 4).to(self.out.weight.dtype).flatten(1)), approximate="tanh"))
+
+
+class PatchSet(nn.Module):
+    """What patches add to the sets of their positions: Σ GELU(MLP(patch) + row + column)."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.patches = PatchMLP(size, size)
+        self.rows = nn.Embedding(PATCH_POSITIONS, size)
+        self.columns = nn.Embedding(PATCH_POSITIONS, size)
+        for table in (self.rows, self.columns):
+            nn.init.normal_(table.weight, std=0.5)
+
+    def forward(self, x: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The sets (positions, size) with those of the batch's patches."""
+        seen = self.patches(batch.patches)[batch.patch_members]
+        seen = seen + self.rows(batch.patch_rows) + self.columns(batch.patch_columns)
+        return x.index_add(0, batch.patch_positions, F.gelu(seen.to(x.dtype), approximate="tanh"))

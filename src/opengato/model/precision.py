@@ -6,28 +6,19 @@ import sys
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from opengato.errors import unknown
 from opengato.model.bfloat16 import multiplies_bfloat16
 from opengato.model.embedding import SetEmbedding, TokenTable
 from opengato.model.gato import Gato
+from opengato.model.pytorch_private import can_pack, int8_linear, int8_linear_of_many, pack, packed_linear
 
 Precision = Literal["float32", "bfloat16", "int8"]
 
 # Up to so many rows PyTorch's kernel for int8 weights is the faster one; measured on AVX-512 at widths 192 to 2,048.
 _FEW_ROWS = 8
 _KERNEL_MULTIPLE = 32  # of both sides of a matrix; for others PyTorch's kernel reads beyond its end
-_PACKED_FOR = 16  # rows: the layout that was the fastest, or near it, for every number of them from 1 to 160
-
-
-def can_pack(table: torch.Tensor) -> bool:
-    """Whether oneDNN has products of packed weights for this device and dtype."""
-    if table.device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return False
-    # Without AVX-512 oneDNN has no products of bfloat16; PyTorch's own are slow there, but right.
-    return table.dtype == torch.float32 or (table.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class PackedLinear(nn.Module):
@@ -38,16 +29,15 @@ class PackedLinear(nn.Module):
     """
 
     weight: torch.Tensor
+    bias: torch.Tensor | None
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None):
         super().__init__()
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), _PACKED_FOR)
-        self.register_buffer("weight", packed, persistent=False)
+        self.register_buffer("weight", pack(weight.detach().contiguous()), persistent=False)
         self.register_buffer("bias", None if bias is None else bias.detach().to(weight.dtype), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # The product that PyTorch's own compiler chooses when weights are constants; there is no public name for it.
-        return torch.ops.mkldnn._linear_pointwise(x.to(self.weight.dtype), self.weight, self.bias, "none", [], "")
+        return packed_linear(x.to(self.weight.dtype), self.weight, self.bias)
 
 
 class PackedRows:
@@ -82,11 +72,8 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         flat = x.to(torch.bfloat16).reshape(-1, x.shape[-1])
-        if len(flat) <= _FEW_ROWS:
-            out = torch._weight_int8pack_mm(flat, self.weight, self.scale)
-        else:
-            out = F.linear(flat, self.weight.to(torch.bfloat16)) * self.scale
-        return out.unflatten(0, x.shape[:-1])
+        product = int8_linear if len(flat) <= _FEW_ROWS else int8_linear_of_many
+        return product(flat, self.weight, self.scale).unflatten(0, x.shape[:-1])
 
 
 def convert(model: Gato, precision: Precision) -> Gato:

@@ -13,6 +13,7 @@ import torch
 from opengato.episode import stack
 from opengato.errors import OpenGatoError
 from opengato.model.batch import NewTokens
+from opengato.model.compiled import warming_up
 from opengato.model.gato import Gato
 from opengato.model.memory import Rows
 from opengato.policy.sampling import sample
@@ -32,6 +33,7 @@ from opengato.tokens.vocabulary import (
 )
 
 DISCRETE_TEMPERATURE = 0.7
+_WARMING = 4  # actions: the first with the prompt, two of the shape that follows, of which the second compiles, and one that runs it
 _NO_PATCHES, _NO_BOXES = np.zeros((0, PATCH_SIZE, PATCH_SIZE, 3), np.uint8), np.zeros((0, 4), np.uint8)
 _NO_VALUES = np.zeros(0, np.float32)
 
@@ -73,6 +75,7 @@ class Engine:
         self.memory = model.make_memory(slots)
         self.slots: list[Slot | None] = [None] * slots
         self.temperature, self.top_p, self.max_text = temperature, top_p, max_text
+        self._warm: dict[int, list[int]] = {}  # layout -> how many slots at a time it is compiled for
 
     def reset(
         self,
@@ -97,12 +100,29 @@ class Engine:
             top_p=self.top_p if top_p is None else top_p,
         )
 
-    def warm_up(self, layout: Layout) -> None:
-        """Act a few times for nobody, in slot 0, so that whatever is compiled is compiled now. Reset the slot after it."""
-        self.reset(0, layout)
-        observation = layout.observation_space.sample()
-        for _ in range(3):
-            self.act({0: observation})
+    def warm_up(self, layout: Layout, observation: Any, prompt: Encoded | None = None, count: int = 1) -> None:
+        """Act a few times for nobody in the first `count` slots, so that what acting on such observations needs is compiled now.
+
+        Reset the slots after it. Other engines of the same model and as many slots are warm too, once they `expect` it.
+        """
+        with warming_up():
+            for slot in range(count):
+                self.reset(slot, layout, prompt)
+            for _ in range(_WARMING):
+                self.act(dict.fromkeys(range(count), observation))
+        self.expect(layout, count)
+
+    def expect(self, layout: Layout, count: int) -> None:
+        """That up to `count` slots act at a time on observations of a layout is compiled."""
+        self._warm.setdefault(id(layout), []).append(count)
+
+    def expects(self, layout: Layout, count: int) -> bool:
+        """Whether so many slots are compiled for."""
+        return count in self._warm.get(id(layout), [])
+
+    def size(self, layout: Layout, observation: Any) -> int:
+        """How many tokens an observation has."""
+        return len(encode_timesteps(layout, self.tokenizer, stack([observation]), None, 1).tokens)
 
     def act(self, observations: dict[int, Any], on_token: Callable[[int, int], None] | None = None) -> dict[int, Any]:
         """Observations by slot to actions by slot. `on_token(slot, id)` hears every action token as it is chosen."""
@@ -170,10 +190,12 @@ class Engine:
                 chance = state.chance.random() if temperature > 0 else 0.0
                 ranges.setdefault((start, stop, temperature, state.top_p), []).append((slot, rank, chance))
         for (start, stop, temperature, top_p), wanted in ranges.items():
-            slots = torch.tensor([slot for slot, _, _ in wanted], device=self.device)
-            ranks = torch.tensor([rank for _, rank, _ in wanted], device=self.device)
+            asked = wanted + wanted[:1] * (_power_of_two(len(wanted)) - len(wanted) if self.model.compiled else 0)  # few shapes
+            slots = torch.tensor([slot for slot, _, _ in asked], device=self.device)
+            ranks = torch.tensor([rank for _, rank, _ in asked], device=self.device)
             with self.model.autocast():
                 scores = self.model.logits(hidden[slots], start, stop, None if stop == TEXT_SIZE else ranks)
+            scores = scores[: len(wanted)]
             uniform = torch.tensor([chance for _, _, chance in wanted], device=self.device) if temperature > 0 else None
             for (slot, rank, _), token in zip(wanted, (sample(scores, temperature, top_p, uniform) + start).tolist()):
                 picked[slot][rank] = token
@@ -255,7 +277,9 @@ class Engine:
         """The hidden state of every slot's last new position, (slots, width); rows of slots without any are meaningless."""
         busy, rows = np.flatnonzero(new.lengths), self._rows(new)
         end = int(new.begins[busy].max() + new.lengths.max())
-        if isinstance(rows, slice):
+        if (count := self._compiled_for(busy)) is not None:
+            new, rows = new.filled(count), slice(0, count)
+        elif isinstance(rows, slice):
             if rows.stop - rows.start < len(self.slots):
                 new = new.of(np.arange(rows.start, rows.stop))
         else:
@@ -271,12 +295,23 @@ class Engine:
         every[rows] = newest
         return every
 
+    def _compiled_for(self, busy: np.ndarray) -> int | None:
+        """The fewest slots from the first on that are compiled for and hold all busy ones; None where nothing is, or layouts are mixed."""
+        sizes = self._warm.get(id(self._slot(int(busy[0])).layout), [])
+        count = min((size for size in sizes if size > busy[-1]), default=None)
+        return count if len({id(self._slot(int(slot)).layout) for slot in busy}) == 1 else None
+
     def _rows(self, new: NewTokens) -> Rows:
         """The slots to compute: all from the first busy one to the last, as they lie, unless most of them are idle."""
         busy = np.flatnonzero(new.lengths)
         first, stop = int(busy[0]), int(busy[-1]) + 1
         # The memory of scattered slots is copied out, which of many costs more than to compute the idle ones among them.
         return torch.from_numpy(busy) if 2 * len(busy) < stop - first else slice(first, stop)
+
+
+def _power_of_two(count: int) -> int:
+    """The smallest that is not smaller."""
+    return 1 << (count - 1).bit_length()
 
 
 def _values(encoded: Encoded, layout: Layout) -> np.ndarray:

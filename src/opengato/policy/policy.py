@@ -12,10 +12,12 @@ from gymnasium import spaces
 
 from opengato.checkpoint import Checkpoint
 from opengato.episode import Episode
+from opengato.model.batch import GRAIN
 from opengato.model.precision import Precision, convert
 from opengato.model.prompt import crop_prompt
 from opengato.policy.engine import Engine
-from opengato.tokens.encode import encode
+from opengato.tokens.encode import Encoded, encode
+from opengato.tokens.layout import Layout
 
 
 class Policy:
@@ -29,7 +31,8 @@ class Policy:
 
     def __init__(self, checkpoint: Checkpoint, temperature: float | None = None, top_p: float = 1.0, seed: int = 0, max_text: int = 64):
         self.checkpoint, self._chance = checkpoint, np.random.default_rng(seed)
-        self._warm: set[str] = set()
+        self._warm: set[tuple[str, int]] = set()
+        self._began: tuple[str, Layout, Encoded | None, int] | None = None  # an episode that has not acted yet
         self.engine = Engine(checkpoint.model, checkpoint.tokenizer, slots=1, temperature=temperature, top_p=top_p, max_text=max_text)
 
     @classmethod
@@ -45,7 +48,8 @@ class Policy:
 
         Args:
             precision: of the weights: "bfloat16" and "int8" are quicker (docs/performance.md), "float32" acts exactly as it was trained.
-            compiled: run the network through torch.compile, which needs a C++ compiler, and half a minute at a task's first `reset`.
+            compiled: run the network through torch.compile, which needs a C++ compiler, and up to a minute at the first `act` of an
+                episode whose task, or whose length of instruction, is new; later actions compile nothing.
             settings: those of the constructor.
         """
         checkpoint = Checkpoint.load(folder, device)
@@ -69,12 +73,23 @@ class Policy:
         """
         layout = self.checkpoint.layout(task, observation_space, action_space)
         encoded = encode(layout, prompt, self.checkpoint.tokenizer) if prompt is not None else self.checkpoint.prompts.get(task)
-        if self.checkpoint.model.compiled and task not in self._warm:
-            self.engine.warm_up(layout)
-            self._warm.add(task)
-        self.engine.reset(0, layout, crop_prompt(encoded, self.checkpoint.model.config), int(self._chance.integers(2**63)))
+        encoded, seed = crop_prompt(encoded, self.checkpoint.model.config), int(self._chance.integers(2**63))
+        self.engine.reset(0, layout, encoded, seed)
+        self._began = task, layout, encoded, seed
 
     def act(self, observation: Any, on_token: Callable[[int], None] | None = None) -> Any:
         """The action for an observation, a member of the task's action space."""
+        if self._began is not None:
+            if self.checkpoint.model.compiled:
+                self._warm_up(*self._began, observation)
+            self._began = None
         listen = (lambda _slot, token: on_token(token)) if on_token else None
         return self.engine.act({0: observation}, listen)[0]
+
+    def _warm_up(self, task: str, layout: Layout, prompt: Encoded | None, seed: int, observation: Any) -> None:
+        """Compile for this task and observation, unless that was done, and begin the episode again."""
+        key = task, -(-self.engine.size(layout, observation) // GRAIN)
+        if key not in self._warm:
+            self._warm.add(key)
+            self.engine.warm_up(layout, observation, prompt)
+            self.engine.reset(0, layout, prompt, seed)

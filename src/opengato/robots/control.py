@@ -84,7 +84,7 @@ def run(
     late: Late = "hold",
     patience: float = 1.0,
     stale_after: float = 0.5,
-    first_action_within: float = 60.0,
+    first_action_within: float = 120.0,
     oldest: float = 2.0,
     stop_within: float = 10.0,
     record: Recorder | None = None,

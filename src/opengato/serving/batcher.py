@@ -10,6 +10,7 @@ ever waits for a lock.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from opengato.policy.engine import Engine
+from opengato.serving.compiling import BackgroundCompiler
 from opengato.serving.limits import Limits, Refusal
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
@@ -109,13 +111,21 @@ class Batcher:
 
     Args:
         engine: with one slot a seat. limits: of the queues.
+        compiler: is told what the batches were; None where nothing is to be compiled.
         gather: seconds to wait for the sessions of the last batches before the next one begins, since a batch costs about the same
             however many are in it.
     """
 
     def __init__(
-        self, engine: Engine, limits: Limits, watcher: Watcher, gather: float = 0.002, clock: Callable[[], float] = time.monotonic
+        self,
+        engine: Engine,
+        limits: Limits,
+        watcher: Watcher,
+        compiler: BackgroundCompiler | None = None,
+        gather: float = 0.002,
+        clock: Callable[[], float] = time.monotonic,
     ):
+        self._compiler = compiler
         self.engine, self._limits, self._watcher, self._gather_seconds, self._clock = engine, limits, watcher, gather, clock
         self._free = list(range(len(engine.slots)))
         self._ready: dict[Seat, None] = {}  # seats where something waits, in the order of its arrival
@@ -132,7 +142,7 @@ class Batcher:
         """A free seat. Raises Refusal."""
         if not self._free:
             raise Refusal("busy", f"all {len(self.engine.slots)} seats are taken: try again later")
-        return Seat(self._free.pop(0))
+        return Seat(heapq.heappop(self._free))  # the lowest: few slots from the first on make the smallest batches
 
     def leave(self, seat: Seat) -> None:
         """Give a seat back; what waits is dropped, what runs is finished first."""
@@ -145,7 +155,7 @@ class Batcher:
         self._regulars.pop(seat, None)
         self._watcher.queue(self._total)
         if not seat._running:
-            self._free.append(seat.slot)
+            heapq.heappush(self._free, seat.slot)
 
     def need(self, seat: Seat, count: int) -> None:
         """Raises Refusal where so many more requests find no room in the queues."""
@@ -173,8 +183,10 @@ class Batcher:
         return job.answer
 
     def close(self) -> None:
-        """End the engine's thread."""
+        """End the engine's thread, and the compiler's."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._compiler is not None:
+            self._compiler.close()
 
     async def run(self) -> None:
         """Answer what is submitted, until cancelled."""
@@ -249,6 +261,10 @@ class Batcher:
             for group in (observations.keys() - prompted, prompted):
                 if group:
                     actions |= self.engine.act({slot: observations[slot] for slot in group})
+            if self._compiler is not None and observations:
+                self._compiler.saw(
+                    (slot, state.layout, seen) for slot, seen in observations.items() if (state := self.engine.slots[slot]) is not None
+                )
             if questions:
                 whole, begun = self.engine.begin(questions, lambda slot, token: listeners[slot](token) if slot in listeners else None)
                 actions |= whole
@@ -318,7 +334,7 @@ class Batcher:
                 job.answer.set_result(Acted(action, seconds) if isinstance(job.work, Act) else None)
         seat._running = 1 if seat.slot in self._speaking else 0
         if seat._left and not seat._running:
-            self._free.append(seat.slot)
+            heapq.heappush(self._free, seat.slot)
 
 
 def heard(answer: asyncio.Future[Any]) -> None:
