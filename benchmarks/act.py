@@ -32,6 +32,7 @@ from opengato.mixture import Sequence
 from opengato.model.batch import NewTokens, collate
 from opengato.model.compiled import warming_up
 from opengato.model.config import preset
+from opengato.model.embedding import SetEmbedding
 from opengato.model.gato import Gato
 from opengato.model.precision import PackedLinear, Precision, convert
 from opengato.model.pytorch_private import can_pack
@@ -103,8 +104,10 @@ def arithmetic(device: torch.device, dtype: torch.dtype) -> float:
 
 def work_of_patch(model: Gato) -> int:
     """Multiplications and additions for one image patch."""
+    eye = model.embedding
+    looking = eye.pictures.patches if isinstance(eye, SetEmbedding) else eye.patches
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model.embedding.patches(torch.zeros(1, 16, 16, 3, dtype=torch.uint8, device=next(model.parameters()).device))
+        looking(torch.zeros(1, 16, 16, 3, dtype=torch.uint8, device=next(model.parameters()).device))
     return counter.get_total_flops()
 
 
@@ -240,9 +243,7 @@ def main() -> None:
         torch.manual_seed(0)
         model = Gato(preset(name)).eval().to(device)
         patch = work_of_patch(model)
-        model = convert(model, precision)
-        if a.compile:
-            model.compile_acting()
+        model = convert(model, precision, a.compile)
         rate = rates.setdefault(precision == "float32", arithmetic(device, torch.float32 if precision == "float32" else torch.bfloat16))
         seen = min(a.seen or model.config.context, model.config.context)
         for kind in a.layouts:

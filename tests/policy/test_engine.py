@@ -202,10 +202,9 @@ def test_compiled_models_act_the_same(family, precision):
         torch.manual_seed(seed)
         plain = Gato(replace(CONFIGS[family], context=context)).eval()
         fast = deepcopy(plain)
-        fast.compile_acting()
         states = []
         for model in (plain, fast):
-            convert(model, precision)
+            convert(model, precision, compiled=model is fast)
             engine, rng, seen = Engine(model, TOKENIZER, 2, temperature=0.0), np.random.default_rng(0), []
             forward = engine._forward
             engine._forward = lambda new, forward=forward, seen=seen: seen.append(forward(new)) or seen[-1]
@@ -254,8 +253,7 @@ def test_an_engine_is_warm_where_another_one_of_its_model_was():
     """Any of the slots act on what was compiled for all of them, and nothing is compiled once something is at work."""
     torch.manual_seed(0)
     plain = Gato(CONFIGS["swift"]).eval()
-    fast = deepcopy(plain)
-    fast.compile_acting()
+    fast = convert(deepcopy(plain), "float32", compiled=True)
     engines = [Engine(model, TOKENIZER, 4, temperature=0.0) for model in (plain, fast)]
     shapes, compiled = [], {}
 

@@ -3,9 +3,12 @@
 import subprocess
 import sys
 import threading
+import time
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 pytest.importorskip("aiohttp")
@@ -17,8 +20,10 @@ from serving_helpers import ANSWER, ARM, LAYOUTS, Gate, build, observe, running 
 from opengato.client import Client  # noqa: E402
 from opengato.episode import Episode, stack  # noqa: E402
 from opengato.errors import OpenGatoError  # noqa: E402
+from opengato.model.precision import convert  # noqa: E402
+from opengato.model.pytorch_private import check_compiler  # noqa: E402
 from opengato.policy.policy import Policy  # noqa: E402
-from opengato.serving import wire  # noqa: E402
+from opengato.serving import compiling, wire  # noqa: E402
 from opengato.serving.limits import Limits  # noqa: E402
 
 
@@ -478,3 +483,32 @@ def test_every_kind_of_space_is_checked_and_kept(tokenizer):
         checker.observation(ANSWER, {"image": np.zeros((32, 32, 3), np.uint8), "question": "x" * 101})
     with pytest.raises(OpenGatoError, match="tokens long where 50 fit"):
         checker.observation(ANSWER, {"image": np.zeros((32, 32, 3), np.uint8), "question": "\u4e00\u9fa5" * 50})
+
+
+@pytest.mark.slow
+def test_a_server_compiles_for_what_comes_often_while_it_acts(checkpoint, monkeypatch):
+    """Two sessions of one task get the actions of a server that does not compile, before, while and after theirs is compiled."""
+    try:
+        check_compiler(torch.device("cpu"))
+    except OpenGatoError:
+        pytest.skip("no C++ compiler")
+    monkeypatch.setattr(compiling, "_OFTEN", 5)
+    fast = build(checkpoint.tokenizer, {"t/arm": ARM})
+    convert(fast.model, "float32", compiled=True)
+    settings = {"limits": Limits(sessions=2, chats=0), "temperature": 0.0}
+    with running(build(checkpoint.tokenizer, {"t/arm": ARM}), **settings) as plain, running(fast, **settings) as compiled:
+        rng, deadline = np.random.default_rng(0), time.monotonic() + 300
+        with ExitStack() as stack:
+            clients = [stack.enter_context(Client(server.url)) for server in (plain, plain, compiled, compiled)]
+            for client in clients:
+                client.reset("t/arm", seed=1)
+            engine, more = compiled.server.service.engine, 20
+            while more:
+                if engine.expects(ARM, 2):
+                    more -= 1
+                assert time.monotonic() < deadline
+                seen = observe("t/arm", rng)
+                actions = [client.act(seen) for client in clients]
+                for action in actions[1:]:
+                    np.testing.assert_allclose(action, actions[0], atol=0.02)
+        assert fast.model.step._fast

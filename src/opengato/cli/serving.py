@@ -67,6 +67,7 @@ def serve(
         token_file,
         device,
         precision,
+        compiled,
         host=host,
         port=port,
         task=task,
@@ -75,5 +76,4 @@ def serve(
         temperature=temperature,
         max_text=max_text,
         horizon=horizon,
-        compiled=compiled,
     )

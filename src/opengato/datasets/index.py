@@ -10,18 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from opengato.cache import cache_root
 from opengato.datasets.dataset import Dataset
 from opengato.datasets.shards import Place, Shards
 from opengato.tokens.text import TextTokenizer
 
 VERSION = 7
 NAMED = 100  # samples that could not be read, of which the index says why
-
-
-def cache_root() -> Path:
-    """$OPENGATO_CACHE, or opengato/ in the user's cache folder."""
-    base = os.environ.get("OPENGATO_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "opengato"
 
 
 def store_folder(root: Path | None) -> Path:

@@ -61,11 +61,6 @@ class Compiled:
         self._fast[key] = compiled  # only now: another thread may be acting
         return result
 
-    def ready(self, *arguments: Any) -> bool:
-        """Whether such a call runs compiled, or never will."""
-        key = self.key(*arguments)
-        return key is None or key in self._fast
-
 
 def _compile(method: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     """A compiled form of its own: what torch.compile knows it keeps with the code, so the code is copied."""

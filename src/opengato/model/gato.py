@@ -58,6 +58,7 @@ class Gato(nn.Module):
         self.actions = ActionHead(config.width) if config.family == "swift" else None
         # One rate for every width (Yang et al. 2022): a step changes all rows of the table by as much, and scores sum over the width.
         self.score_scale = BASE_WIDTH / config.width if config.family == "swift" else 1.0
+        self.between: torch.Tensor | None = None  # `between_knots`, where it must be a constant
 
     @property
     def table(self) -> torch.Tensor:
@@ -160,7 +161,8 @@ class Gato(nn.Module):
         if start < BIN_START:
             return self.score_rows(state, start, stop).float()
         knots = self.score_rows(state, BIN_START, BIN_START + BINS, SPACING).float()
-        return (knots @ between_knots(knots.device))[:, start - BIN_START : stop - BIN_START]
+        between = between_knots(knots.device) if self.between is None else self.between
+        return (knots @ between)[:, start - BIN_START : stop - BIN_START]
 
     def score_rows(self, state: torch.Tensor, start: int, stop: int, spacing: int = 1) -> torch.Tensor:
         """Products of states (N, width) with every so many-th of the rows [start, stop) of the table, those without words if not all."""
@@ -192,12 +194,16 @@ class Gato(nn.Module):
         return self.norm(torch.cat(parts, 1) if len(parts) > 1 else parts[0])
 
     def compile_acting(self) -> None:
-        """Let `step` and `logits` run compiled for the shapes of calls during `warming_up`; the weights must change no more.
+        """Let `step` and `logits` run compiled for the shapes of calls during `warming_up`; see `convert`, which calls it.
 
         Raises OpenGatoError where there is no C++ compiler for a CPU.
         """
         check_compiler(self.table.device)
         self.compiled = True
+        if self.actions is not None:
+            # What a function keeps is computed anew in compiled code, each time: it took three times as long as all of the network.
+            del self.between
+            self.register_buffer("between", between_knots(self.table.device).clone(), persistent=False)
         self.step = Compiled(self.step, self._shape_of_step)  # type: ignore[assignment, method-assign]
         self.logits = Compiled(self.logits, _shape_of_logits)  # type: ignore[assignment, method-assign]
 

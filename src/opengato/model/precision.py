@@ -76,11 +76,12 @@ class Int8Linear(nn.Module):
         return product(flat, self.weight, self.scale).unflatten(0, x.shape[:-1])
 
 
-def convert(model: Gato, precision: Precision) -> Gato:
+def convert(model: Gato, precision: Precision, compiled: bool = False) -> Gato:
     """The model, changed in place, with weights of this precision laid out for acting: it can no longer be trained or saved.
 
     bfloat16: all matrices and tables; norms and the residual stream stay in float32. int8: on a CPU those of the blocks
-    in a byte each, the rest in bfloat16. On a CPU whatever is float32 or bfloat16 is packed for oneDNN.
+    in a byte each, the rest in bfloat16. On a CPU whatever is float32 or bfloat16 is packed for oneDNN; for a model that is to be compiled
+    it is not, since code with packed weights in it cannot be kept on the disk, and is hardly faster.
     """
     if precision not in get_args(Precision):
         raise unknown("precision", precision, get_args(Precision))
@@ -101,7 +102,9 @@ def convert(model: Gato, precision: Precision) -> Gato:
                 parameter.data = parameter.data.to(torch.bfloat16)
     if isinstance(model.embedding, SetEmbedding):
         model.embedding.remember_members()
-    if can_pack(table):
+    if compiled:
+        model.compile_acting()
+    elif can_pack(table):
         for module in list(model.modules()):
             for name, linear in list(module.named_children()):
                 if isinstance(linear, nn.Linear) and name != "relative":

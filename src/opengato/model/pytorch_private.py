@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from opengato.cache import cache_root
 from opengato.errors import OpenGatoError
 
 _PACKED_FOR = 16  # rows: the layout that was the fastest, or near it, for every number of them from 1 to 160
@@ -78,16 +79,21 @@ def softmax_gradient(gradient: torch.Tensor, softmax: torch.Tensor) -> torch.Ten
 
 @contextmanager
 def compiling() -> Iterator[None]:
-    """While something is compiled for acting: weights are taken for constants, and no table is printed for every product."""
+    """While something is compiled for acting: weights are taken for constants, and no table is printed for every product.
+
+    The code is kept in the user's cache folder (or $TORCHINDUCTOR_CACHE_DIR), so that the next process need not make it.
+    """
     if (inductor := _private(torch, "_inductor")) is None:
         yield
         return
     from torch._inductor import config, select_algorithm
 
     assert inductor
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_root() / "compiled"))
     select_algorithm.PRINT_AUTOTUNE = False
-    # Looked up while it compiles, in the first call; as an option of torch.compile it comes too late.
-    with config.patch(freezing=True):
+    # Looked up while it compiles, in the first call; as an option of torch.compile it comes too late. With weights packed for oneDNN, the
+    # code would not be kept on the disk for the next process.
+    with config.patch({"freezing": True, "cpp.weight_prepack": False}):
         yield
 
 

@@ -75,7 +75,7 @@ class Engine:
         self.memory = model.make_memory(slots)
         self.slots: list[Slot | None] = [None] * slots
         self.temperature, self.top_p, self.max_text = temperature, top_p, max_text
-        self._warm: dict[int, list[int]] = {}  # layout -> how many slots at a time it is compiled for
+        self._warm: list[tuple[Layout, int]] = []  # what is compiled for: how many slots at a time
 
     def reset(
         self,
@@ -114,11 +114,11 @@ class Engine:
 
     def expect(self, layout: Layout, count: int) -> None:
         """That up to `count` slots act at a time on observations of a layout is compiled."""
-        self._warm.setdefault(id(layout), []).append(count)
+        self._warm.append((layout, count))
 
     def expects(self, layout: Layout, count: int) -> bool:
         """Whether so many slots are compiled for."""
-        return count in self._warm.get(id(layout), [])
+        return any(known is layout and size == count for known, size in self._warm)
 
     def size(self, layout: Layout, observation: Any) -> int:
         """How many tokens an observation has."""
@@ -297,9 +297,9 @@ class Engine:
 
     def _compiled_for(self, busy: np.ndarray) -> int | None:
         """The fewest slots from the first on that are compiled for and hold all busy ones; None where nothing is, or layouts are mixed."""
-        sizes = self._warm.get(id(self._slot(int(busy[0])).layout), [])
-        count = min((size for size in sizes if size > busy[-1]), default=None)
-        return count if len({id(self._slot(int(slot)).layout) for slot in busy}) == 1 else None
+        layout = self._slot(int(busy[0])).layout
+        count = min((size for known, size in self._warm if known is layout and size > busy[-1]), default=None)
+        return count if all(self._slot(int(slot)).layout is layout for slot in busy) else None
 
     def _rows(self, new: NewTokens) -> Rows:
         """The slots to compute: all from the first busy one to the last, as they lie, unless most of them are idle."""

@@ -53,9 +53,7 @@ class Policy:
             settings: those of the constructor.
         """
         checkpoint = Checkpoint.load(folder, device)
-        convert(checkpoint.model, precision)
-        if compiled:
-            checkpoint.model.compile_acting()
+        convert(checkpoint.model, precision, compiled)
         return cls(checkpoint, **settings)
 
     def reset(

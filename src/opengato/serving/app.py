@@ -182,6 +182,7 @@ def serve(
     token_file: Path | None = None,
     device: str = "auto",
     precision: Precision = "float32",
+    compiled: bool = False,
     **settings: Any,
 ) -> None:
     """Load a checkpoint folder and serve it until SIGTERM or SIGINT; `settings` are those of `Server`."""
@@ -196,7 +197,7 @@ def serve(
     for handler in logging.getLogger().handlers:
         handler.addFilter(Seldom())  # what clients do wrong a thousand times a second fills no disk
     loaded = Checkpoint.load(checkpoint, device)
-    convert(loaded.model, precision)
+    convert(loaded.model, precision, compiled)
     server = Server(loaded, token=token, **settings)
     gc.collect()
     gc.freeze()  # to look at all that is loaded takes a sixth of a second, whenever messages leave enough behind, and nothing of it goes

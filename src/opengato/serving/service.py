@@ -28,7 +28,6 @@ class Service:
         name: of the model for OpenAI's clients. limits: what is taken on.
         temperature: of the actions, as `Engine`. max_text: tokens of an answer in words.
         horizon: actions in an answer to a bare observation, as openpi's clients send it; all are chosen from that one observation.
-        compiled: compile the network, in the background, for the batches that come often.
 
     Attributes:
         closing: nothing new is begun.
@@ -46,7 +45,6 @@ class Service:
         temperature: float | None = None,
         max_text: int = 64,
         horizon: int = 1,
-        compiled: bool = False,
     ):
         if task is not None and task not in checkpoint.layouts:
             raise unknown("task of this checkpoint", task, checkpoint.layouts)
@@ -64,9 +62,8 @@ class Service:
             checkpoint.model, checkpoint.tokenizer, self.limits.sessions + self.limits.chats, temperature=temperature, max_text=max_text
         )
         self.checker = Checker(checkpoint.tokenizer, self.limits.text_characters, max(checkpoint.model.config.context // 2, 1))
-        if compiled:
-            checkpoint.model.compile_acting()
-        self.batcher = Batcher(self.engine, self.limits, self.metrics, BackgroundCompiler(self.engine) if compiled else None)
+        compiler = BackgroundCompiler(self.engine) if checkpoint.model.compiled else None
+        self.batcher = Batcher(self.engine, self.limits, self.metrics, compiler)
         self.penance = Penance()
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="reader")  # of chats: one picture's memory at a time
         self.encoder = ThreadPoolExecutor(1, thread_name_prefix="encoder")  # of demonstrations, which no chat may hold up
