@@ -2,6 +2,7 @@
 
     python benchmarks/serve.py CHECKPOINT_OR_PRESET [--clients 64] [--seconds 60] [--tasks babyai/go-to-local …] [--json]
     python benchmarks/serve.py CHECKPOINT_OR_PRESET --hostile [--seconds 60] [--json]
+    python benchmarks/serve.py CHECKPOINT_OR_PRESET --compiled [--clients 4] [--seconds 120] [--json]
 
 A server process and one process of clients, which share the machine's cores. Every client is a session of its own: it sends an observation
 drawn from its task's space, waits for the action, and sends the next at once. The tasks take turns over the clients; by default all control
@@ -10,6 +11,9 @@ tasks. With a preset's name the weights are random, which costs as much, and the
 
 With --hostile, one good client acts at 20 Hz, alone for half of the time, then while `hostile.py` attacks from 32 connections, out of a
 process that has as much right to the machine's cores as the server; the server may open 256 files.
+
+With --compiled, so many clients act at 20 Hz on the first task, at a server that compiles nothing and then at one that does, with nothing
+compiled on the disk; their times are shown by tenths of the run, so that those while it compiles stand beside those before and after.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import secrets
 import shlex
@@ -138,7 +143,7 @@ async def good(url: str, token: str, task: str, space: spaces.Space, seconds: fl
     """Milliseconds from every request to its answer, of a client that sends one every 50 ms, or as soon as it has its answer."""
     rng = np.random.default_rng(0)
     frames = [wire.pack({"opengato": "act", "observation": draw(space, rng)}) for _ in range(DRAWN)]
-    headers, waits = {"Authorization": f"Bearer {token}"}, []
+    headers, waits = {"Authorization": f"Bearer {token}"} if token else {}, []
     async with connect(url, additional_headers=headers, compression=None, max_size=None, proxy=None, ping_timeout=None) as socket:
         await socket.recv()
         await socket.send(wire.pack({"opengato": "reset", "task": task}))
@@ -153,6 +158,44 @@ async def good(url: str, token: str, task: str, space: spaces.Space, seconds: fl
             waits.append((time.perf_counter() - sent) * 1000)
             await asyncio.sleep(max(0.0, 0.05 - (time.perf_counter() - sent)))
     return waits[10:]
+
+
+def while_compiling(folder: Path, clients: int, seconds: float, device: str) -> dict[str, Any]:
+    """p50 and p99, in ms, of all clients' waits in each tenth of the run, at a plain server and at one that compiles."""
+    tasks = {t: s for t, s in read_config(folder)["tasks"].items() if s["action_space"]["type"] != "Text"}
+    task = min(tasks)
+    space, result = from_json(tasks[task]["observation_space"]), {"task": task, "clients": clients, "seconds": seconds}
+    for way in ("plain", "compiled"):
+        with tempfile.TemporaryDirectory() as kept:
+            command = [
+                sys.executable,
+                "-m",
+                "opengato",
+                "serve",
+                str(folder),
+                "--port",
+                "0",
+                "--device",
+                device,
+                "--sessions",
+                str(clients),
+            ]
+            command += ["--compiled"] if way == "compiled" else []
+            environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": kept}
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
+                assert server.stdout is not None
+                port = re.findall(r":(\d+)", server.stdout.readline())[0]
+
+                async def everyone(url: str = f"ws://127.0.0.1:{port}") -> list[list[float]]:
+                    return await asyncio.gather(*[good(url, "", task, space, seconds) for _ in range(clients)])
+
+                try:
+                    waits = asyncio.run(everyone())
+                finally:
+                    server.terminate()
+        tenths = [np.concatenate([np.array_split(np.array(own), 10)[n] for own in waits]) for n in range(10)]
+        result[way] = {name: [round(float(np.percentile(part, q)), 2) for part in tenths] for name, q in (("p50_ms", 50), ("p99_ms", 99))}
+    return result
 
 
 def resident(pid: int, field: str) -> float:
@@ -228,6 +271,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", default=[])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--hostile", action="store_true")
+    parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -239,6 +283,10 @@ def main() -> None:
         if arguments.hostile:
             result = hostile(folder, arguments.seconds, arguments.device)
             print(json.dumps(result, indent=1) if arguments.json else "\n".join(f"{key:28} {value}" for key, value in result.items()))
+            return
+        if arguments.compiled:
+            result = while_compiling(folder, arguments.clients[0], arguments.seconds, arguments.device)
+            print(json.dumps(result, indent=None if arguments.json else 1))
             return
         rows = [measure(folder, n, arguments.seconds, arguments.tasks, arguments.device) for n in arguments.clients]
     if arguments.json:
