@@ -84,12 +84,11 @@ def swift(depth: int, context: int = 512) -> ModelConfig:
 
     Rates are the same for every depth (`python benchmarks/dial.py`). Presets are named swift-dN; nano, tiny, small: 2, 3, 8. On two cores
     the smaller learns more in minutes.
-    Two patches are a position: a 64×64 image is eight, an 80×64 Atari frame ten. More of them a position train faster and learn less
-    (docs/ablations.md).
+    Twenty patches are a position: a 64×64 image or an 80×64 Atari frame is one, two cameras of 128×128 are seven (docs/ablations.md).
     """
     width = 64 * depth
     set_width = max(256, width)
-    return ModelConfig("swift", depth + 1, depth, width, 4 * width, 64, context, set_width=set_width, patches_per_position=2, moments=8)
+    return ModelConfig("swift", depth + 1, depth, width, 4 * width, 64, context, set_width=set_width, patches_per_position=20, moments=8)
 
 
 PRESETS: dict[str, ModelConfig] = {
