@@ -7,7 +7,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 from opengato.model.batch import GRAIN
@@ -29,7 +29,9 @@ class BackgroundCompiler:
     def __init__(self, engine: Engine):
         self._engine = engine
         self._seen: Counter[tuple[int, int, int]] = Counter()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="compiler", initializer=_stand_back)
+        self._work: SimpleQueue[tuple[Layout, Any, int] | None] = SimpleQueue()
+        # A daemon: a server that stops does not wait for a compiler.
+        threading.Thread(target=self._run, name="compiler", daemon=True).start()
 
     def saw(self, acted: Iterable[tuple[int, Layout, Any]]) -> None:
         """A batch was acted upon: slot, layout and observation of each of its seats. To be called from the engine's thread."""
@@ -44,22 +46,25 @@ class BackgroundCompiler:
         kind = id(layout), count, -(-self._engine.size(layout, observation) // GRAIN)
         self._seen[kind] += 1
         if self._seen[kind] == _OFTEN:
-            self._thread.submit(self._compile, layout, observation, count)
-
-    def _compile(self, layout: Layout, observation: Any, count: int) -> None:
-        try:
-            Engine(self._engine.model, self._engine.tokenizer, len(self._engine.slots)).warm_up(layout, observation, count=count)
-            self._engine.expect(layout, count)
-        except Exception:  # acting goes on uncompiled
-            _log.exception("compiling for %d slots failed", count)
+            self._work.put((layout, observation, count))
 
     def close(self) -> None:
-        """Begin nothing more."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Compile nothing more than what is begun."""
+        self._work.put(None)
+
+    def _run(self) -> None:
+        _stand_back()
+        while (work := self._work.get()) is not None:
+            layout, observation, count = work
+            try:
+                Engine(self._engine.model, self._engine.tokenizer, len(self._engine.slots)).warm_up(layout, observation, count=count)
+                self._engine.expect(layout, count)
+            except Exception:  # acting goes on uncompiled
+                _log.exception("compiling for %d slots failed", count)
 
 
 def _stand_back() -> None:
-    """Let this thread, and the compilers it starts, run when nobody else wants to: on Linux every thread has a priority of its own."""
+    """Let this thread, and the compilers it starts, run when others need not: on Linux every thread has a priority of its own."""
     try:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)
     except (AttributeError, OSError):
