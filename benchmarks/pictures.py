@@ -1,21 +1,27 @@
 """How `swift-*` looks at pictures, one part changed at a time: held-out loss, returns and speed after equal wall time on the same data.
 
     python benchmarks/pictures.py [--seconds 240] [--episodes 3] [--seeds 0 1 2] [--folder runs/pictures] [--only NAME …] [--out FILE]
+    python benchmarks/pictures.py --speed [--folder runs/pictures]
 
 Every variant is `swift-tiny` but for what its row says, trained for so many seconds on one core, as many variants at a time as there are
 cores, on three Atari games together (five searched episodes each) and the shipped captions, which have a tenth of the positions: they are
 few, and soon known by heart. A fifth of all episodes is kept for the loss, taken at the end over some six thousand timesteps, whatever the
 variant; the returns are of games at the seeds of `opengato eval`. Rows that are done are kept.
+
+With --speed, only the steps are timed, of the games alone, with patches that are alike looked at once and each for itself, in turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -138,6 +144,30 @@ VARIANTS = {
 assert PIXELS == 768
 
 
+def each_for_itself(patches: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(patches), torch.arange(len(patches))
+
+
+def speed(folder: Path, steps: int = 11) -> None:
+    """Timesteps a second of training steps, batches made beforehand."""
+    tokenizer, shared = TextTokenizer.load(), batches._distinct_patches
+    data = [open_dataset(dataset_id(get_task(game)), tokenizer, folder / "data", folder / "cache") for game in GAMES]
+    for count, look, way in itertools.product((2, 20), ("once", "again"), (shared, each_for_itself)):
+        batches._distinct_patches = way
+        with tempfile.TemporaryDirectory() as out:
+            config = replace(preset("swift-tiny"), patches_per_position=count)
+            trainer = make_trainer(make_model(config, 0), data, {"atari": 1.0}, recipe("swift-tiny"), Path(out))
+            trainer.model.train()
+            made = [trainer.batch(k) for k in range(3 + steps)]
+            for batch in made[:3]:
+                trainer.train_step(batch)
+            started = time.perf_counter()
+            timesteps = sum(trainer.train_step(batch).tally.timesteps for batch in made[3:])
+            spent = time.perf_counter() - started
+        name = "alike looked at once" if way is shared else "each for itself"
+        print(f"| {count} a position, {name} ({look}) | {timesteps / spent:,.0f} timesteps/s |")
+
+
 def run(name: str, seed: int, seconds: float, episodes: int, folder: Path, out: Path) -> None:
     """One row, in a process of its own."""
     variant = VARIANTS[name]
@@ -145,7 +175,7 @@ def run(name: str, seed: int, seconds: float, episodes: int, folder: Path, out: 
     if variant.look is not None:
         embedding.PatchSet = variant.look  # type: ignore[misc,assignment]
     if not variant.shared:
-        batches._distinct_patches = lambda patches: (torch.from_numpy(patches), torch.arange(len(patches)))
+        batches._distinct_patches = each_for_itself
     chosen = recipe("swift-tiny")
     config = replace(preset("swift-tiny"), **variant.model)
     train = replace(chosen.train, seconds=seconds, seed=seed, checkpoint_every=1e9, workers=0, **variant.training)
@@ -181,7 +211,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--out", type=Path, help="JSON of all rows")
     parser.add_argument("--run", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--speed", action="store_true")
     a = parser.parse_args()
+    if a.speed:
+        speed(a.folder)
+        return
 
     def path(name: str, seed: int) -> Path:
         return a.folder / f"rows-{a.seconds:g}s-{a.episodes}" / f"{seed}-{re.sub('[^a-z0-9]+', '-', name.lower())}.json"

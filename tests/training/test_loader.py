@@ -19,7 +19,7 @@ def build(k: int) -> list[Batch]:
     if k == 7:
         raise OpenGatoError("the seventh is broken: leave it out")
     rng = np.random.default_rng(k)
-    tensors = [torch.from_numpy(rng.integers(0, 9, (3, k + 1))) for _ in range(20)]
+    tensors = [torch.from_numpy(rng.integers(0, 9, (3, k + 1))) for _ in range(21)]
     return [
         Batch(*tensors, timesteps=k, chance=None),
         Batch(*tensors[::-1], timesteps=k, chance=torch.from_numpy(rng.random(4, np.float32))),
@@ -58,7 +58,7 @@ from opengato.model.batch import Batch
 from opengato.training.loader import load
 
 def build(k):  # more than a pipe holds
-    return [Batch(*[torch.zeros(100_000, dtype=torch.int64) for _ in range(20)])]
+    return [Batch(*[torch.zeros(100_000, dtype=torch.int64) for _ in range(21)])]
 
 coming = load(build, 0, 10**9, 2)
 next(coming)
