@@ -1,5 +1,6 @@
 """Sessions: who acts is who would act alone, whatever others do; resets, prompts, tasks; deadlines, newest observation, full queues."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -512,3 +513,29 @@ def test_a_server_compiles_for_what_comes_often_while_it_acts(checkpoint, monkey
                 for action in actions[1:]:
                     np.testing.assert_allclose(action, actions[0], atol=0.02)
         assert fast.model.step._fast
+
+
+@pytest.mark.slow
+def test_a_server_that_is_compiling_stops_at_once(tokenizer, tmp_path):
+    """With nothing on the disk compiling takes half a minute; it is begun after fifty batches."""
+    try:
+        check_compiler(torch.device("cpu"))
+    except OpenGatoError:
+        pytest.skip("no C++ compiler")
+    build(tokenizer, {"t/arm": ARM}).save(tmp_path / "checkpoint")
+    command = [sys.executable, "-m", "opengato", "serve", str(tmp_path / "checkpoint"), "--port", "0", "--compiled", "--sessions", "1"]
+    environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "compiled")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as server:
+        try:
+            url = f"ws://127.0.0.1:{server.stdout.readline().split(':')[2].split()[0]}"
+            rng = np.random.default_rng(0)
+            with Client(url) as client:
+                client.reset("t/arm")
+                for _ in range(60):
+                    client.act(observe("t/arm", rng))
+                time.sleep(3)
+            server.terminate()
+            assert server.wait(5) == 0
+            assert "terminate" not in server.stderr.read()
+        finally:
+            server.kill()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -202,3 +204,7 @@ def serve(
     gc.collect()
     gc.freeze()  # to look at all that is loaded takes a sixth of a second, whenever messages leave enough behind, and nothing of it goes
     asyncio.run(_serve(server))
+    if server.service.compiler is not None and server.service.compiler.busy:
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)  # nothing else is left to do, and Python aborts where it ends a thread that is inside a compiler

@@ -29,6 +29,7 @@ class BackgroundCompiler:
     def __init__(self, engine: Engine):
         self._engine = engine
         self._seen: Counter[tuple[int, int, int]] = Counter()
+        self.busy = False  # whether something is being compiled
         self._work: SimpleQueue[tuple[Layout, Any, int] | None] = SimpleQueue()
         # A daemon: a server that stops does not wait for a compiler.
         threading.Thread(target=self._run, name="compiler", daemon=True).start()
@@ -56,11 +57,14 @@ class BackgroundCompiler:
         _stand_back()
         while (work := self._work.get()) is not None:
             layout, observation, count = work
+            self.busy = True
             try:
                 Engine(self._engine.model, self._engine.tokenizer, len(self._engine.slots)).warm_up(layout, observation, count=count)
                 self._engine.expect(layout, count)
             except Exception:  # acting goes on uncompiled
                 _log.exception("compiling for %d slots failed", count)
+            finally:
+                self.busy = False
 
 
 def _stand_back() -> None:

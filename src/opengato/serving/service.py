@@ -62,8 +62,8 @@ class Service:
             checkpoint.model, checkpoint.tokenizer, self.limits.sessions + self.limits.chats, temperature=temperature, max_text=max_text
         )
         self.checker = Checker(checkpoint.tokenizer, self.limits.text_characters, max(checkpoint.model.config.context // 2, 1))
-        compiler = BackgroundCompiler(self.engine) if checkpoint.model.compiled else None
-        self.batcher = Batcher(self.engine, self.limits, self.metrics, compiler)
+        self.compiler = BackgroundCompiler(self.engine) if checkpoint.model.compiled else None
+        self.batcher = Batcher(self.engine, self.limits, self.metrics, self.compiler)
         self.penance = Penance()
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="reader")  # of chats: one picture's memory at a time
         self.encoder = ThreadPoolExecutor(1, thread_name_prefix="encoder")  # of demonstrations, which no chat may hold up
