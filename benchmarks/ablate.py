@@ -13,12 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from rows import run_rows, write_row
 from torch import nn
 
 from opengato.collection import collect, dataset_id
@@ -218,9 +215,7 @@ def run(name: str, part: str, seed: int, seconds: float, episodes: int, folder: 
         "tasks": found,
         "mean": float(np.mean(list(found.values()))),
     }
-    partial = out.with_suffix(".partial")
-    partial.write_text(json.dumps(result))
-    os.replace(partial, out)
+    write_row(result, out)
 
 
 def main() -> None:
@@ -251,20 +246,8 @@ def main() -> None:
         for task in tasks:  # tokenised once, not by two rows at a time
             open_dataset(dataset_id(task), tokenizer, a.folder / "data", a.folder / "cache")
 
-    def start(row: tuple[str, str, int]) -> None:
-        if path(*row).is_file():
-            return
-        path(*row).parent.mkdir(parents=True, exist_ok=True)
-        options = ["--seconds", str(a.seconds), "--episodes", str(a.episodes), "--folder", str(a.folder)]
-        with open(path(*row).with_suffix(".txt"), "w") as log:
-            command = [sys.executable, __file__, "--run", *map(str, row), *options]
-            subprocess.run(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
-        print(f"{row}: {'done' if path(*row).is_file() else 'failed, see ' + log.name}", file=sys.stderr)
-
-    rows = [(name, part, seed) for seed in a.seeds for name in a.only for part in a.parts]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(start, rows))
-    done = [json.loads(path(*row).read_text()) for row in rows if path(*row).is_file()]
+    options = ["--seconds", str(a.seconds), "--episodes", str(a.episodes), "--folder", str(a.folder)]
+    done = run_rows(__file__, [(name, part, seed) for seed in a.seeds for name in a.only for part in a.parts], path, options)
     if a.out:
         a.out.parent.mkdir(parents=True, exist_ok=True)
         a.out.write_text(json.dumps({"seconds": a.seconds, "episodes": a.episodes, "rows": done}, indent=1))

@@ -19,6 +19,7 @@ import argparse
 import itertools
 import json
 import time
+from dataclasses import replace
 from functools import partial
 from typing import Any, get_args
 
@@ -232,6 +233,7 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", choices=get_args(Precision), default=["float32"])
     parser.add_argument("--compile", action="store_true", help="run the network compiled by torch.compile")
     parser.add_argument("--seen", type=int, help="positions in memory; default: the context")
+    parser.add_argument("--patches", type=int, help="a position, of swift; default: the preset's")
     parser.add_argument("--only-cached", action="store_true", help="leave out the column without memory")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", action="store_true")
@@ -241,7 +243,8 @@ def main() -> None:
     rates: dict[bool, float] = {}
     for name, precision in itertools.product(a.presets, a.precisions):
         torch.manual_seed(0)
-        model = Gato(preset(name)).eval().to(device)
+        config = preset(name)
+        model = Gato(replace(config, patches_per_position=a.patches or config.patches_per_position)).eval().to(device)
         patch = work_of_patch(model)
         model = convert(model, precision, a.compile)
         rate = rates.setdefault(precision == "float32", arithmetic(device, torch.float32 if precision == "float32" else torch.bfloat16))

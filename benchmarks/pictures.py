@@ -16,14 +16,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from rows import run_rows, write_row
 from torch import nn
 
 from opengato.collection import collect, dataset_id
@@ -41,7 +38,7 @@ from opengato.evaluation.rollout import rollout
 from opengato.model import batch as batches
 from opengato.model import embedding
 from opengato.model.batch import Batch
-from opengato.model.patches import PIXELS, PatchMLP, PatchSet
+from opengato.model.patches import PatchMLP, PatchSet
 from opengato.recipes import recipe
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import PATCH_POSITIONS
@@ -141,7 +138,6 @@ VARIANTS = {
     "5 a position, outer products": Variant(a_position(5), look=Outer),
     "20 a position, outer products of strokes": Variant(a_position(20), look=OuterStrokes),
 }
-assert PIXELS == 768
 
 
 def each_for_itself(patches: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -197,9 +193,7 @@ def run(name: str, seed: int, seconds: float, episodes: int, folder: Path, out: 
         "held_out": {domain: log[-1][f"validation/loss/{domain}"] for domain in WEIGHTS},
         "returns": returns,
     }
-    partial = out.with_suffix(".partial")
-    partial.write_text(json.dumps(result))
-    os.replace(partial, out)
+    write_row(result, out)
 
 
 def main() -> None:
@@ -229,20 +223,8 @@ def main() -> None:
     for name in [*map(dataset_id, tasks), CAPTIONS]:  # tokenised once, not by two rows at a time
         open_dataset(name, tokenizer, a.folder / "data", a.folder / "cache")
 
-    def start(row: tuple[str, int]) -> None:
-        if path(*row).is_file():
-            return
-        path(*row).parent.mkdir(parents=True, exist_ok=True)
-        options = ["--seconds", str(a.seconds), "--episodes", str(a.episodes), "--folder", str(a.folder)]
-        with open(path(*row).with_suffix(".txt"), "w") as log:
-            command = [sys.executable, __file__, "--run", *map(str, row), *options]
-            subprocess.run(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
-        print(f"{row}: {'done' if path(*row).is_file() else 'failed, see ' + log.name}", file=sys.stderr)
-
-    rows = [(name, seed) for seed in a.seeds for name in a.only]
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        list(pool.map(start, rows))
-    done = [json.loads(path(*row).read_text()) for row in rows if path(*row).is_file()]
+    options = ["--seconds", str(a.seconds), "--episodes", str(a.episodes), "--folder", str(a.folder)]
+    done = run_rows(__file__, [(name, seed) for seed in a.seeds for name in a.only], path, options)
     if a.out:
         a.out.parent.mkdir(parents=True, exist_ok=True)
         a.out.write_text(json.dumps({"seconds": a.seconds, "episodes": a.episodes, "rows": done}, indent=1))
