@@ -14,16 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import shutil
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
 from learning import interval, learn, measure
+from rows import run_rows, write_row
 
 from opengato.collection import dataset_id
 from opengato.datasets.captions import TASK as CAPTIONS
@@ -64,9 +61,7 @@ def run(domain: str, agent: str, seed: int, seconds: float, episodes: int, demo:
         "tasks": by_task,
         "nats": held_out_nats(load_agent(folder)).get(CAPTIONS),
     }
-    partial = out.with_suffix(".partial")
-    partial.write_text(json.dumps(row))
-    os.replace(partial, out)
+    write_row(row, out)
 
 
 def mean(row: dict[str, Any], domain: str) -> float:
@@ -116,19 +111,9 @@ def main() -> None:
         run(domain, agent, int(seed), a.seconds, a.episodes, a.demo, path(domain, agent, int(seed)))
         return
 
-    def start(row: tuple[str, str, int]) -> None:
-        if path(*row).is_file():
-            return
-        path(*row).parent.mkdir(parents=True, exist_ok=True)
-        options = ["--seconds", str(a.seconds), "--episodes", str(a.episodes), "--folder", str(a.folder), "--out", str(a.out)]
-        with open(path(*row).with_suffix(".txt"), "w") as log:
-            command = [sys.executable, __file__, str(a.demo), "--run", *map(str, row), *options]
-            subprocess.run(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
-        print(f"{row}: {'done' if path(*row).is_file() else 'failed, see ' + log.name}", file=sys.stderr)
-
     wanted = [(domain, agent, seed) for seed in a.seeds for domain in a.domains for agent in [a.network, *SIMPLE.get(domain, [])]]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(start, wanted))
+    options = ["--seconds", str(a.seconds), "--episodes", str(a.episodes), "--folder", str(a.folder), "--out", str(a.out)]
+    run_rows(__file__, wanted, path, options, [str(a.demo)])
     rows = [json.loads(file.read_text()) for file in sorted(path("", "", 0).parent.glob("*.json"))]
     a.out.parent.mkdir(parents=True, exist_ok=True)
     a.out.write_text(json.dumps({"seconds": a.seconds, "episodes": a.episodes, "rows": rows}, indent=1))
