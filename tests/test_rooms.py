@@ -9,6 +9,7 @@ import opengato
 
 PACKAGE = Path(opengato.__file__).parent
 RIGHT_OF = {
+    "experts": {"torch", "opengato.domains", "opengato.collection", "opengato.model", "opengato.policy"},
     "tokens": {"torch", "opengato.datasets", "opengato.mixture", "opengato.model", "opengato.training", "opengato.policy"},
     "model": {"opengato.datasets", "opengato.mixture", "opengato.training", "opengato.policy", "opengato.evaluation", "opengato.serving"},
     "mixture": {"torch", "opengato.training", "opengato.policy", "opengato.evaluation", "opengato.serving"},

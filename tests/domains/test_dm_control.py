@@ -10,7 +10,7 @@ from gymnasium import spaces
 pytest.importorskip("dm_control")
 
 from opengato.domains.dm_control import RECIPES, TASKS
-from opengato.domains.icem import Rolled
+from opengato.experts.icem import Rolled
 
 by_task = pytest.mark.parametrize("task", TASKS, ids=lambda t: t.id)
 

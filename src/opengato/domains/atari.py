@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from opengato.domains.emulator_search import EmulatorSearch, SearchConfig
+from opengato.experts.emulator_search import EmulatorSearch, SearchConfig
 from opengato.domains.task import Expert, Task
 
 # Agent steps. The usual limit is 27,000 (half an hour of play); an expert that searches pays seconds for every hundred of them.

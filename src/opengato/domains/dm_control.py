@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from opengato.domains.icem import Planner, PlannerConfig, Reward, Rolled
+from opengato.experts.icem import Planner, PlannerConfig, Reward, Rolled
 from opengato.domains.task import Expert, Task
 from opengato.errors import OpenGatoError
 

@@ -9,7 +9,7 @@ pytest.importorskip("mujoco")
 pytest.importorskip("dm_control")
 
 from opengato.domains import get_task
-from opengato.domains.icem import Planner, PlannerConfig, coloured_noise
+from opengato.experts.icem import Planner, PlannerConfig, coloured_noise
 
 
 def start(name, seed=3):
