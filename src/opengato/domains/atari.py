@@ -9,8 +9,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from opengato.experts.emulator_search import EmulatorSearch, SearchConfig
 from opengato.domains.task import Expert, Task
+from opengato.experts.emulator_search import EmulatorSearch, SearchConfig
 
 # Agent steps. The usual limit is 27,000 (half an hour of play); an expert that searches pays seconds for every hundred of them.
 MAX_STEPS = 2_000

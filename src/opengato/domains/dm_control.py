@@ -12,9 +12,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from opengato.experts.icem import Planner, PlannerConfig, Reward, Rolled
 from opengato.domains.task import Expert, Task
 from opengato.errors import OpenGatoError
+from opengato.experts.icem import Planner, PlannerConfig, Reward, Rolled
 
 
 class Suite(gym.Env):
