@@ -6,6 +6,9 @@ The floor is measured on the same machine in the same run: every matrix product 
 recorded with its shapes and dtype, and those products alone are then run on random matrices. `share` is the time of the products over
 the time of the whole step, which also has to make the batch, embed, normalise, attend, take the loss and update.
 
+With --compile every preset is measured twice, as it is and with its blocks compiled. `first s` is the time of the first two steps, which
+contain the compiling, and `losses` how far the compiled run's losses are from the other's, at most, over the steps that both made.
+
 Data: episodes of two BabyAI levels and two Meta-World tasks, collected first (half a minute). Every preset trains on sequences of its own
 context, as many as hold about 4,096 positions, with its own optimiser; the first two steps are not timed.
 """
@@ -85,22 +88,27 @@ def measure(name: str, datasets: list, seconds: float, folder: Path, compiled: b
     mixture = Mixture(datasets, {"babyai": 1.0, "metaworld": 1.0}, config.context, config.fold, seed=0)
     optimiser = PAPER if config.family == "gato" else SWIFT
     training = TrainConfig(steps=10_000, batch=max(1, 4096 // config.context), optimiser=optimiser, compile=compiled)
-    trainer = Trainer(make_model(config, 0), mixture, training, folder / name)
+    trainer = Trainer(make_model(config, 0), mixture, training, folder / f"{name}-{compiled}")
     trainer.model.train()
     device = trainer.ranks.device
-    for k in range(2):
-        trainer.train_step(trainer.batch(k))
+    started = now(device)
+    losses = [trainer.train_step(trainer.batch(k)).loss for k in range(2)]
+    first = now(device) - started
     with Products() as products:
-        trainer.train_step(trainer.batch(2))
+        losses.append(trainer.train_step(trainer.batch(2)).loss)
     timesteps, positions, steps = 0, 0, 0
     started = now(device)
     while now(device) - started < seconds or not steps:
         done = trainer.train_step(trainer.batch(3 + steps))
         timesteps, positions, steps = timesteps + done.tally.timesteps, positions + done.tally.positions, steps + 1
+        losses.append(done.loss)
     spent = now(device) - started
     floor = products.seconds(device)
     return {
         "preset": name,
+        "compiled": compiled,
+        "first_s": first,
+        "losses": losses,
         "parameters": trainer.model.parameter_count(),
         "timesteps_per_s": timesteps / spent,
         "positions_per_s": positions / spent,
@@ -125,17 +133,20 @@ def main() -> None:
         collect([get_task(t) for t in TASKS], episodes, root / "data", progress=not arguments.json)
         tokenizer = TextTokenizer.load()
         datasets = [open_dataset(dataset_id(get_task(t)), tokenizer, root / "data", root / "cache") for t in TASKS]
-        rows = [measure(name, datasets, arguments.seconds, root, arguments.compile) for name in arguments.presets]
+        compiled = [False, True] if arguments.compile else [False]
+        rows = [measure(name, datasets, arguments.seconds, root, c) for name in arguments.presets for c in compiled]
     if arguments.json:
         print(json.dumps(rows, indent=1))
         return
     print(
         f"{'preset':14}{'parameters':>14}{'timesteps/s':>14}{'positions/s':>14}{'s/step':>10}{'products s':>12}{'share':>8}{'GFLOP/s':>10}"
+        f"{'first s':>10}{'losses':>10}"
     )
-    for r in rows:
+    for number, r in enumerate(rows):
+        apart = f"{max(abs(a - b) for a, b in zip(r['losses'], rows[number - 1]['losses'])):10.4f}" if r["compiled"] else ""
         print(
             f"{r['preset']:14}{r['parameters']:14,}{r['timesteps_per_s']:14,.1f}{r['positions_per_s']:14,.0f}{r['step_s']:10.2f}"
-            f"{r['products_s']:12.2f}{r['share']:8.0%}{r['gflops_per_s']:10.0f}"
+            f"{r['products_s']:12.2f}{r['share']:8.0%}{r['gflops_per_s']:10.0f}{r['first_s']:10.1f}{apart}"
         )
     print(rows[0]["device"])
 
