@@ -182,7 +182,7 @@ def encode_leaf(field: Field, values: Any, first_timestep: int = 0) -> np.ndarra
         return continuous.to_bins((np.float64(x) - field.low) / span * 2.0 - 1.0)
     assert field.low is not None and field.high is not None
     ids = x.astype(np.int64) - field.low
-    refuse(name, x, (ids < 0) | (ids >= field.high), f"its space is {field.space}", first_timestep)
+    refuse(name, x, (ids < 0) | (ids >= field.high), field.space, first_timestep)
     return ids.astype(np.int32)
 
 

@@ -37,10 +37,12 @@ def conform(
     return _Members(name, bounded, steps, characters).member(space, value, "")
 
 
-def refuse(name: str, array: np.ndarray, bad: np.ndarray, remedy: str, timestep: int | None = None) -> None:
+def refuse(name: str, array: np.ndarray, bad: np.ndarray, remedy: str | spaces.Space, timestep: int | None = None) -> None:
     """Raises OpenGatoError that names the first bad entry of an array, where there is one.
 
-    `bad`: bool, of the array's shape. `timestep`: the number of the array's first row, where its first axis is time; None: it has none.
+    `bad`: bool, of the array's shape. `remedy`: what to do, or the space to fit into, which is written out only where it is needed:
+    that of a grid takes half a millisecond. `timestep`: the number of the array's first row, where its first axis is time; None: it has
+    none.
     """
     if not bad.any():
         return
@@ -48,6 +50,8 @@ def refuse(name: str, array: np.ndarray, bad: np.ndarray, remedy: str, timestep:
     at = index if timestep is None else index[1:]
     places = ([] if timestep is None else [f"timestep {timestep + index[0]}"]) + ([f"entry {at[0] if len(at) == 1 else at}"] if at else [])
     where = f" at {', '.join(places)}" if places else ""
+    if isinstance(remedy, spaces.Space):
+        remedy = f"its space is {short(str(remedy), 120)}"
     raise OpenGatoError(f"{name} is {short(array[index].item())}{where}: {remedy}")
 
 
@@ -129,7 +133,7 @@ class _Members:
         if self.bounded or wanted.kind != "f":
             low, high = _bounds(space)
             # Of floats those of the space's dtype: a float32 bound and the same number in float64 differ by rounding.
-            refuse(name, array, (out < low) | (out > high), f"its space is {short(str(space), 120)}", first)
+            refuse(name, array, (out < low) | (out > high), space, first)
         return out if out is not array else array.astype(wanted)
 
 
