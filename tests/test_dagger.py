@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from collect_tasks import cartpole, overshooting
 
 from opengato.collection import Student, collect, record_episode
+from opengato.collection.worker import record
 from opengato.dagger import Rounds, dagger, student_in
 from opengato.datasets.minari import load_minari
 from opengato.domains import get_task
@@ -24,21 +27,24 @@ from opengato.domains.starts import evaluation_seeds, start_of
 from opengato.domains.task import Task
 from opengato.episode import leaves
 from opengato.errors import OpenGatoError
+from opengato.jobs import Begun, Done, Failed
 
 
 class Wanders:
-    """Acts at random, a function of the episode's seed."""
+    """Acts at random, a function of the episode's seed; `done`: by slot, what it did."""
 
-    def __init__(self, task: Task):
-        self._space = task.action_space
+    def __init__(self, task: Task, slots: int = 1):
+        self._spaces = [copy.deepcopy(task.action_space) for _ in range(slots)]
+        self.done: list[list[Any]] = [[] for _ in range(slots)]
 
-    def reset(self, seed: int) -> None:
-        self._space.seed(seed + 1)
-        self.done: list[Any] = []
+    def reset(self, slot: int, seed: int) -> None:
+        self._spaces[slot].seed(seed + 1)
+        self.done[slot] = []
 
-    def act(self, observation: Any) -> Any:
-        self.done.append(self._space.sample())
-        return self.done[-1]
+    def act(self, observations: dict[int, Any]) -> dict[int, Any]:
+        for slot in observations:
+            self.done[slot].append(self._spaces[slot].sample())
+        return {slot: self.done[slot][-1] for slot in observations}
 
 
 def wanderer(beta: float = 0.0, round: int = 1, digest: str = "w") -> Student:
@@ -78,7 +84,7 @@ def test_labels_are_what_a_fresh_expert_says_in_the_states_that_were_reached(nam
             episode.actions[t], np.clip(advice, env.action_space.low, env.action_space.high) if hasattr(env.action_space, "low") else advice
         )
         expected = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 1, t])).random() < beta
-        executed = episode.actions[t] if expected else acting.done[t]
+        executed = episode.actions[t] if expected else acting.done[0][t]
         yielded += expected
         differs += not np.array_equal(executed, episode.actions[t])
         observation, reward, *_ = env.step(executed)
@@ -95,6 +101,38 @@ def test_a_beta_of_one_is_plain_collection(tmp_path: Path) -> None:
         for one, other in zip(plain, beta):
             assert equal(one.observations, other.observations) and equal(one.actions, other.actions) and equal(one.rewards, other.rewards)
             assert (one.source, other.source) == ("expert", "student of round 1")
+
+
+def test_episodes_beside_one_another_are_those_alone(tmp_path: Path) -> None:
+    """Three times as many as there are slots, so that most begin beside others that are in their middle."""
+    task, student = cartpole(), wanderer(0.3)
+    collect([task], 50, tmp_path, workers=1, progress=False, student=student)
+    found = list(load_minari("opengato/test/cartpole-v0", tmp_path))
+    assert len(found) == 50 and len({len(e) for e in found}) > 5
+    for episode in found:
+        alone, _ = record_episode(task, task.make(), task.make_expert(), episode.seed, 0.0, student, Wanders(task))
+        assert equal(episode.observations, alone.observations) and equal(episode.actions, alone.actions)
+        assert equal(episode.rewards, alone.rewards)
+
+
+def test_an_episode_that_fails_leaves_those_beside_it_alone() -> None:
+    messages = list(record(replace(cartpole(), make_expert=Fussy), 0.0, wanderer(), tuple(range(1000, 1040))))
+    ended = {kind: {m.seed for m in messages if isinstance(m, kind)} for kind in (Begun, Done, Failed)}
+    assert ended[Begun] == set(range(1000, 1040)) and ended[Failed] == {1000 + 7 * k for k in range(6)}
+    assert ended[Done] == ended[Begun] - ended[Failed]
+
+
+class Fussy:
+    """An expert that breaks in every seventh episode, at its third timestep."""
+
+    def reset(self, env: Any, observation: Any, seed: int) -> None:
+        self._left = 3 if (seed - 1000) % 7 == 0 else 10**6
+
+    def act(self, observation: Any) -> int:
+        self._left -= 1
+        if self._left < 0:
+            raise RuntimeError("broken")
+        return 0
 
 
 def test_corrections_join_the_demonstrations_and_say_whose_they_are(tmp_path: Path) -> None:

@@ -15,26 +15,13 @@ from opengato.domains import Task
 from opengato.errors import OpenGatoError
 
 
-class _Alone:
-    """An actor with one slot."""
-
-    def __init__(self, actor: Any):
-        self._actor = actor
-
-    def reset(self, seed: int) -> None:
-        self._actor.reset(0, seed)
-
-    def act(self, observation: Any) -> Any:
-        return self._actor.act({0: observation})[0]
-
-
-def _acting(folder: Path, task: Task) -> Acting:
+def _acting(folder: Path, task: Task, slots: int) -> Acting:
     import torch
 
-    from opengato.evaluation.agent import load_agent, make_actor
+    from opengato.evaluation.agent import Steady, load_agent
 
     torch.set_num_threads(1)  # collection runs one process a core
-    return _Alone(make_actor(load_agent(folder), task, slots=1))
+    return Steady(load_agent(folder), task, slots)
 
 
 def student_in(folder: Path, beta: float = 0.0, round: int = 1) -> Student:

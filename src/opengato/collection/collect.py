@@ -13,7 +13,7 @@ from typing import Any
 from opengato.collection.assembly import assemble
 from opengato.collection.staging import full_disk_is_an_error, save_episode
 from opengato.collection.student import Student
-from opengato.collection.worker import record
+from opengato.collection.worker import STUDENT_SLOTS, record
 from opengato.domains.starts import SEEDS
 from opengato.domains.task import Task, dataset_id
 from opengato.episode import is_relabelled
@@ -92,14 +92,18 @@ class _Collection:
             return []
         known = self.added + len(self.failures) > 0
         quick = int(_CHUNK_SECONDS / max(self.seconds_each, 1e-3)) if known and not spent else 1
-        seeds = [next(self._unused) for _ in range(max(1, min(quick, _CHUNK_EPISODES, missing)))]
+        if self.student is not None and known and not spent:
+            quick = 4 * STUDENT_SLOTS  # beside one another, or else little is gained; the more, the less of the time the last one is alone
+        else:
+            quick = min(quick, _CHUNK_EPISODES)
+        seeds = [next(self._unused) for _ in range(max(1, min(quick, missing)))]
         self.under_way += len(seeds)
         return seeds
 
     def give(self, result: Result) -> None:
         """What became of a seed."""
         self.under_way -= 1
-        self.used += result.seconds
+        self.used += result.seconds / (STUDENT_SLOTS if self.student is not None else 1)  # beside one another
         if result.failure is not None:
             self.failures.append((result.seed, result.failure))
             return

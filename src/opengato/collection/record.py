@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import gymnasium as gym
@@ -62,15 +63,32 @@ def record_episode(
     student: Student | None = None,
     acting: Acting | None = None,
 ) -> tuple[Episode, Any]:
+    """Let the expert act for one episode, or a student, `acting` in its slot 0; see `course_of`."""
+    course = course_of(task, env, expert, seed, noise, student)
+    try:
+        seen = next(course)
+        assert acting is not None, "a student must act"
+        acting.reset(0, seed)
+        while True:
+            seen = course.send(acting.act({0: seen})[0])
+    except StopIteration as end:
+        found: tuple[Episode, Any] = end.value
+        return found
+
+
+def course_of(
+    task: Task, env: gym.Env, expert: Expert, seed: int, noise: float = 0.0, student: Student | None = None
+) -> Generator[Any, Any, tuple[Episode, Any]]:
     """Let the expert act for one episode; returns it and the observation after its last action.
 
     With `noise` in [0, 0.4], about this share of the executed actions is random; what is recorded is always the expert's advice for
     the state it is in, so that the data shows the way back. `Episode.info` has the executed share as "noise", "return", whether the
     episode "terminated" (or else was truncated), and the hash of its full starting state as "start", 16 digits.
 
-    With a `student`, and it `acting`, its actions are executed, but for those timesteps at which it yields to the expert. `Episode.info`
-    then has its "round", "beta" and digest, "student". Where the expert finds no advice in a state, the episode is cut before it, and says
-    so as how it "ended".
+    With a `student` it yields every observation, and is sent what the student does there, which is executed but for those timesteps at
+    which the student yields to the expert: so that many episodes can wait for one pass of the student's. `Episode.info` then has its
+    "round", "beta" and digest, "student". Where the expert finds no advice in a state, the episode is cut before it, and says so as how it
+    "ended".
     """
     rng = np.random.default_rng(seed)
     env.action_space.seed(int(rng.integers(2**31)))
@@ -78,8 +96,6 @@ def record_episode(
     observation, _ = env.reset(seed=seed)
     start = f"{start_of(task, env, observation):016x}"
     expert.reset(env, observation, seed)
-    if acting is not None:
-        acting.reset(seed)
     observations, rewards = [_copy(observation)], []
     actions: list[Any] = []
     terminated = truncated = False
@@ -96,9 +112,9 @@ def record_episode(
             corrections["ended"] = "no advice"
             break
         executed = disturb(advice)
-        if student is not None and acting is not None:
+        if student is not None:
             # Asked at every timestep, as an agent's context has every one; shown what is recorded, whatever the expert does with it.
-            own = within(env.action_space, acting.act(observations[-1]))
+            own = within(env.action_space, (yield observations[-1]))
             executed = advice if student.yields(seed, len(actions)) else own
         observation, reward, terminated, truncated, info = env.step(executed)
         observations.append(_copy(observation))

@@ -14,13 +14,13 @@ from opengato.errors import OpenGatoError
 
 
 class Acting(Protocol):
-    """An agent at one task, one episode after the other."""
+    """Agents of one task beside one another, in slots; what one does must not hang on who else acts."""
 
-    def reset(self, seed: int) -> None:
-        """Start an episode; `seed` is of its sampling."""
+    def reset(self, slot: int, seed: int) -> None:
+        """Start an episode in a slot; `seed` is of its sampling."""
 
-    def act(self, observation: Any) -> Any:
-        """The action to take now."""
+    def act(self, observations: dict[int, Any]) -> dict[int, Any]:
+        """Observations by slot to actions by slot."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Student:
     """Who acts while an expert labels.
 
     Attributes:
-        make: the agent at a task; it travels to other processes, so that it must be importable by name (no lambdas).
+        make: the agent at a task, in so many slots; it travels to other processes, so that it must be importable by name (no lambdas).
         beta: chance, at every timestep, that the expert's action is executed in place of the student's.
         round: of corrections, 1 or more; episodes are by "student of round N".
         digest: of what the student is, and its beta: a collection goes on with the same student only.
     """
 
-    make: Callable[[Task], Acting]
+    make: Callable[[Task, int], Acting]
     beta: float = 0.0
     round: int = 1
     digest: str = ""

@@ -19,6 +19,10 @@ from opengato.tokens.layout import Layout
 
 Agent = Checkpoint | Baseline
 
+# Products with fewer rows are computed by other kernels, which round differently; with more, a row is the same whatever the others are
+# (MKL on x86). An agent that has two actions equally likely to the last digit would choose by who runs beside it.
+LEAST_ROWS = 4
+
 
 @dataclass(frozen=True)
 class Introduction:
@@ -77,6 +81,40 @@ def introduced(agent: Agent, introductions: Mapping[str, Introduction]) -> Agent
     prompts = {task: one.prompt for task, one in introductions.items() if one.prompt is not None}
     layouts = {task: one.layout for task, one in introductions.items()}
     return replace(agent, layouts={**agent.layouts, **layouts}, prompts={**agent.prompts, **prompts})
+
+
+class Steady:
+    """An actor of so many slots, in each of which an agent acts the same whatever runs in the others.
+
+    Slots beside theirs make up the least rows, and those that have just begun act by themselves: their prompts are of more positions than
+    the others' observations, and a product might round otherwise. Arguments as in `make_actor`.
+    """
+
+    def __init__(self, agent: Agent, task: Task, slots: int, temperature: float | None = None, prompt: bool = True):
+        # They see what another sees, and nobody looks at what they do.
+        self._shadows = range(slots, slots + LEAST_ROWS - 1)
+        self._actor = make_actor(agent, task, slots + len(self._shadows), temperature, prompt)
+        self._fresh: set[int] = set()
+
+    def reset(self, slot: int, seed: int) -> None:
+        self._actor.reset(slot, seed)
+        self._fresh.add(slot)
+
+    def act(self, observations: dict[int, Any]) -> dict[int, Any]:
+        actions: dict[int, Any] = {}
+        if going_on := {slot: seen for slot, seen in observations.items() if slot not in self._fresh}:
+            actions |= self._together(going_on, self._shadows[: max(0, LEAST_ROWS - len(going_on))])
+        if fresh := {slot: seen for slot, seen in observations.items() if slot in self._fresh}:
+            for shadow in self._shadows:
+                self._actor.reset(shadow, 0)
+            actions |= self._together(fresh, self._shadows)
+            self._fresh -= set(fresh)
+        return actions
+
+    def _together(self, observations: dict[int, Any], shadows: range) -> dict[int, Any]:
+        """The actions of slots that have as many new positions each."""
+        actions = self._actor.act({**observations, **dict.fromkeys(shadows, next(iter(observations.values())))})
+        return {slot: actions[slot] for slot in observations}
 
 
 def load_agent(folder: Path, precision: Precision = "float32") -> Agent:

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,14 +17,11 @@ from opengato.domains import Task
 from opengato.domains.starts import evaluation_seeds, fingerprint, start_of
 from opengato.domains.task import success_of
 from opengato.errors import OpenGatoError
-from opengato.evaluation.agent import Agent, make_actor
+from opengato.evaluation.agent import Agent, Steady
 from opengato.jobs import Begun, Done, Failed, describe
 
 BATCH = 32  # environments stepped together
 MOST_FRAMES = 80
-# Products with fewer rows are computed by other kernels, which round differently; with more, a row is the same whatever the others are
-# (MKL on x86). An agent that has two actions equally likely to the last digit would choose by who runs beside it.
-LEAST_ROWS = 4
 _REFILLS = 4  # new episodes begin once one in so many slots is free: each beginning is a pass of its own
 _SILENCE_S = 1.0  # longest time without a sign of life, while steps are taken
 
@@ -102,25 +99,13 @@ def rollouts(
     """
     waiting = deque(seeds)
     slots = min(batch, len(seeds))
-    # After the episodes' slots come those that make up the least rows: they see what another sees, and nobody looks at what they do.
-    shadows = range(slots, slots + LEAST_ROWS - 1)
-    actor = make_actor(agent, task, slots + len(shadows), temperature, prompt)
+    actor = Steady(agent, task, slots, temperature, prompt)
     desks: dict[int, _Desk] = {}
     idle: list[gym.Env | None] = [None] * slots  # environments without an episode, or places for one
     spoken = time.monotonic()
 
-    def act(group: list[int], others: Iterable[int]) -> dict[int, Any]:
-        """The actions of slots that have as many new positions each: of others, a product might round otherwise."""
-        began = time.monotonic()
-        seen = {slot: desks[slot].observation for slot in group}
-        actions = actor.act({**seen, **dict.fromkeys(others, seen[group[0]])})
-        for slot in group:
-            desks[slot].seconds += (time.monotonic() - began) / len(group)
-        return actions
-
     try:
         while waiting or desks:
-            fresh = []
             if not desks or len(idle) * _REFILLS >= slots:
                 while waiting and idle:
                     seed = waiting.popleft()
@@ -133,16 +118,11 @@ def rollouts(
                     slot = next(free for free in range(slots) if free not in desks)
                     desks[slot] = desk
                     actor.reset(slot, seed)
-                    fresh.append(slot)
-            going_on = [slot for slot in desks if slot not in fresh]
-            actions: dict[int, Any] = {}
-            if going_on:
-                actions |= act(going_on, shadows[: max(0, LEAST_ROWS - len(going_on))])
-            if fresh:
-                for shadow in shadows:
-                    actor.reset(shadow, 0)
-                actions |= act(fresh, shadows)
+            began = time.monotonic()
+            actions = actor.act({slot: desk.observation for slot, desk in desks.items()}) if desks else {}
+            share = (time.monotonic() - began) / max(1, len(desks))
             for slot, desk in list(desks.items()):
+                desk.seconds += share
                 reason = desk.step(actions[slot])
                 if reason is None and not desk.over and desk.seconds > timeout_s:
                     reason = f"it took longer than {timeout_s:g} s"
