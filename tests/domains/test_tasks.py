@@ -164,3 +164,23 @@ def test_a_missing_simulator_names_the_command_that_installs_it():
     assert not task.available
     with pytest.raises(OpenGatoError, match=r'pip install "opengato\[metaworld\]"'):
         task.make()
+
+
+def test_canonical_metaworld_has_its_own_limit_and_ends_where_it_is_solved():
+    """500 steps by Meta-World's own attribute; the expert's success of the first 200 steps is the same in both, at the same step."""
+    task = get_task("metaworld/drawer-open")
+    if not task.available:
+        pytest.skip(task.extra)
+    canonical = task.canonical
+    env, usual = canonical.make(), task.make()
+    assert env.unwrapped.horizon == env.unwrapped.inner.max_path_length == 500
+    assert (env.observation_space, env.action_space) == (usual.observation_space, usual.action_space) and not canonical.measured
+    solved, whole = (record_episode(t, e, task.make_expert(), 3)[0] for t, e in ((canonical, env), (task, usual)))
+    assert solved.success and whole.success and solved.info["terminated"] and not whole.info["terminated"]
+    assert len(whole) == 200 > len(solved)
+    np.testing.assert_array_equal(solved.observations, whole.observations[: len(solved)])
+    env.reset(seed=3)
+    steps = [env.step(np.zeros(4, np.float32))[2:4] for _ in range(500)]
+    assert steps[-1] == (False, True) and not any(map(any, steps[:-1]))
+    with pytest.raises(OpenGatoError, match="no other rules"):
+        get_task("babyai/go-to-local").canonical  # noqa: B018

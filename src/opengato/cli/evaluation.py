@@ -58,6 +58,7 @@ def eval_(
     root: Path | None = None,
     seed: int = 0,
     task_id: bool = False,
+    canonical: bool = False,
     playing: Annotated[Playing, tyro.conf.arg(name="")] = AS_USUAL,
     out: Path | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
@@ -78,6 +79,8 @@ def eval_(
         root: folder of the Minari datasets; default: Minari's own.
         seed: of the baseline's training.
         task_id: tell the baseline which task it is, and not only what it observes.
+        canonical: under the rules that published results have, where a task knows them (Meta-World: 500 steps); such an evaluation has
+            returns and success, and no score.
         out: folder in which every finished episode is kept; default: one in runs/eval for this agent and these settings.
         as_json: print an object instead of a table.
     """
@@ -89,7 +92,7 @@ def eval_(
     from opengato.baselines.train import train_or_load
     from opengato.evaluation.agent import load_agent
     from opengato.evaluation.evaluate import evaluate as run
-    from opengato.evaluation.evaluate import known_tasks
+    from opengato.evaluation.evaluate import known_tasks, settings_of_protocol
     from opengato.evaluation.results import default_folder, settings_of
     from opengato.evaluation.score import summarise
     from opengato.evaluation.table import print_scores
@@ -108,9 +111,10 @@ def eval_(
         if as_json:
             print_json(told)
         return
-    chosen = known_tasks(loaded, tasks)
+    chosen = known_tasks(loaded, tasks, canonical)
     told_of = introduce(loaded, chosen, demonstrations, root)
-    kept = out or default_folder(agent, settings_of(agent, **playing.sampling, **settings_of_introductions(told_of)))
+    settings = {**playing.sampling, **settings_of_introductions(told_of), **settings_of_protocol(chosen)}
+    kept = out or default_folder(agent, settings_of(agent, **settings))
     found = run(agent, chosen, episodes, out=kept, show=not as_json, introductions=told_of, **playing.pool, **playing.sampling)
     summary = summarise(found.scores, found.unscored)  # stops where there is nothing to print
     if as_json:

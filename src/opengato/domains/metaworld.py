@@ -13,7 +13,7 @@ from gymnasium import spaces
 from opengato.domains.task import Expert, Task
 
 # Meta-World's own limit is 500 steps; its experts succeed after about 81, so that most of a canonical episode is holding still.
-HORIZON = 200
+HORIZON, CANONICAL_HORIZON = 200, 500
 
 OBSERVATION_SPACE = spaces.Box(-np.inf, np.inf, (39,), np.float64)
 ACTION_SPACE = spaces.Box(-1.0, 1.0, (4,), np.float32)
@@ -29,12 +29,16 @@ class MetaWorld(gym.Env):
     """One task with its goal observed; reset's seed draws the positions of goal and objects.
 
     `info["success"]` is 1 where the task was solved at any step so far, as Meta-World counts it.
+
+    Args:
+        horizon: steps after which an episode is truncated.
+        stop: end it where the task is first solved, after which its success cannot change.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 80}  # noqa: RUF012
     render_mode = "rgb_array"
 
-    def __init__(self, name: str, horizon: int = HORIZON):
+    def __init__(self, name: str, horizon: int = HORIZON, stop: bool = False):
         import os
 
         os.environ.setdefault("MUJOCO_GL", "egl")
@@ -46,7 +50,7 @@ class MetaWorld(gym.Env):
         # What Meta-World's own goal-observable environments set: goals are seen, and drawn anew at every reset.
         env._partially_observable, env._freeze_rand_vec, env._set_task_called, env.seeded_rand_vec = False, False, True, True
         env.__dict__.pop("sawyer_observation_space", None)  # cached with a goal clipped to zero
-        self.inner, self.horizon = env, horizon
+        self.inner, self.horizon, self.stop = env, horizon, stop
         self._shadow, self._reflection = int(mujoco.mjtRndFlag.mjRND_SHADOW), int(mujoco.mjtRndFlag.mjRND_REFLECTION)
         self._steps, self._solved = 0, False
 
@@ -62,7 +66,9 @@ class MetaWorld(gym.Env):
         observation, reward, _, _, info = self.inner.step(np.asarray(action, np.float32))
         self._steps += 1
         self._solved |= bool(info["success"])
-        return np.asarray(observation, np.float64), float(reward), False, self._steps >= self.horizon, {**info, "success": self._solved}
+        over = self.stop and self._solved
+        truncated = not over and self._steps >= self.horizon
+        return np.asarray(observation, np.float64), float(reward), over, truncated, {**info, "success": self._solved}
 
     def render(self) -> np.ndarray:
         frame = self.inner.render()
@@ -132,6 +138,7 @@ TASKS = [
         observation_space=OBSERVATION_SPACE,
         action_space=ACTION_SPACE,
         make_env=partial(MetaWorld, name),
+        make_canonical=partial(MetaWorld, name, CANONICAL_HORIZON, stop=True),
         make_expert=partial(_make_expert, name),
         requires="metaworld",
         extra="metaworld",

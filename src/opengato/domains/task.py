@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
@@ -90,7 +90,9 @@ class Task:
         burst: longest run of steps that noise in collection holds a random action: enough to be driven off course.
         start: of an environment that was just reset: its full state, nested like an observation, by which starts are told apart; None: its
             first observation is all of it. few_starts: whether two seeds easily draw the same one (see `domains.starts`).
-        references: the package whose `references.json` has its reference scores.
+        references: the package whose `references.json` has its reference scores; "": there are none.
+        make_canonical: makes the environment under the rules that published results have, where they differ; see `canonical`.
+        protocol: "canonical" of what `canonical` gave.
     """
 
     id: str
@@ -106,6 +108,18 @@ class Task:
     start: Callable[[gym.Env], Any] | None = None
     few_starts: bool = False
     references: str = "opengato.domains"
+    make_canonical: Callable[[], gym.Env] | None = None
+    protocol: str = ""
+
+    @property
+    def canonical(self) -> Task:
+        """This task under the rules that published results have: the same spaces, and other limits, for which no reference is stored.
+
+        Raises OpenGatoError where no other rules are known.
+        """
+        if self.make_canonical is None:
+            raise OpenGatoError(f"task {self.id!r} has no other rules than its own: leave --canonical out, or name tasks that have")
+        return replace(self, make_env=self.make_canonical, make_canonical=None, references="", protocol="canonical")
 
     @property
     def domain(self) -> str:
@@ -119,7 +133,7 @@ class Task:
     @property
     def measured(self) -> bool:
         """Whether there are stored reference scores."""
-        return self.id in reference_scores(self.references)
+        return bool(self.references) and self.id in reference_scores(self.references)
 
     @property
     def reference(self) -> Reference:

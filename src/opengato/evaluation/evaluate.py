@@ -29,8 +29,13 @@ from opengato.jobs import TIMEOUT_S, Begun, Done, Job, Result, Workers
 from opengato.model.precision import Precision
 
 
-def known_tasks(agent: Agent, patterns: list[str] | None) -> list[Task]:
-    """The tasks that the patterns name, by default every task the agent was trained on that has an environment."""
+def known_tasks(agent: Agent, patterns: list[str] | None, canonical: bool = False) -> list[Task]:
+    """The tasks that the patterns name, by default every task the agent was trained on that has an environment.
+
+    `canonical`: under the rules of published results, see `Task.canonical`.
+    """
+    if canonical:
+        return [task.canonical for task in known_tasks(agent, patterns)]
     if patterns:
         return match_tasks(patterns)
     known = [tasks()[name] for name in agent.layouts if name in tasks()]
@@ -120,8 +125,22 @@ def score_of(
         starts=len({r.start for r in episodes}),
         seen=None if known is None else sum(r.start in known or r.first in known for r in episodes) / max(len(episodes), 1),
         in_training=in_training,
-        unmeasurable="it has no expert to measure it by" if task.make_expert is None else None,
+        unmeasurable=_unmeasurable(task),
     )
+
+
+def _unmeasurable(task: Task) -> str | None:
+    if task.protocol:
+        return f"under {task.protocol} rules its success is what counts, and no reference is stored"
+    return "it has no expert to measure it by" if task.make_expert is None else None
+
+
+def settings_of_protocol(chosen: list[Task]) -> dict[str, Any]:
+    """The rules that tasks are under, as results depend on them; nothing where they are the tasks' own."""
+    if len(protocols := {task.protocol for task in chosen}) > 1:
+        raise OpenGatoError("some tasks are under canonical rules and others are not: evaluate them apart")
+    protocol = "".join(protocols)
+    return {"protocol": protocol} if protocol else {}
 
 
 def reference_of(task: Task) -> Reference | None:
@@ -199,7 +218,7 @@ def evaluate(
     known = agent.starts
     del agent
     sampling = {"temperature": temperature, "prompt": prompt, "precision": precision, **settings_of_introductions(introductions)}
-    results = Results(out, settings_of(folder, **sampling)) if out is not None else None
+    results = Results(out, settings_of(folder, **sampling, **settings_of_protocol(chosen))) if out is not None else None
     start = partial(_start, folder, precision, introductions)
     if ray is not None:
         start = partial(_start_from, {path.name: path.read_bytes() for path in agent_files(folder)}, precision, introductions)

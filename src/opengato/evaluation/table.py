@@ -32,14 +32,15 @@ def print_scores(evaluation: Evaluation) -> None:
         if s.failed:
             as_random = "" if s.score is None else f" (score {s.score_failures_as_random:.1f}% with them as the random agent)"
             print(f"{s.task}: {len(s.failed)} failed{as_random}: seed {describe_failures(s.failed)}")
-        if s.unmeasurable:
-            print(f"{s.task} has no score: {s.unmeasurable}")
         if s.score is not None and s.score > BEATEN:
             print(f"{s.task}: the agent beats its expert by half, which is a poor measure of it then: look at success")
         if s.starts is not None and s.starts < s.n:
             print(f"{s.task}: its {s.n} episodes had {s.starts} different starts: evaluation's seeds draw no more")
         if s.seen:
             print(f"{s.task}: {s.seen:.0%} of the episodes began as episodes that the agent was trained on")
+    for reason in dict.fromkeys(s.unmeasurable for s in scores if s.unmeasurable):
+        names = [s.task for s in scores if s.unmeasurable == reason]
+        print(f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} no score: {reason}")
     for task, failed in unscored.items():
         print(f"{task}: {len(failed)} failed and none scored: seed {describe_failures(failed)}")
     if percents := scored(scores):
