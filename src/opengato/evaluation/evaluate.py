@@ -131,8 +131,8 @@ def score_of(
 
 def _unmeasurable(task: Task) -> str | None:
     if task.protocol:
-        return f"under {task.protocol} rules its success is what counts, and no reference is stored"
-    return "it has no expert to measure it by" if task.make_expert is None else None
+        return f"under {task.protocol} rules success is what counts, and no reference is stored"
+    return "there is no expert to measure by" if task.make_expert is None else None
 
 
 def settings_of_protocol(chosen: list[Task]) -> dict[str, Any]:
