@@ -19,12 +19,15 @@ from opengato.datasets.starts import STARTS_FILE, Starts, load_starts, save_star
 from opengato.errors import OpenGatoError
 from opengato.layouts import known_layout
 from opengato.model.config import ModelConfig
+from opengato.model.embedding import TABLE_STD
 from opengato.model.gato import Gato
+from opengato.pretrained import agent_folder
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
 
 _FILES = ("config.json", "model.safetensors", "tokenizer.model", "prompts.safetensors", STARTS_FILE)
+_WORDS = "embedding.tokens.words.weight"
 _PROMPT_ARRAYS = ("tokens", "kinds", "local", "offsets", "patches", "boxes")
 
 
@@ -51,10 +54,17 @@ class Checkpoint:
         """The layout of a task, checked against an environment's spaces where they are given; raises as `known_layout`."""
         return known_layout(self.layouts, task, observation_space, action_space)
 
-    def save(self, folder: Path) -> None:
-        """Write the five files, each replaced atomically."""
+    def save(self, folder: Path, small: bool = False) -> None:
+        """Write the five files, each replaced atomically.
+
+        `small`: to be given away. Weights are rounded to bfloat16, and those of words are left out where no task has any text; a
+        checkpoint that is loaded from it has them as an untrained one has.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        left_out = [_WORDS] if small and not any(layout.has_text for layout in self.layouts.values()) else []
+        if small:
+            weights = {name: tensor.to(torch.bfloat16) for name, tensor in weights.items() if name not in left_out}
         _replace(folder / "model.safetensors", lambda path: save_file(weights, path, metadata={"format": "pt"}))
         arrays = {f"{task}|{name}": np.ascontiguousarray(getattr(p, name)) for task, p in self.prompts.items() for name in _PROMPT_ARRAYS}
         _replace(folder / "prompts.safetensors", lambda path: save_arrays(arrays, path))
@@ -65,17 +75,22 @@ class Checkpoint:
             "model": self.model.config.to_json(),
             "tasks": {task: layout.to_json() for task, layout in self.layouts.items()},
             "facts": self.facts,
+            **({"left_out": left_out} if left_out else {}),
         }
         _replace(folder / "config.json", lambda path: path.write_text(json.dumps(config, indent=1)))
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
-        """Read a checkpoint folder. Raises OpenGatoError where it is none."""
-        folder = Path(folder)
+        """Read a checkpoint folder, or the weights of this name that come along. Raises OpenGatoError where there are none."""
+        folder = agent_folder(folder)
         config = read_config(folder)
         with torch.device("meta"):
             model = Gato(ModelConfig(**config["model"]))
         weights = load_file(folder / "model.safetensors", device=str(device))
+        weights = {name: tensor.float() if tensor.dtype == torch.bfloat16 else tensor for name, tensor in weights.items()}
+        for name in config.get("left_out", []):
+            untrained = torch.empty(model.state_dict()[name].shape).normal_(std=TABLE_STD, generator=torch.Generator().manual_seed(0))
+            weights[name] = untrained.to(device)
         missing, unexpected = model.load_state_dict(weights, strict=False, assign=True)
         if missing or unexpected:
             raise OpenGatoError(

@@ -69,7 +69,8 @@ def eval_(
     the simplest there are, trained on the same data for the same time, to stand beside a score.
 
     Args:
-        agent: a folder with a checkpoint or a baseline; with --baseline one to keep it in.
+        agent: a folder with a checkpoint or a baseline, or weights that come along, see `opengato pretrained`; with --baseline a folder to
+            keep it in.
         tasks: ids, domains or patterns; default: all tasks the agent knows.
         episodes: of each task, from the starts that are kept for evaluation.
         demonstrations: Minari datasets, of each the best episode is read before every episode of its task.
@@ -98,8 +99,11 @@ def eval_(
     from opengato.evaluation.table import print_scores
     from opengato.evaluation.unseen import introduce, settings_of_introductions
     from opengato.evaluation.words import held_out_nats
+    from opengato.pretrained import agent_folder
 
-    if baseline is not None:
+    if baseline is None:
+        agent = agent_folder(agent)
+    else:
         train_or_load(agent, baseline, data, seconds, seed, Settings(task_id=task_id), root, show=not as_json)
     loaded = load_agent(agent)
     nats = {} if tasks else held_out_nats(loaded)
@@ -153,7 +157,9 @@ def compare(
     from opengato.evaluation.score import read_scores
     from opengato.evaluation.table import print_comparison
     from opengato.evaluation.unseen import introduce
+    from opengato.pretrained import agent_folder
 
+    first, second = agent_folder(first), agent_folder(second)
     read = {path: read_scores(json.loads(path.read_text())) for path in (first, second) if path.is_file()}
     known = [[s.task for s in read[p]] if p in read else [t.id for t in known_tasks(load_agent(p), None)] for p in (first, second)]
     chosen = [task.id for task in match_tasks(tasks)] if tasks else [task for task in known[0] if task in known[1]]

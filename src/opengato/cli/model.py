@@ -1,4 +1,4 @@
-"""The command about networks: info."""
+"""Commands about networks: info, pretrained, release."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from opengato.cli.app import command, print_json
 
 @command
 def info(model: Positional[str], as_json: Annotated[bool, tyro.conf.arg(name="json")] = False) -> None:
-    """Describe a preset or a checkpoint folder.
+    """Describe a preset or a checkpoint.
 
     Args:
-        model: a preset's name, such as gato-79m, or a folder with a config.json.
+        model: a preset's name, such as gato-79m, a folder with a config.json, or weights that come along.
         as_json: print an object instead of lines.
     """
     import torch
@@ -24,8 +24,11 @@ def info(model: Positional[str], as_json: Annotated[bool, tyro.conf.arg(name="js
     from opengato.checkpoint import read_config
     from opengato.model.config import ModelConfig, preset
     from opengato.model.gato import Gato
+    from opengato.pretrained import agent_folder, names
 
     folder = Path(model)
+    if model in names():
+        folder = agent_folder(model)
     config = read_config(folder) if folder.is_dir() else None
     model_config = ModelConfig(**config["model"]) if config else preset(model)
     with torch.device("meta"):
@@ -49,3 +52,45 @@ def info(model: Positional[str], as_json: Annotated[bool, tyro.conf.arg(name="js
             print(f"{'tasks':30}{', '.join(value) or 'none: a preset knows no spaces yet'}")
         else:
             print(f"{key.replace('_', ' '):30}{value:,}" if isinstance(value, int) else f"{key:30}{value}")
+
+
+@command
+def pretrained() -> None:
+    """List the weights that come along; their names stand wherever a checkpoint folder may."""
+    from opengato.pretrained import about, names
+
+    for name in names():
+        print(f"{name}: {about(name)}")
+    if not names():
+        print("none come along yet")
+
+
+@command
+def release(
+    checkpoint: Positional[Path],
+    out: Positional[Path],
+    about: str,
+    scores: Path | None = None,
+    trained_with: str = "",
+) -> None:
+    """Make a checkpoint small, to be given away, with a model card: weights of bfloat16, no rows of words where no task has text.
+
+    Args:
+        checkpoint: a checkpoint folder.
+        out: the folder to write.
+        about: a sentence or two, which open the card.
+        scores: what `opengato eval --json` printed of the released folder, for the card; run again once it is there.
+        trained_with: the commands that made it.
+    """
+    import json
+
+    from opengato.checkpoint import Checkpoint
+    from opengato.pretrained import CARD
+    from opengato.release import model_card
+
+    loaded = Checkpoint.load(checkpoint)
+    loaded.save(out, small=True)
+    found = json.loads(scores.read_text()) if scores is not None else None
+    (out / CARD).write_text(model_card(out.name, loaded, about, trained_with, found))
+    size = sum(path.stat().st_size for path in out.iterdir())
+    print(f"{out}: {size / 1e6:.1f} MB")

@@ -134,6 +134,11 @@ class Layout:
         """How many continuous values a timestep's observation has."""
         return sum(field.count or 0 for field in self.observation if field.kind == CONTINUOUS)
 
+    @property
+    def has_text(self) -> bool:
+        """Whether anything is read or said in words."""
+        return any(field.count is None for field in (*self.observation, *self.action))
+
     def with_statistics(self, statistics: Statistics | None) -> Layout:
         """The same layout, its numbers measured otherwise."""
         return Layout(self.observation_space, self.action_space, statistics)

@@ -1,0 +1,83 @@
+"""Weights that are given away: small, the same agent, and found by their name."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from opengato import Policy, pretrained
+from opengato.checkpoint import Checkpoint
+from opengato.cli import main
+from opengato.errors import OpenGatoError
+from opengato.model.config import preset
+from opengato.tokens.layout import Layout
+from opengato.tokens.text import TextTokenizer
+from opengato.training.train import make_model
+
+NUMBERS, ARM = spaces.Box(-np.inf, np.inf, (5,), np.float64), spaces.Box(-1, 1, (3,), np.float32)
+TOLD = spaces.Dict({"seen": NUMBERS, "told": spaces.Text(40)})
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A folder of packaged weights."""
+    monkeypatch.setattr(pretrained, "shipped", lambda: tmp_path / "weights")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "weights"
+
+
+def checkpoint(observation):
+    return Checkpoint(make_model(preset("swift-nano"), 0), TextTokenizer.load(), {"test/arm": Layout(observation, ARM)}, facts={"steps": 7})
+
+
+def test_a_small_checkpoint_is_the_same_agent_in_bfloat16_without_its_words(tmp_path, shelf):
+    whole = checkpoint(NUMBERS)
+    whole.save(tmp_path / "whole")
+    whole.save(tmp_path / "small", small=True)
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("whole", "small")]
+    words = whole.model.embedding.tokens.words.weight.numel()
+    everything = sum(p.numel() for p in whole.model.parameters())
+    assert abs(sizes[0] - 4 * everything) < 20_000 and abs(sizes[1] - 2 * (everything - words)) < 20_000
+    small = Checkpoint.load(tmp_path / "small")
+    for name, weight in whole.model.state_dict().items():
+        found = small.model.state_dict()[name]
+        assert found.dtype == torch.float32
+        if "words" in name:
+            assert 0.015 < found.std() < 0.025  # as an untrained one's
+        else:
+            assert torch.equal(found, weight.to(torch.bfloat16).float()), name
+    again = Checkpoint.load(tmp_path / "small")
+    assert all(torch.equal(a, b) for a, b in zip(small.model.parameters(), again.model.parameters()))
+
+
+def test_words_stay_where_a_task_has_text(tmp_path):
+    told = checkpoint(TOLD)
+    told.save(tmp_path / "small", small=True)
+    found = Checkpoint.load(tmp_path / "small").model.embedding.tokens.words.weight
+    assert torch.equal(found, told.model.embedding.tokens.words.weight.to(torch.bfloat16).float())
+
+
+def test_what_is_released_is_found_by_its_name(tmp_path, shelf, capsys):
+    checkpoint(NUMBERS).save(tmp_path / "run")
+    scores = {"tasks": {"test/arm": {"success": 0.5, "score": None, "return": 3.25, "n": 4}}, "mean_success": 0.5, "mean_score": None}
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    main(["pretrained"])
+    assert "none come along" in capsys.readouterr().out
+    main(["release", "run", "weights/arm", "--about", "An arm that was never trained.", "--scores", "scores.json", "--trained-with", "a b"])
+    capsys.readouterr()
+    main(["pretrained"])
+    assert capsys.readouterr().out == "arm: An arm that was never trained.\n"
+    card = (shelf / "arm" / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: opengato") and "| `test/arm` | 50% |  | 3.25 | 4 |" in card and "mean success 50.0%." in card
+    policy = Policy.from_pretrained("arm")
+    policy.reset("test/arm", observation_space=NUMBERS, action_space=ARM)
+    assert ARM.contains(policy.act(np.zeros(5)))
+    main(["info", "arm", "--json"])
+    assert list(json.loads(capsys.readouterr().out)["tasks"]) == ["test/arm"]
+    with pytest.raises(OpenGatoError, match=r"leg is no checkpoint: .* \(arm\)"):
+        Policy.from_pretrained("leg")
+    (tmp_path / "arm").mkdir()  # a folder of that name comes first
+    with pytest.raises(OpenGatoError, match="is no checkpoint"):
+        Policy.from_pretrained("arm")
