@@ -15,8 +15,8 @@ tags: [generalist-agent, gato, imitation-learning]
 """
 
 
-_LIMITS = """It knows these tasks, their spaces and their simulators' versions, and nothing else. It imitates its demonstrations. No robot has been
-moved by it, and it should move none without limits of speed and place."""
+_LIMITS = """It knows these tasks, their spaces and their simulators' versions, and nothing else. It imitates its demonstrations.
+No robot has been moved by it, and it should move none without limits of speed and place."""
 
 
 def model_card(name: str, checkpoint: Checkpoint, about: str, trained_with: str, scores: Mapping[str, Any] | None) -> str:
