@@ -9,6 +9,7 @@ from opengato.domains.task import Reference
 from opengato.errors import OpenGatoError
 from opengato.evaluation.evaluate import Evaluation
 from opengato.evaluation.report import write_report
+from opengato.evaluation.rollout import Rollout
 from opengato.evaluation.score import TaskScore, interquartile_mean, mean_intervals, score_percent, summarise, task_score
 from opengato.evaluation.table import print_scores
 
@@ -161,6 +162,26 @@ def test_video_reads_back(tmp_path):
     back = imageio.imread(tmp_path / "v.mp4", plugin="FFMPEG")
     assert back.shape == (12, 52, 40, 3)
     assert np.abs(back[6, 10:40, 10:30].astype(int) - 60).max() < 8
+
+
+def test_episodes_beside_one_another_are_in_step_and_stand_still_when_over(tmp_path):
+    """A GIF of two episodes of 12 steps, one recorded at every step and over after 6, one at every second."""
+    image = pytest.importorskip("PIL.Image")
+    from opengato.evaluation.video import beside, encode_gif
+
+    def episode(frames, stride, red):
+        shown = [np.full((30, 20, 3), (red, 20 * k * stride, 0), np.uint8) for k in range(frames)]
+        return Rollout(0, 0.0, frames * stride, None, frames=shown, stride=stride)
+
+    frames = beside([episode(6, 1, 0), episode(6, 2, 200)], tile=16)
+    assert len(frames) == 11 and frames[0].shape == (16, 32, 3)
+    for step, frame in enumerate(frames):
+        assert (frame[:, :16] == (0, 20 * min(step, 5), 0)).all() and (frame[:, 16:] == (200, 20 * (step // 2 * 2), 0)).all()
+    (tmp_path / "v.gif").write_bytes(encode_gif(frames, 20))
+    with image.open(tmp_path / "v.gif") as back:
+        assert back.size == (32, 16) and back.n_frames > 1 and back.info["loop"] == 0
+        red = np.asarray(back.convert("RGB"))[..., 0]
+        assert (red[:, :16] < 24).all() and (red[:, 16:] > 176).all()
 
 
 @pytest.mark.parametrize("n, p", [(10, 0.95), (10, 0.5), (20, 0.8), (10, 1.0)])

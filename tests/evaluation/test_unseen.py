@@ -186,10 +186,10 @@ def test_two_checkpoints_are_compared_at_a_task_that_neither_knows(folder, tmp_p
 def test_a_video_of_a_task_that_was_not_trained_on(folder, root, tmp_path, capsys):
     pytest.importorskip("imageio_ffmpeg")
     main(["play", str(folder), PENDULUM, "--out", str(tmp_path / "a.mp4")])
-    assert f"{PENDULUM} (not in training), return -" in capsys.readouterr().out and (tmp_path / "a.mp4").stat().st_size > 1000
+    assert f"{PENDULUM} (not in training): return -" in capsys.readouterr().out and (tmp_path / "a.mp4").stat().st_size > 1000
     shown = ["--demonstrations", "opengato/memory/t-maze-v0", "--root", str(root)]
     main(["play", str(folder), HELD_OUT.id, "--out", str(tmp_path / "b.mp4"), *shown])
-    assert "memory/t-maze (not in training), return" in capsys.readouterr().out
+    assert "memory/t-maze (not in training): return" in capsys.readouterr().out
 
 
 def test_a_baseline_cannot_be_told_anything(tmp_path):

@@ -184,33 +184,43 @@ def compare(
 @command
 def play(
     agent: Positional[Path],
-    task: Positional[str],
+    tasks: Positional[tuple[str, ...]],
     out: Path = Path("play.mp4"),
     seed: int = 100_000,
     temperature: float | None = None,
     demonstrations: tuple[str, ...] = (),
     root: Path | None = None,
+    tile: int = 120,
 ) -> None:
-    """Write a video of an agent at one task, which it need not have been trained on.
+    """Write a video of an agent at a task, which it need not have been trained on, or at many, beside one another.
 
     Args:
-        agent: a folder with a checkpoint or a baseline.
-        task: the task's id.
-        out: the video.
-        seed: of the episode.
+        agent: a folder with a checkpoint or a baseline, or weights that come along, see `opengato pretrained`.
+        tasks: ids, domains or patterns.
+        out: the video, .mp4 or .gif.
+        seed: of the episodes.
         temperature: of the actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones.
-        demonstrations: a Minari dataset whose best episode is read first.
+        demonstrations: Minari datasets, whose best episode is read before that of their task.
         root: folder of the Minari datasets; default: Minari's own.
+        tile: side of each picture, in pixels, where there are several.
     """
-    from opengato.domains import get_task
+    from opengato.domains import match_tasks
+    from opengato.errors import OpenGatoError
     from opengato.evaluation.agent import introduced, load_agent
     from opengato.evaluation.rollout import rollout
     from opengato.evaluation.unseen import introduce
-    from opengato.evaluation.video import encode_mp4
+    from opengato.evaluation.video import beside, encode_gif, encode_mp4
 
-    loaded, shown = load_agent(agent), get_task(task)
-    ready = introduced(loaded, introduce(loaded, [shown], demonstrations, root))
-    episode = rollout(ready, shown, 1, record=1, seed=seed, temperature=temperature)[0]
-    out.write_bytes(encode_mp4(episode.frames, 30))
-    unseen = "" if shown.id in loaded.layouts else " (not in training)"
-    print(f"{out}: {shown.id}{unseen}, return {episode.episode_return:.4g} in {episode.length} timesteps")
+    if out.suffix not in (".mp4", ".gif"):
+        raise OpenGatoError(f"out is {out}: name a file that ends in .mp4 or .gif")
+    loaded, shown = load_agent(agent), match_tasks(list(tasks))
+    ready = introduced(loaded, introduce(loaded, shown, demonstrations, root))
+    episodes = []
+    for task in shown:
+        episode = rollout(ready, task, 1, record=1, seed=seed, temperature=temperature)[0]
+        episodes.append(episode)
+        unseen = "" if task.id in loaded.layouts else " (not in training)"
+        print(f"{task.id}{unseen}: return {episode.episode_return:.4g} in {episode.length} timesteps", flush=True)
+    frames = episodes[0].frames if len(episodes) == 1 else beside(episodes, tile)
+    out.write_bytes(encode_mp4(frames, 30) if out.suffix == ".mp4" else encode_gif(frames, 20))
+    print(out)

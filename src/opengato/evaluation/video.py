@@ -1,7 +1,9 @@
-"""Frames to MP4."""
+"""Frames to MP4 or GIF, and many episodes beside one another."""
 
 from __future__ import annotations
 
+import io
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from opengato.errors import OpenGatoError
+from opengato.evaluation.rollout import Rollout
+
+MOST_TOGETHER = 100  # frames of episodes beside one another
 
 
 def encode_mp4(frames: Sequence[np.ndarray], fps: float) -> bytes:
@@ -37,3 +42,34 @@ def encode_mp4(frames: Sequence[np.ndarray], fps: float) -> bytes:
             writer.send(np.ascontiguousarray(np.pad(frame, pad, mode="edge")))
         writer.close()
         return path.read_bytes()
+
+
+def encode_gif(frames: Sequence[np.ndarray], fps: float) -> bytes:
+    """uint8 (H, W, 3) frames to a GIF that repeats, all in the 128 colours of the middle one."""
+    from PIL import Image
+
+    if not len(frames):
+        raise OpenGatoError("there are no frames to make a picture of")
+    palette = Image.fromarray(frames[len(frames) // 2]).quantize(128)
+    images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    file = io.BytesIO()
+    images[0].save(file, "GIF", save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0, optimize=True)
+    return file.getvalue()
+
+
+def beside(episodes: Sequence[Rollout], tile: int) -> list[np.ndarray]:
+    """Frames, uint8 (rows · tile, columns · tile, 3), of recorded episodes beside one another, in step; what is over stands still."""
+    from PIL import Image
+
+    columns = math.ceil(math.sqrt(2 * len(episodes)))
+    rows = math.ceil(len(episodes) / columns)
+    small = [[np.asarray(Image.fromarray(frame).resize((tile, tile))) for frame in episode.frames] for episode in episodes]
+    last = max((len(frames) - 1) * episode.stride for frames, episode in zip(small, episodes))
+    found = []
+    for step in np.unique(np.linspace(0, last, min(MOST_TOGETHER, last + 1)).astype(int)).tolist():
+        whole = np.full((rows, tile, columns, tile, 3), 255, np.uint8)
+        for number, (frames, episode) in enumerate(zip(small, episodes)):
+            if frames:
+                whole[number // columns, :, number % columns] = frames[min(step // episode.stride, len(frames) - 1)]
+        found.append(whole.reshape(rows * tile, columns * tile, 3))
+    return found
