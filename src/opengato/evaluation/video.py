@@ -45,12 +45,12 @@ def encode_mp4(frames: Sequence[np.ndarray], fps: float) -> bytes:
 
 
 def encode_gif(frames: Sequence[np.ndarray], fps: float) -> bytes:
-    """uint8 (H, W, 3) frames to a GIF that repeats, all in the 128 colours of the middle one."""
+    """uint8 (H, W, 3) frames to a GIF that repeats, all in the 128 colours of its first, middle and last."""
     from PIL import Image
 
     if not len(frames):
         raise OpenGatoError("there are no frames to make a picture of")
-    palette = Image.fromarray(frames[len(frames) // 2]).quantize(128)
+    palette = Image.fromarray(np.concatenate([frames[0], frames[len(frames) // 2], frames[-1]])).quantize(128)
     images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     file = io.BytesIO()
     images[0].save(file, "GIF", save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0, optimize=True)
