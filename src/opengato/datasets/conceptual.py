@@ -1,4 +1,4 @@
-"""Captions in Conceptual Captions' format: lines of a caption and an address, or the other way round, and the folder of what was fetched."""
+"""Captions in Conceptual Captions' format: lines of a caption and an address, in either order, and the folder of what was fetched."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 
 _UNSEEN = {"script", "style", "noscript", "template", "head", "nav", "footer", "iframe", "svg", "form", "button"}
-_BLOCKS = {"p", "div", "section", "article", "main", "header", "aside", "figure", "figcaption", "blockquote", "pre", "table", "tr", "ul", "ol"}
-_BLOCKS |= {"li", "dl", "dt", "dd", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "br", "address", "details", "summary", "caption"}
+_BLOCKS = {"p", "div", "section", "article", "main", "header", "aside", "figure", "figcaption", "blockquote", "pre", "address", "details"}
+_BLOCKS |= {"summary", "table", "caption", "tr", "ul", "ol", "li", "dl", "dt", "dd", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "br"}
 _VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 
 

@@ -14,6 +14,7 @@ from opengato.datasets import files
 from opengato.datasets.dataset import Stream
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
+from opengato.tokens.spaces import text_space
 
 Record = tuple[str, Any]  # where it stands, for people, and what it holds
 _ROWS = 64  # of a Parquet file that are in memory at a time: their pictures are with them
@@ -107,7 +108,5 @@ def record_dataset(
         name: what tells it from others: its format, its files, and what else its episodes depend on.
         read: the records of a file. parse: the episodes of a record, which is told where it stands.
     """
-    from opengato.tokens.spaces import text_space
-
     made = partial(read_records, list(paths), task, read, parse)
     return Stream(name, task, observation_space, text_space(), f"{name} {files.facts(paths)}", made)
