@@ -10,14 +10,14 @@ import tyro
 from tyro.conf import Positional
 
 from opengato.cli.app import command, print_columns, print_json
-from opengato.cli.training import SamplingSettings
+from opengato.cli.training import ReadingSettings, SamplingSettings, reading_of
 
 
 @command
 def tokenize(
     data: Positional[tuple[str, ...]],
     root: Path | None = None,
-    skip_bad: float = 0.0,
+    reading: Annotated[ReadingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     workers: int | None = None,
     verify: bool = False,
 ) -> None:
@@ -28,7 +28,6 @@ def tokenize(
     Args:
         data: as for `train`.
         root: folder of the Minari datasets; default: Minari's own.
-        skip_bad: leave samples out that are damaged, up to this share of them: truncated pictures, numbers that are none.
         workers: processes; default: one a core.
         verify: compare what is there with the checksums of what was written; what is damaged is tokenised anew.
     """
@@ -36,28 +35,30 @@ def tokenize(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from opengato.datasets.open import find_dataset, open_dataset, open_datasets
-    from opengato.datasets.reading import Reading
+    from opengato.datasets.reading import Budget, Reading
     from opengato.datasets.tokenise import damaged
     from opengato.errors import OpenGatoError
     from opengato.tokens.text import TextTokenizer
 
     if not data:
         raise OpenGatoError("data is empty: name at least one dataset, for example captions/emoji")
-    if not 0 <= skip_bad < 1:
-        raise OpenGatoError(f"skip_bad is {skip_bad:g}: give a share of the samples, 0.01 say")
+    settings = reading_of(reading)
+    how, skip_bad = Reading(root, pictures=settings["pictures"] or Budget()), settings["skip_bad"]
     console, tokenizer = Console(stderr=True), TextTokenizer.load()
     told = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
     with Progress(TextColumn("{task.description}"), *told, console=console) as progress:
         if verify:
             for name in progress.track(data, description="verifying"):
-                if (shard := damaged(find_dataset(name, Reading(root)), tokenizer)) is not None:
+                if (shard := damaged(find_dataset(name, how), tokenizer)) is not None:
                     progress.print(f"{shard} is damaged: tokenising {name} anew")
         if len(data) == 1:
-            bar = progress.add_task("episodes", total=find_dataset(data[0], Reading(root)).count())
-            opened = [open_dataset(data[0], tokenizer, root, skip_bad=skip_bad, seen=lambda read: progress.update(bar, completed=read))]
+            bar = progress.add_task("episodes", total=find_dataset(data[0], how).count())
+            opened = [open_dataset(data[0], tokenizer, skip_bad=skip_bad, seen=lambda n: progress.update(bar, completed=n), reading=how)]
         else:
             bar = progress.add_task("datasets", total=len(data))
-            opened = open_datasets(list(data), tokenizer, root, skip_bad=skip_bad, workers=workers, done=lambda name: progress.advance(bar))
+            opened = open_datasets(
+                list(data), tokenizer, skip_bad=skip_bad, workers=workers, done=lambda _: progress.advance(bar), reading=how
+            )
     for name, found in zip(data, opened):
         left_out = f", {found.skipped} damaged ones left out" if found.skipped else ""
         tokens = found.sizes[found.timesteps]
@@ -73,6 +74,7 @@ def data(
     root: Path | None = None,
     weights: dict[str, float] | None = None,
     return_thresholds: dict[str, float] | None = None,
+    reading: Annotated[ReadingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     sampling: Annotated[SamplingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
@@ -89,18 +91,21 @@ def data(
     from dataclasses import replace
 
     from opengato.datasets.open import open_datasets
+    from opengato.datasets.reading import Reading
     from opengato.mixture import Mixture
     from opengato.mixture.info import information
     from opengato.model.config import preset
     from opengato.recipes import recipe as find
     from opengato.tokens.text import TextTokenizer
-    from opengato.training.train import expert_returns, weights_of_run, without_held_out
+    from opengato.training.train import expert_returns, own_weights, pictures_within, weights_of_run, without_held_out
 
     chosen = find(recipe)
     config, drawn = preset(chosen.model), replace(chosen.sampling, **sampling)
-    datasets = open_datasets(list(names), TextTokenizer.load(), root)
-    datasets = without_held_out(datasets, chosen)
-    resolved, _ = weights_of_run(weights, None, chosen, datasets)
+    settings = reading_of(reading)
+    how = Reading(root, pictures=pictures_within(settings["pictures"], config))
+    opened = open_datasets(list(names), TextTokenizer.load(), skip_bad=settings["skip_bad"], reading=how)
+    datasets = without_held_out(opened, chosen)
+    resolved, _ = weights_of_run(own_weights(names, opened, datasets) | (weights or {}) or None, None, chosen, datasets)
     drawn = replace(drawn, moments=config.moments, return_thresholds=return_thresholds or {})
     mixture = Mixture(datasets, resolved, config.context, config.fold, chosen.train.seed, drawn, expert_returns(datasets, drawn))
     rows = information(mixture, (steps or chosen.train.steps) * chosen.train.batch)

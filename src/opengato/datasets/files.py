@@ -60,7 +60,7 @@ def expand(paths: Sequence[str], endings: tuple[str, ...], spelling: str) -> lis
     for path in paths:
         files, inside = system(path)
         if "*" in inside:
-            names = files.glob(inside)
+            names = [name for name, info in files.glob(inside, detail=True).items() if info["type"] == "file"]
         elif files.isdir(inside):
             names = [name for name in files.find(inside) if name.lower().endswith(endings)]
         else:
