@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import tarfile
 from collections import Counter
 
@@ -76,9 +77,10 @@ def test_pictures_keep_their_shape_within_a_budget():
         for patches in (1, 5, 20, 60, 200):
             less = Budget(columns, rows).within(patches)
             assert less.columns * less.rows <= max(patches, 1) and less.columns <= columns and less.rows <= rows
-            if less != Budget(columns, rows):  # as large as may be, and nearly as wide for its height
-                assert (less.columns + 1) * (less.rows + 1) > patches
-                assert abs(less.columns - less.rows * columns / rows) <= max(columns / rows, 1)
+            if less.rows > 1:  # nearly as wide for its height, and no larger one is
+                assert abs(less.columns - less.rows * columns / rows) <= 1
+            assert less == Budget(columns, rows) or max(math.floor((less.rows + 1) * columns / rows), 1) * (less.rows + 1) > patches
+    assert Budget(12, 9).within(48) == Budget(8, 6) and Budget(30, 1).within(5) == Budget(5, 1) and Budget(4, 4).within(99) == Budget(4, 4)
 
 
 def coco(folder, captions=None):

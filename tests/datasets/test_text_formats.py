@@ -58,7 +58,7 @@ def test_texts_as_fineweb_dolma_and_c4_have_them(tmp_path):
 def test_a_bad_record_is_named_and_left_out_up_to_a_share(tmp_path, capsys):
     records = [DOLMA | {"text": f"text {n}"} for n in range(17)]
     path = lines(tmp_path / "web.jsonl", [records[0], '{"text": "cut of', *records[1:], DOLMA | {"text": None}, "[1]"])
-    with pytest.raises(OpenGatoError, match=r"web\.jsonl, line 2: Unterminated string"):
+    with pytest.raises(OpenGatoError, match=r"web\.jsonl, line 2: Invalid control character"):
         read(f"text:{path}")
     with pytest.raises(OpenGatoError, match=r"3 of 20 samples cannot be read, more than a share of 0\.1 .*web\.jsonl, line 2"):
         read(f"text:{path}", 0.1)
