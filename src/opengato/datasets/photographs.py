@@ -76,7 +76,9 @@ class Picture:
 class Folder:
     """A folder of pictures, by the names that records give them: a file's name, or the address it was fetched from.
 
-    Raises OpenGatoError where there is no such folder. A picture that was fetched is called by the SHA-256 of its address, in hexadecimal, with the ending of an image or without.
+    A picture that was fetched is called by the SHA-256 of its address, in hexadecimal, with the ending of an image or without.
+
+    Raises OpenGatoError where there is no such folder.
     """
 
     path: str
