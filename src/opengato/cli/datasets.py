@@ -67,8 +67,9 @@ def tokenize(
 
 @command
 def data(
-    what: Positional[Literal["info"]],
-    names: Positional[tuple[str, ...]],
+    what: Positional[Literal["info", "build"]],
+    names: Positional[tuple[str, ...]] = (),
+    out: Path = Path("mix"),
     recipe: str = "swift-nano",
     steps: int | None = None,
     root: Path | None = None,
@@ -80,14 +81,21 @@ def data(
 ) -> None:
     """Print what a training would see of datasets: shares, epochs, a timestep's size, what a context covers, what is left out and why.
 
+    Or build a larger mix of real texts, pictures, questions, pages and conversations from packages of registries, in public formats;
+    interrupted, it goes on where it stopped.
+
     Args:
-        what: info.
-        names: as for `train`; those that are not in the token store are tokenised.
+        what: info, or build.
+        names: as for `train`; those that are not in the token store are tokenised. Of build: parts of the mix; default: all.
+        out: folder of the mix.
         recipe: by whose model, weights and sampling. steps: of the training, in place of the recipe's.
         root: folder of the Minari datasets; default: Minari's own.
         weights, return_thresholds: as for `train`.
         as_json: print a list of objects instead of a table.
     """
+    if what == "build":
+        _build(out, names, as_json)
+        return
     from dataclasses import replace
 
     from opengato.datasets.open import open_datasets
@@ -130,3 +138,28 @@ def data(
             for row in rows
         ],
     )
+
+
+def _build(out: Path, names: tuple[str, ...], as_json: bool) -> None:
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from opengato.building import build
+
+    columns = SpinnerColumn(), TextColumn("{task.description} {task.completed:,.0f} pictures"), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("parts", total=len(names or build.names()))
+
+        def begun(name: str) -> build.Advance:
+            progress.update(bar, description=name, completed=0)
+            return lambda: progress.advance(bar)
+
+        found = build.build(out, names, begun=begun)
+    if as_json:
+        print_json(found)
+        return
+    sizes = build.sizes(out)
+    print_columns(["part", "MB"], [[name, f"{size / 1e6:.1f}"] for name, size in sizes.items()])
+    print(f"licences: {out / 'LICENCES.md'}")
+    print("to train on: --data " + " ".join(found["train"]))
+    print("held out: " + " ".join(found["test"]))

@@ -72,8 +72,8 @@ def task_of(checkpoint: Checkpoint, dataset: Dataset) -> str:
     ]
     if not fitting:
         raise OpenGatoError(
-            f"the checkpoint knows no task of the spaces of {dataset.name}: name pictures of the size it was trained on (--pictures), or train "
-            f"it on such data; it knows {', '.join(sorted(checkpoint.layouts))}"
+            f"the checkpoint knows no task of the spaces of {dataset.name}: name pictures of the size it was trained on (--pictures), or "
+            f"train it on such data; it knows {', '.join(sorted(checkpoint.layouts))}"
         )
     return min(fitting, key=lambda task: (task != dataset.task, task.split("/")[0] != domain, task))
 
