@@ -148,6 +148,11 @@ class LeRobotFolder:
         """What is seen and what is done: path -> the feature's name and its space."""
         seen: dict[str, tuple[str, spaces.Space]] = {}
         done: dict[str, tuple[str, spaces.Space]] = {}
+        if self._sidecar is not None:
+            for side, found in (("observation", seen), ("action", done)):
+                space = from_json(self._sidecar[f"{side}_space"])
+                found |= {path: (key, _at(space, path)) for path, key in self._sidecar["fields"][side].items()}
+            return seen, done
         for key, feature in self._features.items():
             side, _, path = key.partition(".")
             if key in _OWN | _READ:
@@ -160,7 +165,7 @@ class LeRobotFolder:
                 self.unused[key] = space
             else:
                 (seen if side == "observation" else done)[path] = key, space
-        if any(self._texts.values()) and "task" not in seen and self._sidecar is None:
+        if any(self._texts.values()) and "task" not in seen:
             seen["task"] = "task_index", TEXT
         return seen, done
 
@@ -328,6 +333,13 @@ def _file(path: Path, changed: int, columns: tuple[str, ...]) -> _File:
             raise OpenGatoError(f"episode {index} stands in {path} twice, or is torn apart: it was written wrongly")
         places[index] = first, stop
     return _File(table, places)
+
+
+def _at(space: Any, path: str) -> spaces.Space:
+    """The space of a field."""
+    for key in path.split(".") if path else []:
+        space = space[int(key)] if isinstance(space, spaces.Tuple) else space[key]
+    return space
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

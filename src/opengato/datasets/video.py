@@ -6,6 +6,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -121,26 +122,36 @@ class _Decoder:
         self._container.close()
 
 
-def encode(path: Path, frames: Iterable[np.ndarray], rate: float, size: tuple[int, int]) -> int:
-    """Write uint8 (H, W, 3) frames as H.264 in an MP4 file, nearly without loss (CRF 12); returns how many there were.
+class VideoWriter:
+    """Writes uint8 (H, W, 3) frames as H.264 in an MP4 file, nearly without loss (CRF 12).
 
-    A key frame stands at every tenth frame, so that any frame is found by decoding few others. Raises OpenGatoError for odd sizes.
+    A key frame stands at every tenth frame, so that any frame is found by decoding few others.
+
+    Args:
+        path: the file. rate: frames a second. size: (H, W); raises OpenGatoError for odd ones.
+
+    Attributes:
+        frames: written so far.
     """
-    av = import_av()
-    from fractions import Fraction
 
-    (height, width), exact = size, Fraction(rate).limit_denominator(10_000)
-    if height % 2 or width % 2:
-        raise OpenGatoError(f"frames of {height}×{width} cannot be a video, whose sides are even: write images instead (no --video)")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    count = 0
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=exact, options={"crf": "12", "g": "10"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for frame in frames:
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            picture.pts, picture.time_base = count, 1 / exact
-            container.mux(stream.encode(picture))
-            count += 1
-        container.mux(stream.encode())
-    return count
+    def __init__(self, path: Path, rate: float, size: tuple[int, int]):
+        self._av, self.frames = import_av(), 0
+        (height, width), exact = size, Fraction(rate).limit_denominator(10_000)
+        if height % 2 or width % 2:
+            raise OpenGatoError(f"frames of {height}×{width} cannot be a video, whose sides are even: write images instead of videos")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._container, self._frame_s = self._av.open(str(path), "w"), 1 / exact
+        self._stream = self._container.add_stream("libx264", rate=exact, options={"crf": "12", "g": "10"})
+        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
+
+    def add(self, frame: np.ndarray) -> None:
+        """The next frame."""
+        picture = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        picture.pts, picture.time_base = self.frames, self._frame_s
+        self._container.mux(self._stream.encode(picture))
+        self.frames += 1
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._container.mux(self._stream.encode())
+        self._container.close()
