@@ -1,16 +1,12 @@
-"""Commands about data: tokenize, data."""
+"""The command that fills the token store: tokenize."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
 
-import tyro
 from tyro.conf import Positional
 
-from opengato.cli.app import command, print_columns, print_json
-from opengato.cli.training import SamplingSettings
+from opengato.cli.app import command
 
 
 @command
@@ -61,66 +57,3 @@ def tokenize(
         left_out = f", {found.skipped} damaged ones left out" if found.skipped else ""
         tokens = found.sizes[found.timesteps]
         print(f"{name}: {found.task}, {len(found):,} episodes{left_out}, {found.timesteps:,} timesteps, {tokens:,} tokens")
-
-
-@command
-def data(
-    what: Positional[Literal["info"]],
-    names: Positional[tuple[str, ...]],
-    recipe: str = "swift-nano",
-    steps: int | None = None,
-    root: Path | None = None,
-    weights: dict[str, float] | None = None,
-    return_thresholds: dict[str, float] | None = None,
-    sampling: Annotated[SamplingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
-    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
-) -> None:
-    """Print what a training would see of datasets: shares, epochs, a timestep's size, what a context covers, what is left out and why.
-
-    Args:
-        what: info.
-        names: as for `train`; those that are not in the token store are tokenised.
-        recipe: by whose model, weights and sampling. steps: of the training, in place of the recipe's.
-        root: folder of the Minari datasets; default: Minari's own.
-        weights, return_thresholds: as for `train`.
-        as_json: print a list of objects instead of a table.
-    """
-    from dataclasses import replace
-
-    from opengato.datasets.open import open_datasets
-    from opengato.mixture import Mixture
-    from opengato.mixture.info import information
-    from opengato.model.config import preset
-    from opengato.recipes import recipe as find
-    from opengato.tokens.text import TextTokenizer
-    from opengato.training.train import expert_returns, weights_of_run, without_held_out
-
-    chosen = find(recipe)
-    config, drawn = preset(chosen.model), replace(chosen.sampling, **sampling)
-    datasets = open_datasets(list(names), TextTokenizer.load(), root)
-    datasets = without_held_out(datasets, chosen)
-    resolved, _ = weights_of_run(weights, None, chosen, datasets)
-    drawn = replace(drawn, moments=config.moments, return_thresholds=return_thresholds or {})
-    mixture = Mixture(datasets, resolved, config.context, config.fold, chosen.train.seed, drawn, expert_returns(datasets, drawn))
-    rows = information(mixture, (steps or chosen.train.steps) * chosen.train.batch)
-    if as_json:
-        print_json([asdict(row) for row in rows])
-        return
-    head = ["task", "share", "epochs", "episodes", "timesteps", "tokens each", "positions each", "context covers", "left out"]
-    print_columns(
-        head,
-        [
-            [
-                row.task,
-                f"{row.share:.1%}",
-                f"{row.epochs:.3g}",
-                f"{row.episodes:,}",
-                f"{row.timesteps:,}",
-                f"{row.tokens:.4g}",
-                f"{row.positions:.3g}",
-                f"{row.context:.0f}",
-                ", ".join(f"{count} {reason}" for reason, count in row.left_out.items()) or "–",
-            ]
-            for row in rows
-        ],
-    )

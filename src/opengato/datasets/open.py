@@ -8,8 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from opengato.datasets import captions, dialogue, questions, text
+from opengato.datasets.d4rl import load_d4rl
 from opengato.datasets.dataset import Dataset
+from opengato.datasets.jat import load_jat
+from opengato.datasets.lerobot import load_lerobot
 from opengato.datasets.minari import load_minari
+from opengato.datasets.recognise import format_of
+from opengato.datasets.rlds import load_rlds
+from opengato.datasets.robomimic import load_robomimic
 from opengato.datasets.store import TokenDataset
 from opengato.datasets.tokenise import stored, tokenise
 from opengato.errors import OpenGatoError
@@ -45,10 +51,17 @@ def find_dataset(name: str, root: Path | None = None, text_chars: int = TEXT_CHA
         "text": lambda *paths: text.documents(paths),
         "coco": captions.CocoCaptions,
         "minari": lambda folder: load_minari(folder, root),
+        "lerobot": load_lerobot,
+        "rlds": load_rlds,
+        "jat": load_jat,
+        "robomimic": load_robomimic,
+        "d4rl": load_d4rl,
     }
     spelling, colon, paths = name.partition(":")
     if not colon:
-        return load_minari(name, root)
+        if not Path(name).exists():
+            return load_minari(name, root)
+        spelling, paths = format_of(Path(name)), name
     if spelling not in formats:
         raise OpenGatoError(f"dataset {name!r} is of no known format: give {NAMES}")
     return formats[spelling](*(Path(path) for path in paths.split(",")))

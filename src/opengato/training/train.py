@@ -13,7 +13,8 @@ import torch
 
 from opengato.checkpoint import Checkpoint
 from opengato.datasets.demonstrations import best_demonstration
-from opengato.datasets.open import open_datasets
+from opengato.datasets.open import find_dataset, open_datasets
+from opengato.datasets.report import warnings_of
 from opengato.datasets.starts import join_starts, starts_of
 from opengato.datasets.store import TokenDataset
 from opengato.domains import tasks
@@ -188,6 +189,9 @@ def open_all(
     datasets = open_datasets(names, tokenizer, root)
     if ranks.first:
         ranks.wait()
+        for name in names:
+            for line in warnings_of(find_dataset(name, root)):
+                print(f"{name}: {line}", file=sys.stderr)
     return datasets, tokenizer
 
 
