@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from opengato.datasets import shards, tokenise
-from opengato.datasets.captions import CocoCaptions
+from opengato.datasets.coco import CocoCaptions
 from opengato.datasets.dataset import Episodes
 from opengato.datasets.index import index_path
 from opengato.datasets.open import find_dataset, open_dataset

@@ -14,6 +14,7 @@ from PIL import Image
 
 from opengato.checkpoint import Checkpoint
 from opengato.datasets import captions, questions
+from opengato.datasets.photographs import read_image
 from opengato.errors import OpenGatoError
 from opengato.model.config import ModelConfig
 from opengato.model.gato import Gato
@@ -72,7 +73,7 @@ def test_what_is_said_is_what_was_answered(checkpoint, tmp_path):
         (ask(policy, tmp_path / "picture.png", "what is it?", said.append), "questions/emoji", {"question": "what is it?"}),
     ):
         policy.reset(task)
-        assert answer == policy.act({"image": captions.read_image(tmp_path / "picture.png")} | observation)
+        assert answer == policy.act({"image": read_image(tmp_path / "picture.png")} | observation)
     chat(policy, io.StringIO("hello\nwho are you?\n\nnever read\n"), said.append)
     policy.reset("dialogue/chitchat")
     answers = [policy.act("hello"), policy.act("who are you?")]

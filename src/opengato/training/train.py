@@ -14,6 +14,7 @@ import torch
 from opengato.checkpoint import Checkpoint
 from opengato.datasets.demonstrations import best_demonstration
 from opengato.datasets.open import find_dataset, open_datasets
+from opengato.datasets.reading import Reading
 from opengato.datasets.report import warnings_of
 from opengato.datasets.starts import join_starts, starts_of
 from opengato.datasets.store import TokenDataset
@@ -190,7 +191,7 @@ def open_all(
     if ranks.first:
         ranks.wait()
         for name in names:
-            for line in warnings_of(find_dataset(name, root)):
+            for line in warnings_of(find_dataset(name, Reading(root))):
                 print(f"{name}: {line}", file=sys.stderr)
     return datasets, tokenizer
 
