@@ -93,7 +93,7 @@ def test_open_x_embodiment(kind):
         assert episode.info["terminated"]
     assert dataset.action_space["open"].low.tolist() == [-1]
     held_out = find_dataset(f"rlds:{HERE / 'rlds' / kind / 'oxe_fixture' / '0.1.0'},val")
-    assert held_out.count() == 1
+    assert held_out.count() == 2
 
 
 def test_rlds_leaves_out_what_was_only_seen():

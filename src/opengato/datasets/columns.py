@@ -29,13 +29,18 @@ def fingerprint(files: Iterable[Path]) -> str:
 
 
 @lru_cache(maxsize=4)
+def _parquet_file(path: Path, changed: int) -> Any:
+    import pyarrow.parquet as parquet
+
+    return parquet.ParquetFile(path, memory_map=True)
+
+
 def parquet_file(path: Path) -> Any:
     """An open parquet file. Raises OpenGatoError where it is none, or is cut short."""
     import pyarrow as pa
-    import pyarrow.parquet as parquet
 
     try:
-        return parquet.ParquetFile(path, memory_map=True)
+        return _parquet_file(path, path.stat().st_mtime_ns)
     except (OSError, pa.ArrowInvalid) as error:
         raise OpenGatoError(f"{path} is no parquet file that can be read, or is cut short: {error}: fetch it again") from None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from opengato.errors import OpenGatoError
 
+_FILES = 4  # that are kept open
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -23,22 +23,27 @@ def is_hdf5(path: Path) -> bool:
         return file.read(len(_SIGNATURE)) == _SIGNATURE
 
 
+_open: dict[Path, tuple[tuple[int, int], Any]] = {}  # of each file when it had changed and which process opened it, and the open file
+
+
 def open_hdf5(path: Path) -> Any:
     """An open file, `h5py.File`. Raises OpenGatoError where there is none, it is none, or is cut short."""
-    try:
-        return _open(path, path.stat().st_mtime_ns, os.getpid())
-    except OSError as error:
-        raise OpenGatoError(f"{path} is no HDF5 file that can be read, or is cut short: {error}: fetch it again") from None
-
-
-@lru_cache(maxsize=4)
-def _open(path: Path, changed: int, process: int) -> Any:
-    """A file that has changed, or a process that was forked, is opened anew."""
     try:
         import h5py
     except ImportError:
         raise OpenGatoError('HDF5 files need the package h5py: pip install "opengato[hdf5]"') from None
-    return h5py.File(path, "r")
+    try:
+        state = path.stat().st_mtime_ns, os.getpid()
+        if path in _open and _open[path][0] != state:
+            _, old = _open.pop(path)
+            old.close()  # else the library gives what it had in memory
+        if path not in _open:
+            while len(_open) >= _FILES:
+                _open.pop(next(iter(_open)))[1].close()
+            _open[path] = state, h5py.File(path, "r")
+        return _open[path][1]
+    except OSError as error:
+        raise OpenGatoError(f"{path} is no HDF5 file that can be read, or is cut short: {error}: fetch it again") from None
 
 
 def read(path: Path, key: str, rows: slice) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +17,7 @@ from opengato.errors import OpenGatoError
 
 _OPEN = 8  # files that are kept open, each where it was read last
 _AHEAD_S = 10.0  # what lies farther ahead is sought instead of decoded on to
-_open: OrderedDict[tuple[int, Path], _Decoder] = OrderedDict()
+_open: OrderedDict[tuple[Path, int, int], _Decoder] = OrderedDict()
 
 
 def import_av() -> Any:
@@ -55,22 +56,29 @@ class Clip:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         out = np.empty(self.shape, np.uint8)
-        for t, frame in enumerate(_decoder(self.path).frames(self.times, self.frame_s / 4)):
-            if frame.shape[:2] != self.size:
-                raise OpenGatoError(f"{self.path} has frames of {frame.shape[:2]} where {self.size} is announced: the file is another one")
-            out[t] = frame
+        decoder = _decoder(self.path)
+        try:
+            for t, frame in enumerate(decoder.frames(self.times, self.frame_s / 4)):
+                if frame.shape[:2] != self.size:
+                    raise OpenGatoError(f"{self.path} has frames of {frame.shape[:2]} where {self.size} is announced: the file is another one")
+                out[t] = frame
+        except OpenGatoError:
+            decoder.rewind()
+            raise
         return out
 
 
 def _decoder(path: Path) -> _Decoder:
-    """An open file, where it was read last; a process that was forked opens its own."""
-    key = os.getpid(), path
-    if key not in _open:
-        _open[key] = _Decoder(path)
-        if len(_open) > _OPEN:
-            _open.popitem(last=False)
-    _open.move_to_end(key)
-    return _open[key]
+    """An open file, where it was read last; one that has changed, or that another process opened before a fork, is opened anew."""
+    try:
+        key = path, path.stat().st_mtime_ns, os.getpid()
+    except OSError as error:
+        raise OpenGatoError(f"{path} cannot be read: {error}: fetch it again") from None
+    decoder = _open.pop(key, None) or _Decoder(path)
+    _open[key] = decoder
+    if len(_open) > _OPEN:
+        _open.popitem(last=False)
+    return decoder
 
 
 class _Decoder:
@@ -104,22 +112,24 @@ class _Decoder:
         try:
             frame = next(self._decoded, None)
         except self._av.FFmpegError as error:
-            self._forget()
             raise OpenGatoError(f"{self._path} cannot be decoded on towards {time:.4f} s: {error}: fetch it again") from None
         if frame is None:
             ended = "has no frames" if self._last is None else f"ends after the frame at {self._last.time:.4f} s"
-            self._forget()
             raise OpenGatoError(f"{self._path} {ended}, and rows ask for one at {time:.4f} s: it is cut short, or of other rows")
         return frame
 
     def _seek(self, time: float) -> None:
-        self._container.seek(max(int(time / self._stream.time_base), 0), stream=self._stream)
+        try:
+            self._container.seek(max(int(time / self._stream.time_base), 0), stream=self._stream)
+        except self._av.FFmpegError as error:
+            raise OpenGatoError(f"{self._path} has nothing at {time:.4f} s: {error}: it is cut short, or of other rows") from None
         self._decoded, self._last = self._container.decode(self._stream), None
 
-    def _forget(self) -> None:
-        """A decoder that failed is not gone on with."""
-        _open.pop((os.getpid(), self._path), None)
-        self._container.close()
+    def rewind(self) -> None:
+        """Forget where it stands, as after an error."""
+        self._last = None
+        with suppress(self._av.FFmpegError, OpenGatoError):
+            self._seek(0.0)
 
 
 class VideoWriter:
