@@ -3,8 +3,8 @@
     python benchmarks/formats.py survey            # a minute or so, 200 MB in a temporary folder
     python benchmarks/formats.py video [FOLDER]    # frames a second of a LeRobotDataset with videos; default: one that is made
 
-`survey` writes a LeRobotDataset of 14 observed and 14 commanded joints, and a camera whose file is no video at all: that the survey ends shows
-that none was decoded.
+`survey` writes a LeRobotDataset of 14 observed and 14 commanded joints, and a camera whose file is no video at all: that the survey ends
+shows that none was decoded.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def dataset(folder: Path, timesteps: int, size: tuple[int, int] | None) -> None:
     fields: dict = {"state": spaces.Box(-np.inf, np.inf, (JOINTS,), np.float32)}
     if size:
         fields["images"] = spaces.Dict(front=spaces.Box(0, 255, (*size, 3), np.uint8))
-    write_lerobot(folder, made(timesteps, size), "bench/joints", spaces.Dict(fields), spaces.Box(-1, 1, (JOINTS,), np.float32), 50, bool(size))
+    write_lerobot(
+        folder, made(timesteps, size), "bench/joints", spaces.Dict(fields), spaces.Box(-1, 1, (JOINTS,), np.float32), 50, bool(size)
+    )
     (folder / "meta" / "opengato.json").unlink()  # so that its spaces are inferred
 
 

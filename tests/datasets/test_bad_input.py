@@ -67,7 +67,12 @@ def test_a_folder_that_is_no_dataset(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(OpenGatoError, match=r"is a folder, but no dataset .*minari, lerobot, rlds"):
         find_dataset(str(tmp_path))
-    for name, says in {"lerobot": "no meta/info.json", "rlds": "no features.json", "jat": "no parquet file", "d4rl": "lacks one of"}.items():
+    for name, says in {
+        "lerobot": "no meta/info.json",
+        "rlds": "no features.json",
+        "jat": "no parquet file",
+        "d4rl": "lacks one of",
+    }.items():
         with pytest.raises(OpenGatoError, match=says):
             find_dataset(f"{name}:{tmp_path}")
     with pytest.raises(OpenGatoError, match="no file of robomimic's"):

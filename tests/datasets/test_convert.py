@@ -1,4 +1,4 @@
-"""What is converted is read back as it was, by us and by Minari's own library; `scripts/fixtures/load_converted.py` has LeRobot's read it."""
+"""What is converted is read back as it was, by us and by Minari's own library; LeRobot's does in `scripts/fixtures/load_converted.py`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def source(seen=SEEN, done=DONE):
         rng = np.random.default_rng(number)
         observations = {
             # A slope that moves: noise is what no video keeps.
-            "front": (np.add.outer(np.arange(32), 2 * np.arange(48))[None, :, :, None] + 5 * np.arange(length)[:, None, None, None] + np.zeros(3)).astype(np.uint8),
+            "front": (
+                np.add.outer(np.arange(32), 2 * np.arange(48))[None, :, :, None] + 5 * np.arange(length)[:, None, None, None] + np.zeros(3)
+            ).astype(np.uint8),
             "grey": rng.integers(0, 256, (length, 16, 16, 1), np.uint8),
             "arm": (rng.uniform(-3, 3, (length, 2, 2)).astype(np.float32), rng.integers(2, 6, length)),
             "switches": rng.integers(0, 2, (length, 3), np.int8),
@@ -118,7 +120,9 @@ def test_minari_reads_it(tmp_path, monkeypatch):
         same(mine, wanted)
 
 
-@pytest.mark.parametrize("path", ["lerobot_v3", "rlds/tfrecord/oxe_fixture/0.1.0", "jat/babyai-go-to", "robomimic/lift.hdf5", "d4rl/walker-medium-v2.hdf5"])
+@pytest.mark.parametrize(
+    "path", ["lerobot_v3", "rlds/tfrecord/oxe_fixture/0.1.0", "jat/babyai-go-to", "robomimic/lift.hdf5", "d4rl/walker-medium-v2.hdf5"]
+)
 def test_every_format_becomes_the_others(tmp_path, path):
     pytest.importorskip("minari")
     data = find_dataset(str(OFFICIAL / path))
@@ -131,7 +135,7 @@ def test_every_format_becomes_the_others(tmp_path, path):
 
 
 def test_what_cannot_be_written(tmp_path):
-    with pytest.raises(OpenGatoError, match="does not say how many timesteps a second.*--rate"):
+    with pytest.raises(OpenGatoError, match=r"does not say how many timesteps a second.*--rate"):
         to_lerobot(source(), tmp_path / "out")
     with pytest.raises(OpenGatoError, match="actions in words"):
         to_lerobot(source(done=text_space()), tmp_path / "out", rate=10)
@@ -167,7 +171,9 @@ def test_a_page_of_an_episode(tmp_path, capsys):
     assert all(len(field["frames"]) == len(episode) for field in shown["pictures"])
     lines = {field["name"]: np.array(field["lines"]).T for field in shown["curves"]}
     np.testing.assert_allclose(lines["action.world_vector"], episode.actions["world_vector"], rtol=1e-4)
-    assert shown["words"] == [{"name": "observation.language_instruction", "values": [[0, episode.observations["language_instruction"][0]]]}]
+    assert shown["words"] == [
+        {"name": "observation.language_instruction", "values": [[0, episode.observations["language_instruction"][0]]]}
+    ]
     with pytest.raises(SystemExit):
         main(["data", "view", fixture, "--episode", "3", "--out", str(tmp_path / "page.html")])
     assert "there is no episode 3" in capsys.readouterr().err

@@ -110,7 +110,7 @@ def data_convert(
 
     Args:
         source: as for `train`.
-        destination: lerobot: the folder of the new dataset. minari: the folder of Minari datasets ($MINARI_DATASETS_PATH) that it goes into.
+        destination: lerobot: the folder of the new dataset. minari: the folder of Minari datasets that it goes into.
         format: minari, or lerobot (version 3.0).
         rate: timesteps a second, where the source does not say; a LeRobotDataset must.
         video: lerobot: cameras as MP4 files, smaller and not quite without loss, in place of PNG.

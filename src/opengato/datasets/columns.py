@@ -78,5 +78,7 @@ def numbers(column: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
         array = array.flatten()
     flat = array.to_numpy(zero_copy_only=False)
     if len(flat) != rows * int(np.prod(shape)):
-        raise OpenGatoError(f"{what} has {len(flat)} numbers in {rows} rows, where its shape is {shape}: the data and its description disagree")
+        raise OpenGatoError(
+            f"{what} has {len(flat)} numbers in {rows} rows, where its shape is {shape}: the data and its description disagree"
+        )
     return flat.reshape(rows, *shape)

@@ -44,7 +44,9 @@ class Pictures:
         for t, blob in enumerate(self.blobs):
             frame = decompress(blob, f"{self.what}, timestep {t},", self.stacked)
             if frame.shape != self.size:
-                raise OpenGatoError(f"{self.what}, timestep {t}, is a picture of {frame.shape} where others are {self.size}: make them alike")
+                raise OpenGatoError(
+                    f"{self.what}, timestep {t}, is a picture of {frame.shape} where others are {self.size}: make them alike"
+                )
             out[t] = frame
         return out
 
@@ -65,7 +67,9 @@ def decompress(blob: bytes | memoryview | Path | None, what: str, stacked: bool 
             if picture.mode == "L":
                 return np.asarray(picture)[..., None]
             if picture.mode not in ("RGB", "RGBA", "P"):  # as 16 bits of depth
-                raise OpenGatoError(f"{what} is a picture of mode {picture.mode}, which is neither grey nor colours of 8 bits: leave it out")
+                raise OpenGatoError(
+                    f"{what} is a picture of mode {picture.mode}, which is neither grey nor colours of 8 bits: leave it out"
+                )
             return np.asarray(picture.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: a broken PNG
         raise OpenGatoError(f"{what} is no picture that can be read: {error}") from None

@@ -162,7 +162,7 @@ class _Lost:
 def field_space(dtype: Any, shape: tuple[int, ...]) -> spaces.Space | str:
     """The space of a field of numbers or pictures without bounds, or why it has none; `dtype`: as NumPy names it.
 
-    uint8 (H, W, 1 or 3): a picture. Floats: float32 numbers. Whole numbers: int64. Truth values: MultiBinary, or Discrete(2) for one of them.
+    uint8 (H, W, 1 or 3): a picture. Floats: float32 numbers. Whole numbers: int64. Truth values: MultiBinary, one of them: Discrete(2).
     """
     kind = np.dtype(dtype)
     if kind == np.uint8 and len(shape) == 3:
@@ -181,7 +181,7 @@ def field_space(dtype: Any, shape: tuple[int, ...]) -> spaces.Space | str:
 
 
 def nest(fields: dict[str, Any]) -> Any:
-    """Fields by dotted path to nested dicts; a field whose path is "" is the whole. Raises OpenGatoError where one stands inside another."""
+    """Fields by dotted path to nested dicts; a field of path "" is the whole. Raises OpenGatoError where one stands in another."""
     if set(fields) == {""}:
         return fields[""]
     out: dict[str, Any] = {}

@@ -1,4 +1,5 @@
-"""JAT's parquet files: a row an episode, of the columns {continuous,discrete,image,text}_observations, {continuous,discrete}_actions, rewards.
+"""JAT's parquet files: a row an episode, with columns {continuous,discrete,image,text}_observations, {continuous,discrete}_actions,
+rewards.
 
 Entry t of a row's lists holds what was seen and what was then done. Fields are named like the columns, less "_observations" and "_actions".
 Atari's pictures have four channels, the last four grey frames: the newest is taken, as the others were seen before.
@@ -50,7 +51,9 @@ class JAT:
 
     def __init__(self, path: Path):
         if not recognises(path):
-            raise OpenGatoError(f"{path} has no episodes of JAT's: there is no parquet file with discrete_actions or continuous_actions in it")
+            raise OpenGatoError(
+                f"{path} has no episodes of JAT's: there is no parquet file with discrete_actions or continuous_actions in it"
+            )
         self._paths = _files(path)
         self.task = f"jat/{task_name(path.resolve().name if path.is_dir() else path.stem)}"
         self.name, self.fingerprint = f"jat:{path.resolve()}", fingerprint(self._paths)

@@ -1,8 +1,8 @@
 """LeRobotDataset, versions 3.0 and 2.1 (and 2.0): parquet, and pictures in it or in MP4 files.
 
 A feature's name is its field's path: "observation.images.front" is observation["images"]["front"], as `robots.lerobot` has it; the task's
-text is observation["task"]. Row t holds what was seen and what was then done, and "next.reward" what followed. Where the dataset was written
-by `opengato data convert`, its spaces and tasks are as they were.
+text is observation["task"]. Row t holds what was seen and what was then done, and "next.reward" what followed. Where `opengato data
+convert` wrote the dataset, its spaces and tasks are as they were.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ class LeRobotFolder:
         self.info = info = read_json(folder / "meta" / "info.json")
         self.version = str(info.get("codebase_version"))
         if self.version not in _VERSIONS:
-            raise OpenGatoError(f"{folder} is a LeRobotDataset of version {self.version}: known are {', '.join(_VERSIONS)}, convert it to v3.0")
+            raise OpenGatoError(
+                f"{folder} is a LeRobotDataset of version {self.version}: known are {', '.join(_VERSIONS)}, convert it to v3.0"
+            )
         self.rate = float(info["fps"])
         self._features: dict[str, dict[str, Any]] = info["features"]
         self._sidecar = read_json(folder / SIDECAR) if (folder / SIDECAR).is_file() else None
@@ -83,12 +85,16 @@ class LeRobotFolder:
         self.unused: dict[str, str] = {}
         self._seen, self._done = self._fields()
         if not self._done:
-            raise OpenGatoError(f"{folder} has no feature 'action' of numbers, so that nothing can be learned from it: it has {', '.join(self._features)}")
+            raise OpenGatoError(
+                f"{folder} has no feature 'action' of numbers, so that nothing can be learned from it: it has {', '.join(self._features)}"
+            )
         if self._sidecar:
             self.observation_space: spaces.Space = from_json(self._sidecar["observation_space"])
             self.action_space: spaces.Space = from_json(self._sidecar["action_space"])
         else:
-            self.observation_space, self.action_space = (space_of({path: s for path, (_, s) in fields.items()}) for fields in (self._seen, self._done))
+            self.observation_space, self.action_space = (
+                space_of({path: s for path, (_, s) in fields.items()}) for fields in (self._seen, self._done)
+            )
         self._check_columns()
 
     # ---- what there is ----
@@ -110,7 +116,9 @@ class LeRobotFolder:
         known: set[int] = set()
         for row in rows:
             if row.index in known:
-                raise OpenGatoError(f"{self._folder} lists episode {row.index} twice: its index is damaged, or two datasets were joined wrongly")
+                raise OpenGatoError(
+                    f"{self._folder} lists episode {row.index} twice: its index is damaged, or two datasets were joined wrongly"
+                )
             known.add(row.index)
         return sorted(rows, key=lambda row: row.index)
 
@@ -125,12 +133,17 @@ class LeRobotFolder:
         rows = []
         for path in paths:
             for found in read_columns(path, columns).to_pylist():
-                data = self._folder / self.info["data_path"].format(chunk_index=found["data/chunk_index"], file_index=found["data/file_index"])
+                data = self._folder / self.info["data_path"].format(
+                    chunk_index=found["data/chunk_index"], file_index=found["data/file_index"]
+                )
                 videos = {}
                 for key in keys:
                     where = {p: found[f"videos/{key}/{p}"] for p in places}
                     if None not in where.values():
-                        videos[key] = self._folder / self.info["video_path"].format(video_key=key, **where), found[f"videos/{key}/from_timestamp"]
+                        videos[key] = (
+                            self._folder / self.info["video_path"].format(video_key=key, **where),
+                            found[f"videos/{key}/from_timestamp"],
+                        )
                 rows.append(Row(found["episode_index"], found["length"], data, videos))
         return rows
 
@@ -192,7 +205,9 @@ class LeRobotFolder:
         for key in sorted(announced - here):
             raise OpenGatoError(f"feature {key!r} of {self._folder}/meta/info.json is no column of {self.rows[0].data}")
         for key in sorted(here - announced - {"task_index"}):
-            raise OpenGatoError(f"column {key!r} of {self.rows[0].data} is no feature of {self._folder}/meta/info.json: name and describe it there")
+            raise OpenGatoError(
+                f"column {key!r} of {self.rows[0].data} is no feature of {self._folder}/meta/info.json: name and describe it there"
+            )
 
     # ---- reading ----
 
@@ -212,13 +227,16 @@ class LeRobotFolder:
         file = _file(row.data, row.data.stat().st_mtime_ns, tuple(stored))
         first, stop = file.places.get(row.index, (0, 0))
         if stop - first != row.length:
-            raise OpenGatoError(f"{row.data} has {stop - first} rows of episode {row.index} where its index says {row.length}: they disagree")
+            raise OpenGatoError(
+                f"{row.data} has {stop - first} rows of episode {row.index} where its index says {row.length}: they disagree"
+            )
         table = file.table.slice(first, row.length)
         in_order = numbers(table["frame_index"], (), "frame_index")
         if not np.array_equal(in_order, np.arange(row.length)):
             raise OpenGatoError(f"the rows of episode {row.index} in {row.data} are not in order, or are there twice")
         observations, actions = (
-            {path: self._leaf(key, space, row, table, first) for path, (key, space) in fields.items()} for fields in (self._seen, self._done)
+            {path: self._leaf(key, space, row, table, first) for path, (key, space) in fields.items()}
+            for fields in (self._seen, self._done)
         )
         rewards = self._optional(table, "next.reward", row)
         success = self._optional(table, "next.success", row)
@@ -347,4 +365,3 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise OpenGatoError(f"{path} cannot be read: {error}: fetch it again") from None
-

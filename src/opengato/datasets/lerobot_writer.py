@@ -1,6 +1,7 @@
 """Episodes as a LeRobotDataset, version 3.0, that LeRobot's own library loads.
 
-What its files have no place for, the exact spaces, the task's id, who acted and with which seed, stands beside them in `meta/opengato.json`.
+What its files have no place for, the exact spaces, the task's id, who acted and with which seed, stands in
+`meta/opengato.json`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,13 @@ _QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 
 
 def write_lerobot(
-    folder: Path, episodes: Iterable[Episode], task: str, observation_space: spaces.Space, action_space: spaces.Space, rate: float, video: bool
+    folder: Path,
+    episodes: Iterable[Episode],
+    task: str,
+    observation_space: spaces.Space,
+    action_space: spaces.Space,
+    rate: float,
+    video: bool,
 ) -> int:
     """Write episodes as the LeRobotDataset in `folder`, which must not be there; returns how many. A kill leaves nothing of that name.
 
@@ -167,7 +174,9 @@ class _Writer:
         path = self._root / _place("data/chunk-{:03d}/file-{:03d}.parquet", self._data_file)
         path.parent.mkdir(parents=True, exist_ok=True)
         with parquet.ParquetWriter(path, self._waiting[0].schema) as file:
-            for table in self._waiting if any(f["dtype"] == "image" for f in self._features.values()) else [pa.concat_tables(self._waiting)]:
+            for table in (
+                self._waiting if any(f["dtype"] == "image" for f in self._features.values()) else [pa.concat_tables(self._waiting)]
+            ):
                 file.write_table(table)  # pictures are found by their row group: one an episode
         self._waiting, self._waiting_bytes, self._data_file = [], 0, self._data_file + 1
 
@@ -204,7 +213,10 @@ class _Writer:
             "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4" if self._videos else None,
             "features": self._features,
         }
-        fields = {side: {path: name for path, (name, _) in fields.items()} for side, fields in (("observation", self._seen), ("action", self._done))}
+        fields = {
+            side: {path: name for path, (name, _) in fields.items()}
+            for side, fields in (("observation", self._seen), ("action", self._done))
+        }
         for path, content in (
             (meta / "info.json", info),
             (meta / "stats.json", {name: tally.result() for name, tally in self._tallies.items()}),

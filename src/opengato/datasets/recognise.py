@@ -30,5 +30,5 @@ def format_of(path: Path) -> str:
             return name
     what = "a folder" if path.is_dir() else "a file"
     raise OpenGatoError(
-        f"{path} is {what}, but no dataset of a format that can be recognised ({', '.join(RECOGNISED)}): check the path, or give FORMAT:PATH"
+        f"{path} is {what}, but no dataset of a format that can be recognised ({', '.join(RECOGNISED)}): check it, or give FORMAT:PATH"
     )

@@ -47,7 +47,9 @@ class Robomimic:
         self._demos = sorted((name for name in data if name.startswith("demo")), key=lambda name: int(name.rpartition("_")[2]))
         first = data[self._demos[0]]
         if "obs" not in first or "actions" not in first:
-            raise OpenGatoError(f"{path} has no observations or no actions in {self._demos[0]}: extract them with robomimic's dataset_states_to_obs")
+            raise OpenGatoError(
+                f"{path} has no observations or no actions in {self._demos[0]}: extract them with robomimic's dataset_states_to_obs"
+            )
         env = _attribute(data, "env_args")
         self.task = f"robomimic/{task_name(str(env.get('env_name') or path.stem))}"
         self.name, self.fingerprint = f"robomimic:{path.resolve()}", fingerprint([path])

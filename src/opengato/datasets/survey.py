@@ -86,7 +86,7 @@ class Survey:
         return cls(**{**data, "columns": {path: Column.from_json(column) for path, column in data["columns"].items()}})
 
     def lines(self) -> list[str]:
-        """What to know before training on it, a sentence each: values that share bins, that are no numbers, episodes that are there twice."""
+        """What to know before training on it, a sentence each: values that share bins or are none, episodes that are there twice."""
         said = []
         for column in self.columns.values():
             if column.wrong:
@@ -108,7 +108,12 @@ class Survey:
 
 
 def survey(
-    name: str, fingerprint: str, episodes: Iterable[Episode], observation_space: spaces.Space, action_space: spaces.Space, root: Path | None = None
+    name: str,
+    fingerprint: str,
+    episodes: Iterable[Episode],
+    observation_space: spaces.Space,
+    action_space: spaces.Space,
+    root: Path | None = None,
 ) -> Survey:
     """The survey of a dataset, from the cache folder (`root`, default: the user's) or made now.
 

@@ -1,7 +1,7 @@
 """TFRecord files and the `tf.train.Example` messages in them, without TensorFlow.
 
-A record is a length (uint64), a checksum of it, that many bytes, and a checksum of these. An Example is a protocol buffer, a map from names to
-lists of bytes, of floats or of integers; only what is asked for of it is looked at, so that pictures stay where they are.
+A record is a length (uint64), a checksum of it, that many bytes, and a checksum of these. An Example is a protocol buffer, a map from names
+to lists of bytes, of floats or of integers; only what is asked for of it is looked at, so that pictures stay where they are.
 """
 
 from __future__ import annotations

@@ -60,7 +60,9 @@ class Clip:
         try:
             for t, frame in enumerate(decoder.frames(self.times, self.frame_s / 4)):
                 if frame.shape[:2] != self.size:
-                    raise OpenGatoError(f"{self.path} has frames of {frame.shape[:2]} where {self.size} is announced: the file is another one")
+                    raise OpenGatoError(
+                        f"{self.path} has frames of {frame.shape[:2]} where {self.size} is announced: the file is another one"
+                    )
                 out[t] = frame
         except OpenGatoError:
             decoder.rewind()
@@ -105,7 +107,9 @@ class _Decoder:
         while self._last is None or self._last.time < time - tolerance:
             self._last = self._read(time)
         if abs(self._last.time - time) > tolerance:
-            raise OpenGatoError(f"{self._path} has no frame at {time:.4f} s, the nearest is at {self._last.time:.4f} s: rows and frames disagree")
+            raise OpenGatoError(
+                f"{self._path} has no frame at {time:.4f} s, the nearest is at {self._last.time:.4f} s: rows and frames disagree"
+            )
         return self._last
 
     def _read(self, time: float) -> Any:
