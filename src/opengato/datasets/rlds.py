@@ -1,8 +1,9 @@
 """RLDS datasets as TFDS writes them (Open X-Embodiment's are), TFRecord or ArrayRecord, without TensorFlow.
 
 An episode is one record whose `steps` hold {observation, action, reward, is_first, is_last, …}. Fields under `observation` keep their
-names; texts beside it, as `language_instruction`, join them. Step t's action was done after its observation. By RLDS's convention the last step is
-only seen and has zeros for what was not done: where action, reward and discount are all zero it is left out, else it is a step like others.
+names; texts beside it, as `language_instruction`, join them. Step t's action was done after its observation. By RLDS's convention the last
+step is only seen and has zeros for what was not done: where action, reward and discount are all zero it is left out, else it is a step like
+others.
 """
 
 from __future__ import annotations
