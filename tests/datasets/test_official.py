@@ -76,15 +76,17 @@ def test_open_x_embodiment(kind):
         pytest.importorskip("array_record")
     dataset, theirs = opened("rlds", HERE / "rlds" / kind / "oxe_fixture" / "0.1.0")
     assert dataset.count() == 3
-    assert set(dataset.source.unused) == {"steps/observation/depth", "steps/language_embedding"}
+    assert set(dataset.source.unused) == {"steps/language_embedding"}
     for number, episode in enumerate(dataset.episodes()):
         steps = {key.partition("/")[2]: value for key, value in theirs.items() if key.startswith(f"{number}/")}
         assert len(episode) == len(steps["is_last"])  # an action that is not zero was done: the last step is one
         seen = episode.observations
         np.testing.assert_array_equal(np.asarray(seen["wrist"]), steps["observation/wrist"])
-        assert np.abs(np.asarray(seen["image"]).astype(int) - steps["observation/image"]).max() <= 4  # two decoders of JPEG
+        # TensorFlow's fast decoder of JPEG rounds otherwise; without TensorFlow TFDS has the one that we have.
+        apart = np.abs(np.asarray(seen["image"]).astype(int) - steps["observation/image"])
+        assert (apart.max() <= 20 and apart.mean() < 1.5) if kind == "tfrecord" else not apart.any()
         np.testing.assert_array_equal(seen["state"], steps["observation/state"].astype(np.float32))
-        for key in ("gripper", "contact"):
+        for key in ("gripper", "contact", "depth"):
             np.testing.assert_array_equal(seen[key], steps[f"observation/{key}"])
         assert seen["language_instruction"] == list(steps["language_instruction"])
         np.testing.assert_array_equal(episode.actions["world_vector"], steps["action/world_vector"])

@@ -10,8 +10,10 @@ import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from opengato.datasets.columns import fingerprint
 from opengato.datasets.hdf5 import is_hdf5, open_hdf5, read
@@ -55,11 +57,13 @@ class D4RL:
         self.unused = {key: "it is neither an observation nor an action" for key in file if key not in keys}
         if rest := len(ends) - int(stops[-1]):
             self.unused[f"the last {rest} timesteps"] = "neither a terminal nor a timeout ends them"
-        found = {key: field_space(file[key].dtype, file[key].shape[1:]) for key in ("observations", "actions")}
-        for key, space in found.items():
-            if isinstance(space, str):
-                raise OpenGatoError(f"{key} of {path} cannot be learned: {space}")
-        self.observation_space, self.action_space = found["observations"], found["actions"]
+        self.observation_space, self.action_space = self._space(file, "observations"), self._space(file, "actions")
+
+    def _space(self, file: Any, key: str) -> spaces.Space:
+        found = field_space(file[key].dtype, file[key].shape[1:])
+        if isinstance(found, str):
+            raise OpenGatoError(f"{key} of {self._path} cannot be learned: {found}")
+        return found
 
     def readers(self, start: int = 0) -> Iterator[Callable[[], Episode]]:
         for first, stop in self._places[start:]:
@@ -74,8 +78,8 @@ class D4RL:
     def _episode(self, first: int, stop: int) -> Episode:
         rows = slice(first, stop)
         return Episode(
-            number_of(read(self._path, "observations", rows), self.observation_space),  # type: ignore[arg-type]
-            number_of(read(self._path, "actions", rows), self.action_space),  # type: ignore[arg-type]
+            number_of(read(self._path, "observations", rows), self.observation_space),
+            number_of(read(self._path, "actions", rows), self.action_space),
             read(self._path, "rewards", rows).astype(np.float32).ravel(),
             self.task,
             "unknown",

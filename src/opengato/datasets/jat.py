@@ -104,7 +104,8 @@ class JAT:
         return _group(path, path.stat().st_mtime_ns, tuple(self._columns), group).slice(inside, 1)
 
     def _episode(self, path: Path, row: int) -> Episode:
-        table, leaves = self._row(path, row), {}
+        table = self._row(path, row)
+        leaves: dict[str, Any] = {}
         rewards = numbers(table["rewards"].combine_chunks().flatten(), (), f"rewards of row {row} of {path}")
         for key, space in self._spaces.items():
             what = f"{key} of row {row} of {path}"

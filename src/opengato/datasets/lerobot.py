@@ -163,8 +163,8 @@ class LeRobotFolder:
         done: dict[str, tuple[str, spaces.Space]] = {}
         if self._sidecar is not None:
             for side, found in (("observation", seen), ("action", done)):
-                space = from_json(self._sidecar[f"{side}_space"])
-                found |= {path: (key, _at(space, path)) for path, key in self._sidecar["fields"][side].items()}
+                whole = from_json(self._sidecar[f"{side}_space"])
+                found |= {path: (key, _at(whole, path)) for path, key in self._sidecar["fields"][side].items()}
             return seen, done
         for key, feature in self._features.items():
             side, _, path = key.partition(".")
@@ -278,7 +278,8 @@ class LeRobotFolder:
             if key not in row.videos:
                 raise OpenGatoError(f"{what} has no video: drop the episode, or the feature from meta/info.json")
             path, begins = row.videos[key]
-            return Clip(path, begins + numbers(table["timestamp"], (), what).astype(np.float64), 1 / self.rate, space.shape[:2])  # type: ignore[index]
+            times = begins + numbers(table["timestamp"], (), what).astype(np.float64)
+            return Clip(path, times, 1 / self.rate, space.shape[:2])  # type: ignore[index, arg-type]
         if kind == "image":
             return Pictures(_Blobs(row.data, key, range(first, first + row.length), self._folder), space.shape, what)  # type: ignore[arg-type]
         if kind == "string":

@@ -63,9 +63,9 @@ def write_lerobot(
 
 def _features(space: spaces.Space, side: str, video: bool) -> dict[str, tuple[str, dict[str, Any]]]:
     """Of every field of a space, by its path, its feature's name and description; texts of kind "string"."""
-    found = {}
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
     for path, sub in leaves(_nested(space)):
-        shape = list(sub.shape or ()) or [1]
+        shape: list[int] = list(sub.shape or ()) or [1]
         name = f"{side}.{path}".rstrip(".")
         if side == "observation" and not path:
             name += ".image" if is_picture(sub) else ".state"
@@ -132,7 +132,7 @@ class _Writer:
                 if not feature:
                     continue
                 leaf = get_path(nested, path)
-                values = list(leaf) if feature["dtype"] == "string" else np.asarray(leaf)
+                values: Any = list(leaf) if feature["dtype"] == "string" else np.asarray(leaf)
                 if feature["dtype"] == "video":
                     places |= self._videos[name].add(values)
                     self._tallies[name].add(values)

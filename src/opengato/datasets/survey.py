@@ -55,7 +55,8 @@ class Column:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Column:
-        return cls(**{name: np.array(value, np.float64) if isinstance(value, list) else value for name, value in data.items()})
+        fields: dict[str, Any] = {name: np.array(value, np.float64) if isinstance(value, list) else value for name, value in data.items()}
+        return cls(**fields)
 
 
 @dataclass

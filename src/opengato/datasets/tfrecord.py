@@ -29,7 +29,8 @@ def _mapped(path: Path) -> memoryview:
 @lru_cache(maxsize=64)
 def places(path: Path) -> list[tuple[int, int]]:
     """Where each record's bytes are, [first, stop). Raises OpenGatoError where the file is cut short, or is none of this kind."""
-    data, at, found = _mapped(path), 0, []
+    data, at = _mapped(path), 0
+    found: list[tuple[int, int]] = []
     while at < len(data):
         if at + _HEADER.size > len(data):
             raise OpenGatoError(f"{path} is cut short in record {len(found)}: fetch it again")
@@ -83,7 +84,8 @@ def _values(feature: memoryview) -> Any:
 
 def _fields(data: memoryview) -> list[tuple[int, Any]]:
     """Of a message each field's number and its bytes; a lone varint stays as it is written."""
-    at, end, found = 0, len(data), []
+    at, end = 0, len(data)
+    found: list[tuple[int, Any]] = []
     while at < end:
         tag, at = _varint(data, at)
         kind, start = tag & 7, at
