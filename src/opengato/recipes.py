@@ -28,7 +28,7 @@ TABLE_1 = {
     "dm-manipulation": 1.68,
     "playroom": 1.33,
     "text": 6.7,
-    "m3w": 4.0,
+    "pages": 4.0,  # M3W
     "captions": 4 * 0.67,
     "questions": 2 * 0.67,
 }

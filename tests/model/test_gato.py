@@ -324,7 +324,7 @@ def test_prompts_take_a_quarter_and_half_of_them_come_from_the_end(datasets):
 
 def test_episodes_that_cannot_fit_are_left_out_with_a_notice(tmp_path, capsys):
     short, long = ["hello there"] * 2, ["hello there", " ".join(["word"] * 300)]
-    episodes = [Episode(short, said, np.zeros(2, np.float32), "talk/c") for said in (short, long, short)]
+    episodes = [Episode(heard, short, np.zeros(2, np.float32), "talk/c") for heard in (short, long, short)]
     data = tokenise(Episodes("talk/c", text_space(), text_space(), episodes, "2"), TOKENIZER, tmp_path)
     mix = Mixture([data], {"talk": 1.0}, 64, SMALL["swift"].fold, 0)
     assert "talk/c: 1 of 3 episodes" in capsys.readouterr().err

@@ -60,7 +60,7 @@ def test_bytes_that_make_no_character_are_said_at_the_end():
 
 
 def test_pictures_find_their_tasks():
-    assert picture_tasks(LAYOUTS, question=False) == ["captions/emoji"]
+    assert picture_tasks(LAYOUTS, question=False) == ["captions/emoji", "a/wide"]
     assert picture_tasks(LAYOUTS, question=True) == ["questions/emoji", "a/vqa"]
 
 

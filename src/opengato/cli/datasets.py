@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from tyro.conf import Positional
 
 from opengato.cli.app import command
+from opengato.cli.training import ReadingSettings, reading_of
 
 
 @command
 def tokenize(
     data: Positional[tuple[str, ...]],
     root: Path | None = None,
-    skip_bad: float = 0.0,
+    reading: Annotated[ReadingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     workers: int | None = None,
     verify: bool = False,
 ) -> None:
@@ -24,7 +27,6 @@ def tokenize(
     Args:
         data: as for `train`.
         root: folder of the Minari datasets; default: Minari's own.
-        skip_bad: leave samples out that are damaged, up to this share of them: truncated pictures, numbers that are none.
         workers: processes; default: one a core.
         verify: compare what is there with the checksums of what was written; what is damaged is tokenised anew.
     """
@@ -32,28 +34,30 @@ def tokenize(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from opengato.datasets.open import find_dataset, open_dataset, open_datasets
-    from opengato.datasets.reading import Reading
+    from opengato.datasets.reading import Budget, Reading
     from opengato.datasets.tokenise import damaged
     from opengato.errors import OpenGatoError
     from opengato.tokens.text import TextTokenizer
 
     if not data:
         raise OpenGatoError("data is empty: name at least one dataset, for example captions/emoji")
-    if not 0 <= skip_bad < 1:
-        raise OpenGatoError(f"skip_bad is {skip_bad:g}: give a share of the samples, 0.01 say")
+    settings = reading_of(reading)
+    how, skip_bad = Reading(root, pictures=settings["pictures"] or Budget()), settings["skip_bad"]
     console, tokenizer = Console(stderr=True), TextTokenizer.load()
     told = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
     with Progress(TextColumn("{task.description}"), *told, console=console) as progress:
         if verify:
             for name in progress.track(data, description="verifying"):
-                if (shard := damaged(find_dataset(name, Reading(root)), tokenizer)) is not None:
+                if (shard := damaged(find_dataset(name, how), tokenizer)) is not None:
                     progress.print(f"{shard} is damaged: tokenising {name} anew")
         if len(data) == 1:
-            bar = progress.add_task("episodes", total=find_dataset(data[0], Reading(root)).count())
-            opened = [open_dataset(data[0], tokenizer, root, skip_bad=skip_bad, seen=lambda read: progress.update(bar, completed=read))]
+            bar = progress.add_task("episodes", total=find_dataset(data[0], how).count())
+            opened = [open_dataset(data[0], tokenizer, skip_bad=skip_bad, seen=lambda n: progress.update(bar, completed=n), reading=how)]
         else:
             bar = progress.add_task("datasets", total=len(data))
-            opened = open_datasets(list(data), tokenizer, root, skip_bad=skip_bad, workers=workers, done=lambda name: progress.advance(bar))
+            opened = open_datasets(
+                list(data), tokenizer, skip_bad=skip_bad, workers=workers, done=lambda _: progress.advance(bar), reading=how
+            )
     for name, found in zip(data, opened):
         left_out = f", {found.skipped} damaged ones left out" if found.skipped else ""
         tokens = found.sizes[found.timesteps]

@@ -11,6 +11,7 @@ import tyro
 from tyro.conf import Positional
 
 from opengato.cli.app import Precision, command, print_json
+from opengato.cli.training import ReadingSettings, reading_of
 
 
 @dataclass(frozen=True)
@@ -204,3 +205,54 @@ def play(
     out.write_bytes(encode_mp4(episode.frames, 30))
     unseen = "" if shown.id in loaded.layouts else " (not in training)"
     print(f"{out}: {shown.id}{unseen}, return {episode.episode_return:.4g} in {episode.length} timesteps")
+
+
+@command
+def words(
+    checkpoint: Positional[Path],
+    data: Positional[tuple[str, ...]],
+    seen: tuple[str, ...] = (),
+    samples: int = 200,
+    temperature: float = 0.9,
+    seed: int = 0,
+    root: Path | None = None,
+    reading: Annotated[ReadingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
+    precision: Precision = "float32",
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """Score what a checkpoint says on held-out data, beside the simplest writers: texts, captions, questions, pages, conversations.
+
+    Args:
+        checkpoint: a checkpoint folder.
+        data: datasets, as for `train`, that it was not trained on.
+        seen: datasets that it was trained on, from which the simplest writers learn; none: they are left out.
+        samples: of each dataset so many are scored.
+        temperature: of captions and replies; answers to questions are the likeliest ones.
+        seed: of the sampling.
+        root: folder of the Minari datasets; default: Minari's own.
+        precision: of the weights.
+        as_json: print a list of objects instead of a table.
+    """
+    from dataclasses import asdict
+
+    from opengato.checkpoint import Checkpoint
+    from opengato.datasets.open import find_dataset
+    from opengato.datasets.reading import Budget, Reading
+    from opengato.errors import OpenGatoError
+    from opengato.evaluation.language import score
+    from opengato.model.precision import convert
+
+    if not data:
+        raise OpenGatoError("data is empty: name at least one dataset, for example text:held-out.txt")
+    how = Reading(root, pictures=reading_of(reading)["pictures"] or Budget())
+    held_out, known = ([find_dataset(name, how) for name in names] for names in (data, seen))
+    loaded = Checkpoint.load(checkpoint)
+    convert(loaded.model, precision)
+    rows = []
+    for row in score(loaded, held_out, known, samples, temperature, seed):
+        rows.append(row)
+        if not as_json:
+            scores = "   ".join(f"{name} {value:.4g}" for name, value in row.scores.items())
+            print(f"{row.dataset}, {row.count}: {row.who:24} {scores}", flush=True)
+    if as_json:
+        print_json([asdict(row) for row in rows])

@@ -99,6 +99,26 @@ class SamplingSettings(TypedDict, total=False):
     """share of every task's episodes that is never trained on, but measured on"""
 
 
+class ReadingSettings(TypedDict, total=False):
+    """How datasets are read."""
+
+    pictures: str
+    """patches that a picture of a photograph or a page may take, width x height, its own shape kept within it: 4x4, 12x9"""
+    skip_bad: float
+    """leave samples out that are damaged, up to this share of them"""
+
+
+def reading_of(settings: ReadingSettings) -> dict[str, Any]:
+    """As the library takes them. Raises OpenGatoError for one that is wrong."""
+    from opengato.datasets.reading import Budget
+    from opengato.errors import OpenGatoError
+
+    skip_bad = settings.get("skip_bad", 0.0)
+    if not 0 <= skip_bad < 1:
+        raise OpenGatoError(f"skip_bad is {skip_bad:g}: give a share of the samples, 0.01 say")
+    return {"pictures": Budget.parse(settings["pictures"]) if "pictures" in settings else None, "skip_bad": skip_bad}
+
+
 def _resolved(chosen: Any, settings: TrainSettings, optimiser: OptimiserSettings, sampling: SamplingSettings) -> Any:
     from dataclasses import replace
 
@@ -117,6 +137,7 @@ def train(
     stages: Path | None = None,
     return_thresholds: dict[str, float] | None = None,
     keep_held_out: bool = False,
+    reading: Annotated[ReadingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     sampling: Annotated[SamplingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     optimiser: OptimiserSettings = {},  # noqa: B006
@@ -127,7 +148,8 @@ def train(
 
     Args:
         recipe: gato-79m, gato-364m, gato-1.2b (the paper's), swift-nano, swift-tiny or swift-small.
-        data: Minari dataset ids or folders, text/plain, dialogue/chitchat, captions/emoji, questions/emoji.
+        data: Minari dataset ids or folders; text/plain, dialogue/chitchat, captions/emoji, questions/emoji; FORMAT:PATH[,PATH][@weight], as
+            docs/data.md lists them, coco:captions.json,images/@0.67 say: once one has a weight, the datasets' own are the run's, else 1.
         out: the run's folder; the checkpoint is in its subfolder `checkpoint`.
         root: folder of the Minari datasets; default: Minari's own.
         weights: sample weight of every domain, in place of the recipe's, and of tasks or patterns of them within their domain, where
@@ -164,7 +186,7 @@ def train(
     from opengato.training.train import train as run
 
     gaps = by_gap(_read_json(weights_by_gap)) if weights_by_gap is not None else None
-    read = {"weights": weights, "gaps": gaps, "stages": _read_stages(stages)}
+    read = {"weights": weights, "gaps": gaps, "stages": _read_stages(stages)} | reading_of(reading)
     run(chosen, list(data), out, **read, model=dict(model), root=root, keep_held_out=keep_held_out)  # type: ignore[arg-type]
 
 
@@ -195,6 +217,7 @@ def finetune(
     lora: int | None = None,
     freeze: tuple[str, ...] = (),
     dropout: float = 0.1,
+    reading: Annotated[ReadingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     sampling: Annotated[SamplingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     optimiser: OptimiserSettings = {},  # noqa: B006
@@ -214,4 +237,4 @@ def finetune(
     from opengato.training.train import finetune as run
 
     settled = _resolved(FINETUNE, settings, optimiser, sampling)
-    run(checkpoint, settled, list(data), out, lora=lora, freeze=freeze, dropout=dropout, root=root)
+    run(checkpoint, settled, list(data), out, lora=lora, freeze=freeze, dropout=dropout, root=root, **reading_of(reading))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -20,8 +21,13 @@ _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
 
 
 def conversations() -> Iterator[list[str]]:
-    """The conversations of package `chitchat-dataset`, each a list of turns by alternating speakers, e-mail addresses removed."""
-    data = json.loads((package_folder("chitchat_dataset") / "dataset.json").read_text())
+    """The conversations of package `chitchat-dataset`, see `turns_of`."""
+    yield from turns_of(package_folder("chitchat_dataset") / "dataset.json")
+
+
+def turns_of(path: Path) -> Iterator[list[str]]:
+    """The conversations of chitchat's file, each a list of turns by alternating speakers, e-mail addresses removed."""
+    data = json.loads(path.read_text())
     for conversation in data.values():
         turns: list[tuple[str, str]] = []
         for messages in conversation["messages"]:

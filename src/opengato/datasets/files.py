@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import posixpath
+import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import IO, Any
 
 from opengato.errors import OpenGatoError
 
+_DAMAGE = (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, ImportError, zlib.error, lzma.LZMAError, tarfile.TarError)
 _CHANGES = ("mtime", "ETag", "etag", "LastModified", "last_modified", "created")  # what file systems say of a file's age or content
 
 
@@ -21,7 +25,7 @@ def reading(path: str, what: str) -> Iterator[None]:
         yield
     except OpenGatoError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, ImportError) as error:
+    except _DAMAGE as error:
         text = str(error).strip().partition("\n")[0]
         raise OpenGatoError(f"{path} cannot be read as {what}: {type(error).__name__}: {text}") from None
 
@@ -60,7 +64,7 @@ def expand(paths: Sequence[str], endings: tuple[str, ...], spelling: str) -> lis
     for path in paths:
         files, inside = system(path)
         if "*" in inside:
-            names = files.glob(inside)
+            names = [name for name, info in files.glob(inside, detail=True).items() if info["type"] == "file"]
         elif files.isdir(inside):
             names = [name for name in files.find(inside) if name.lower().endswith(endings)]
         else:
@@ -71,12 +75,17 @@ def expand(paths: Sequence[str], endings: tuple[str, ...], spelling: str) -> lis
     return found
 
 
+def check_folder(path: str) -> None:
+    """Raise OpenGatoError where there is no such folder."""
+    at, inside = system(path)
+    if not at.isdir(inside):
+        raise OpenGatoError(f"there is no folder {path}: give the one that the pictures are in")
+
+
 def names_in(folder: str) -> frozenset[str]:
-    """The names of a folder's files. Raises OpenGatoError where there is no such folder."""
-    files, inside = system(folder)
-    if not files.isdir(inside):
-        raise OpenGatoError(f"there is no folder {folder}: give the one that the pictures are in")
-    return frozenset(posixpath.basename(name) for name in files.ls(inside, detail=False))
+    """The names of a folder's files."""
+    at, inside = system(folder)
+    return frozenset(posixpath.basename(name) for name in at.ls(inside, detail=False))
 
 
 def facts(paths: Sequence[str]) -> str:

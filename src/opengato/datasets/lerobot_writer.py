@@ -196,7 +196,9 @@ class _Writer:
         parquet.write_table(pa.Table.from_pylist(self._index), meta / "episodes" / "chunk-000" / "file-000.parquet")
         # LeRobot reads it by pandas, with the texts as its index.
         tasks = pa.table({"task_index": list(self._texts.values()), "task": list(self._texts)})
-        about = {"index_columns": ["task"], "columns": [], "column_indexes": [], "pandas_version": "2.2.0"}
+        described = {"task_index": ("int64", "int64"), "task": ("unicode", "object")}
+        columns = [{"name": n, "field_name": n, "pandas_type": p, "numpy_type": t, "metadata": None} for n, (p, t) in described.items()]
+        about = {"index_columns": ["task"], "columns": columns, "column_indexes": [], "pandas_version": "2.2.0"}
         parquet.write_table(tasks.replace_schema_metadata({"pandas": json.dumps(about)}), meta / "tasks.parquet")
         info = {
             "codebase_version": "v3.0",

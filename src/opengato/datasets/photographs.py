@@ -77,9 +77,14 @@ class Folder:
     """A folder of pictures, by the names that records give them: a file's name, or the address it was fetched from.
 
     A picture that was fetched is called by the SHA-256 of its address, in hexadecimal, with the ending of an image or without.
+
+    Raises OpenGatoError where there is no such folder.
     """
 
     path: str
+
+    def __post_init__(self) -> None:
+        files.check_folder(self.path)
 
     @cached_property
     def _names(self) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,14 +38,17 @@ class Budget:
 
     def within(self, patches: int) -> Budget:
         """The largest of the same proportions that has at most so many patches; this one where it has no more."""
-        columns, rows = self.columns, self.rows
-        while columns * rows > max(patches, 1):
-            if rows * self.columns > columns * self.rows:  # too high for its width
-                rows -= 1
-            else:
-                columns -= 1
-            columns, rows = max(columns, 1), max(rows, 1)
-        return Budget(columns, rows)
+        if self.columns * self.rows <= patches:
+            return self
+        if self.columns > self.rows * patches:  # so wide that not even a row of it fits
+            return Budget(max(patches, 1), 1)
+        best = Budget(1, 1)
+        for rows in range(1, self.rows + 1):
+            wide = rows * self.columns / self.rows
+            for columns in (max(math.floor(wide), 1), math.ceil(wide)):
+                if best.columns * best.rows <= columns * rows <= patches:
+                    best = Budget(columns, rows)
+        return best
 
 
 @dataclass(frozen=True)

@@ -99,13 +99,11 @@ class Source:
         self.data, self.layout = data, layout
         sizes, before = fold.sizes(data.form.kinds, data.parts())
         self.starts = Offsets(sizes, data.timesteps)
-        # A text that is one timestep is cut where a sequence ends, but not what it answers to, nor its first words; of anything else a
-        # timestep must fit whole.
-        single = np.diff(data.episodes) == 1
-        most = _by_episode(sizes, data.episodes)
-        least, before = most, np.broadcast_to(before, data.timesteps)[data.episodes[:-1]]
-        least = np.where(single, before + np.minimum(least - before, min(length // 4, FEWEST_WORDS)), least)
-        self.least = least
+        # A text is cut where a sequence ends, but not what it answers to, nor its first words; of anything else a timestep must fit whole.
+        single, says = np.diff(data.episodes) == 1, [field.kind for field in layout.action] == [ACTION_TEXT]
+        most, words = _by_episode(sizes, data.episodes), min(length // 4, FEWEST_WORDS)
+        least = np.where(single | says, _by_episode(before + np.minimum(sizes - before, words), data.episodes), most)
+        self.least, self.is_cut = least, most > length
         fits = least <= length
         if not (keep & fits).any():
             raise OpenGatoError(
@@ -121,8 +119,9 @@ class Source:
             )
         self.kept = np.flatnonzero(keep & fits)
         self.timesteps = int(np.diff(data.episodes)[self.kept].sum())  # that may be drawn
-        # Drawn by their timesteps; a text, which is one, by how many windows it takes.
-        windows = np.where(single, -(-most // length), np.diff(data.episodes))
+        # Drawn by their timesteps; of a text by how many windows each takes.
+        each = np.broadcast_to(-(-sizes // length) if says else 1, data.timesteps)
+        windows = np.where(single, -(-most // length), np.add.reduceat(each, data.episodes[:-1]))
         self.cumulative = np.cumsum(windows[self.kept])
         # Whose the actions are; a prompt before relabelled ones is a demonstration by the expert, which the agent will be shown too.
         expert = data.source_names.index("expert") if "expert" in data.source_names else -1
@@ -320,8 +319,14 @@ class Mixture:
             return np.arange(first, last)
         # The last start from which the rest of the episode still fits.
         latest = starts.search(starts[last] - budget, side="left")
-        if latest >= last:  # not even the last timestep fits: text is cut inside it, anything else is not drawn
-            return np.arange(first, last) if last - first == 1 and source.least[episode] <= budget else None
+        if latest >= last:  # not even the last timestep fits: a text is cut inside it, anything else is not drawn
+            if source.least[episode] > budget:
+                return None
+            if last - first == 1:
+                return np.arange(first, last)
+            if not source.is_cut[episode] or at_end:
+                return None
+            latest = last - 1
         if at_end:
             return np.arange(latest, last)
         # Starts before the episode count as its start, so that the beginning is seen with an empty context often enough.
@@ -329,6 +334,8 @@ class Mixture:
         overhang = max(1, min((last - first) // 8, 16))
         start = first + max(0, int(rng.integers(-overhang, span + 1)))
         stop = starts.search(starts[start] + budget, side="right") - 1
+        if stop == start and source.is_cut[episode] and source.least[episode] <= budget:
+            return np.arange(start, start + 1)
         return np.arange(start, min(stop, last)) if stop > start else None
 
     # ---- short sequences: bunches of single timesteps, each bunch of one task

@@ -48,6 +48,27 @@ def split(weights: Mapping[str, float], tasks: Sequence[str]) -> tuple[dict[str,
     return domains, within
 
 
+def of_datasets(tasks: Sequence[str], weights: Sequence[float | None]) -> dict[str, float]:
+    """Weights by name, of datasets that were given their own: a domain weighs as all of its datasets together.
+
+    Args:
+        tasks: of every dataset. weights: its own, or None, which is 1 beside datasets that have one; nothing is said where none has.
+
+    Raises OpenGatoError where two datasets of one task weigh differently.
+    """
+    if all(weight is None for weight in weights):
+        return {}
+    found: dict[str, float] = {}
+    domains: dict[str, float] = {}
+    for task, given in zip(tasks, weights):
+        weight = 1.0 if given is None else given
+        if found.setdefault(task, weight) != weight:
+            raise OpenGatoError(f"task {task!r} is of two datasets, with @{found[task]:g} and @{weight:g}: give both the same weight")
+        domain = task.split("/")[0]
+        domains[domain] = domains.get(domain, 0.0) + weight
+    return domains | found
+
+
 def by_gap(scores: Mapping[str, Any]) -> dict[str, float]:
     """Weights by how far an agent's last evaluation was from the expert, of the tasks that have a score.
 

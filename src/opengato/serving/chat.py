@@ -336,7 +336,7 @@ class _Answer:
 
     def __init__(self, service: Service, wish: dict[str, Any], question: Question, prompt: Encoded | None):
         self.service, self.question, self.prompt = service, question, prompt
-        is_chat = question.task == dialogue.TASK
+        is_chat = question.task in talk_tasks(service.checkpoint.layouts)
         self.start = Start(
             service.checkpoint.layouts[question.task],
             prompt,

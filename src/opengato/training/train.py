@@ -13,15 +13,15 @@ import torch
 
 from opengato.checkpoint import Checkpoint
 from opengato.datasets.demonstrations import best_demonstration
-from opengato.datasets.open import find_dataset, open_datasets
-from opengato.datasets.reading import Reading
+from opengato.datasets.open import find_dataset, open_datasets, weight_of
+from opengato.datasets.reading import Budget, Reading
 from opengato.datasets.report import warnings_of
 from opengato.datasets.starts import join_starts, starts_of
 from opengato.datasets.store import TokenDataset
 from opengato.domains import tasks
 from opengato.errors import OpenGatoError, unknown
 from opengato.mixture import Mixture, Sampling
-from opengato.mixture.weights import Stage
+from opengato.mixture.weights import Stage, of_datasets
 from opengato.model.config import ModelConfig, preset
 from opengato.model.gato import Gato
 from opengato.model.prompt import crop_prompt
@@ -86,29 +86,49 @@ def train(
     stages: dict[int, dict[str, float]] | None = None,
     model: dict[str, Any] | None = None,
     root: Path | None = None,
+    pictures: Budget | None = None,
+    skip_bad: float = 0.0,
     keep_held_out: bool = False,
 ) -> Checkpoint:
     """Train a recipe from scratch, or go on with the run in `out`.
 
     Args:
-        data: names, see `open_dataset`.
+        data: names, see `open_dataset`; where one has a @weight, these are the run's weights, in place of the recipe's.
         weights: domain, task or pattern of tasks -> sample weight (see `mixture.weights`); of domains in place of the recipe's.
         gaps: task -> weight within its domain, of tasks that `weights` does not name; those without data are passed over.
         stages: from these steps on other weights, each as `weights`; a domain that is not named rests.
         model: fields of ModelConfig in place of the preset's.
         root: folder of Minari datasets; default: Minari's own.
+        pictures: what a photograph may take; less where a context would have no room for words. skip_bad: see `tokenise`.
         keep_held_out: train on the tasks, too, that the recipe holds out.
     """
     config = replace(preset(chosen.model), **(model or {}))
-    datasets, tokenizer = open_all(data, chosen.train.device, root)
-    if not keep_held_out:
-        datasets = without_held_out(datasets, chosen)
+    reading = Reading(root, pictures=pictures_within(pictures, config))
+    datasets, tokenizer = open_all(data, chosen.train.device, reading, skip_bad=skip_bad)
+    kept = datasets if keep_held_out else without_held_out(datasets, chosen)
+    weights, datasets = own_weights(data, datasets, kept) | (weights or {}) or None, kept
     resolved, missing = weights_of_run(weights, gaps, chosen, datasets)
     later = {step: _weights_of_stage(of_stage, gaps, chosen, datasets) for step, of_stage in sorted((stages or {}).items())}
     if missing:
         print(f"no data of {', '.join(missing)}: the weights of the others are scaled up", file=sys.stderr)
     trainer = make_trainer(make_model(config, chosen.train.seed), datasets, resolved, chosen, out, stages=later)
     return finish(trainer, datasets, tokenizer, out)
+
+
+def own_weights(names: Sequence[str], datasets: Sequence[TokenDataset], kept: Sequence[TokenDataset]) -> dict[str, float]:
+    """Weights by name as the @weights of the datasets' names say, of those that are kept; empty where none has one."""
+    tasks = {data.task for data in kept}
+    found = [(data.task, weight_of(name)[1]) for name, data in zip(names, datasets, strict=True) if data.task in tasks]
+    return of_datasets([task for task, _ in found], [weight for _, weight in found])
+
+
+def pictures_within(pictures: Budget | None, config: ModelConfig) -> Budget:
+    """What a picture may take of a model's context: at most half of it, so that there is room for its words. Says where that is less."""
+    wanted = pictures or Budget()
+    found = wanted.within(config.context // 2 * max(config.fold.patches_per_position, 1))
+    if found != wanted:
+        print(f"pictures of {wanted} patches leave no room for words in a context of {config.context}: {found}", file=sys.stderr)
+    return found
 
 
 def weights_of_run(
@@ -150,6 +170,8 @@ def finetune(
     freeze: Sequence[str] = (),
     dropout: float = 0.1,
     root: Path | None = None,
+    pictures: Budget | None = None,
+    skip_bad: float = 0.0,
 ) -> Checkpoint:
     """Go on from a checkpoint with other data, whose spaces it need not know (paper, section 5.2).
 
@@ -157,7 +179,7 @@ def finetune(
         folder: of the checkpoint. chosen: steps, batch and optimiser; its model is the checkpoint's.
         lora: rank of low-rank adapters, trained in place of the weights and merged at the end; None trains the weights.
         freeze: parts of the model to leave as they are, as their names begin: embedding, blocks.0, …
-        dropout: paper: 0.1.
+        dropout: paper: 0.1. pictures, skip_bad: see `train`.
     """
     start = Checkpoint.load(folder)
     model = make_model(replace(start.model.config, dropout=dropout), chosen.train.seed)
@@ -170,14 +192,20 @@ def finetune(
             raise unknown("part of the model", prefix, {name.split(".")[0] for name, _ in model.named_parameters()})
         for parameter in frozen:
             parameter.requires_grad_(False)
-    datasets, tokenizer = open_all(data, chosen.train.device, root, start.tokenizer)
-    resolved, _ = resolve_weights(chosen.weights, {d.domain for d in datasets})
+    reading = Reading(root, pictures=pictures_within(pictures, start.model.config))
+    datasets, tokenizer = open_all(data, chosen.train.device, reading, start.tokenizer, skip_bad)
+    weights = own_weights(data, datasets, datasets)
+    resolved, _ = resolve_weights(weights or chosen.weights, {d.domain for d in datasets})
     trainer = make_trainer(model, datasets, resolved, chosen, out, start.layouts)
     return finish(trainer, datasets, tokenizer, out, start)
 
 
 def open_all(
-    names: list[str], device: str = "auto", root: Path | None = None, tokenizer: TextTokenizer | None = None
+    names: list[str],
+    device: str = "auto",
+    reading: Reading | None = None,
+    tokenizer: TextTokenizer | None = None,
+    skip_bad: float = 0.0,
 ) -> tuple[list[TokenDataset], TextTokenizer]:
     """Open datasets; with several ranks the first tokenises what the cache lacks, and the others wait for it.
 
@@ -187,11 +215,11 @@ def open_all(
     tokenizer = tokenizer or TextTokenizer.load()
     if not ranks.first:
         ranks.wait()
-    datasets = open_datasets(names, tokenizer, root)
+    datasets = open_datasets(names, tokenizer, skip_bad=skip_bad, reading=reading)
     if ranks.first:
         ranks.wait()
         for name in names:
-            for line in warnings_of(find_dataset(name, Reading(root))):
+            for line in warnings_of(find_dataset(name, reading)):
                 print(f"{name}: {line}", file=sys.stderr)
     return datasets, tokenizer
 
