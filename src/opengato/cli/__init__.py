@@ -7,20 +7,21 @@ import sys
 
 import tyro
 
-from opengato.cli import dagger, datasets, demo, domains, evaluation, model, policy, robots, serving, training  # noqa: F401  registers their commands
-from opengato.cli.app import commands, overview
+from opengato.cli import dagger, data, datasets, demo, domains, evaluation, model, policy, robots, serving, training  # noqa: F401  registers their commands
+from opengato.cli.app import commands, overview, split
 from opengato.errors import OpenGatoError, unknown
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of `opengato`."""
-    name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
+    name, rest = split(sys.argv[1:] if arguments is None else arguments)
     if name in ("", "-h", "--help"):
         print(overview())
         sys.exit(0 if name else 2)
     try:
         if name not in commands:
-            raise unknown("command", name, commands)
+            inner = [command for command in commands if command.startswith(f"{name} ")]
+            raise OpenGatoError(f"say what: {', '.join(inner)}") if inner else unknown("command", name, commands)
         tyro.cli(commands[name], args=rest, prog=f"opengato {name}")
     except OpenGatoError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -12,9 +12,16 @@ commands: dict[str, Callable[..., None]] = {}
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Register a command, named like its function, less an underscore at the end."""
-    commands[function.__name__.rstrip("_")] = function
+    """Register a command, named like its function, less an underscore at the end; one inside it stands for a space."""
+    commands[function.__name__.rstrip("_").replace("_", " ")] = function
     return function
+
+
+def split(arguments: list[str]) -> tuple[str, list[str]]:
+    """The name of the command, of one word or two, and its arguments."""
+    if (two := " ".join(arguments[:2])) in commands:
+        return two, arguments[2:]
+    return (arguments or [""])[0], arguments[1:]
 
 
 def overview() -> str:
@@ -22,7 +29,7 @@ def overview() -> str:
     lines = ["usage: opengato COMMAND …", "", "OpenGato: one transformer, one set of weights, many bodies.", ""]
     for name, function in commands.items():
         about = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
-        lines += textwrap.wrap(about, 100, initial_indent=f"  {name:11}", subsequent_indent=13 * " ")
+        lines += textwrap.wrap(about, 100, initial_indent=f"  {name:13}", subsequent_indent=15 * " ")
     return "\n".join([*lines, "", "`opengato COMMAND --help` tells a command's options."])
 
 

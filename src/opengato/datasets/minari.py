@@ -288,6 +288,12 @@ class MinariEpisodes:
         notes = self._dataset.storage.get_episode_metadata(indices)
         for episode, note in zip(self._dataset.iterate_episodes(indices), notes):
             steps, seed = len(episode.rewards), note.get("seed")
+            for path, leaf in leaves(episode.observations):
+                if len(leaf) != steps + 1:
+                    raise OpenGatoError(
+                        f"episode {episode.id} of {self.name} has {len(leaf)} observations and {steps} actions (field {path or '(root)'}): "
+                        "there is none after its last action, or some are lost"
+                    )
             yield Episode(
                 _cut(episode.observations, self.observation_space, steps),
                 _cut(episode.actions, self.action_space, steps),

@@ -24,9 +24,15 @@ from opengato.datasets import (
     text,
     vqa,
 )
+from opengato.datasets.d4rl import load_d4rl
 from opengato.datasets.dataset import Dataset
+from opengato.datasets.jat import load_jat
+from opengato.datasets.lerobot import load_lerobot
 from opengato.datasets.minari import load_minari
 from opengato.datasets.reading import Reading
+from opengato.datasets.recognise import format_of
+from opengato.datasets.rlds import load_rlds
+from opengato.datasets.robomimic import load_robomimic
 from opengato.datasets.store import TokenDataset
 from opengato.datasets.tokenise import stored, tokenise
 from opengato.errors import OpenGatoError
@@ -55,6 +61,11 @@ FORMATS: dict[str, Format] = {
     "pages": Format(pages.PATHS, pages.open_pages),
     "chat": Format(chat.PATHS, chat.open_chat),
     "minari": Format("FOLDER", lambda paths, reading: load_minari(",".join(paths), reading.root)),
+    "lerobot": Format("FOLDER", lambda paths, reading: load_lerobot(_one(paths))),
+    "rlds": Format("FOLDER[,SPLIT]", lambda paths, reading: load_rlds(*map(Path, paths))),
+    "jat": Format("FOLDER or FILE.parquet", lambda paths, reading: load_jat(_one(paths))),
+    "robomimic": Format("FILE.hdf5", lambda paths, reading: load_robomimic(_one(paths))),
+    "d4rl": Format("FILE.hdf5", lambda paths, reading: load_d4rl(_one(paths))),
 }
 SHIPPED: dict[str, Callable[[Reading], Dataset]] = {
     text.TASK: lambda reading: text.shipped(reading.text_chars),
@@ -63,6 +74,11 @@ SHIPPED: dict[str, Callable[[Reading], Dataset]] = {
     questions.TASK: lambda _: questions.emoji_questions(),
 }
 NAMES = ", ".join([*SHIPPED, *(f"{name}:{form.paths}" for name, form in FORMATS.items())]) + ", or a Minari dataset's id or folder"
+
+
+def _one(paths: Sequence[str]) -> Path:
+    """The path of a format that has one, commas and all."""
+    return Path(",".join(paths))
 
 
 def weight_of(name: str) -> tuple[str, float | None]:
@@ -83,7 +99,8 @@ def find_dataset(name: str, reading: Reading | None = None) -> Dataset:
     """A dataset, not read yet.
 
     Args:
-        name: one of `SHIPPED`; FORMAT:PATH[,PATH], the format being one of `FORMATS`; or a Minari dataset's id. A @weight is passed over.
+        name: one of `SHIPPED`; FORMAT:PATH[,PATH], the format being one of `FORMATS`; a path that tells its format, see `format_of`; or a
+            Minari dataset's id. A @weight is passed over.
 
     Raises OpenGatoError where there is none.
     """
@@ -92,7 +109,9 @@ def find_dataset(name: str, reading: Reading | None = None) -> Dataset:
         return SHIPPED[name](reading)
     spelling, colon, paths = name.partition(":")
     if not colon:
-        return load_minari(name, reading.root)
+        if not Path(name).exists():
+            return load_minari(name, reading.root)
+        spelling, paths = format_of(Path(name)), name
     if spelling not in FORMATS:
         raise OpenGatoError(f"dataset {name!r} is of no known format: give {NAMES}")
     return FORMATS[spelling].open(paths.split(","), reading)

@@ -13,8 +13,9 @@ import torch
 
 from opengato.checkpoint import Checkpoint
 from opengato.datasets.demonstrations import best_demonstration
-from opengato.datasets.open import open_datasets, weight_of
+from opengato.datasets.open import find_dataset, open_datasets, weight_of
 from opengato.datasets.reading import Budget, Reading
+from opengato.datasets.report import warnings_of
 from opengato.datasets.starts import join_starts, starts_of
 from opengato.datasets.store import TokenDataset
 from opengato.domains import tasks
@@ -217,6 +218,9 @@ def open_all(
     datasets = open_datasets(names, tokenizer, skip_bad=skip_bad, reading=reading)
     if ranks.first:
         ranks.wait()
+        for name in names:
+            for line in warnings_of(find_dataset(name, reading)):
+                print(f"{name}: {line}", file=sys.stderr)
     return datasets, tokenizer
 
 
