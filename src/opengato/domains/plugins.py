@@ -75,6 +75,8 @@ _OWN = tuple(
         "dm-control": "dm_control",
         "atari": "atari",
         "memory": "memory",
+        "babyai-pixels": "babyai_pixels",
+        "minigrid": "minigrid",
         "sokoban": "sokoban",
         "gym": "registered",
     }.items()
