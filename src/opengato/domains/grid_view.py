@@ -43,7 +43,7 @@ class SymbolicView(gym.Wrapper):
 
 
 class PixelView(SymbolicView):
-    """The same view as a picture, 16 pixels a cell, as MiniGrid draws it: the agent at the bottom looking up, what it carries beneath it."""
+    """The same view as a picture, 16 pixels a cell, as MiniGrid draws it: the agent at the bottom, looking up."""
 
     def __init__(self, env: gym.Env):
         super().__init__(env)

@@ -3,8 +3,9 @@
 Observation, reward and actions are those of `babyai`; with moving obstacles there are three actions: left, right, forward. Running into one
 of those costs 1, and ends the episode.
 
-One task stands for ids that differ in nothing a player would notice, and for what is a level of `babyai` as it is. Left out: the playground,
-which has neither mission nor reward. Worlds that begin in a single way begin here anywhere, as no start could be kept for evaluation.
+One task stands for ids that differ in nothing a player would notice, and what is a level of `babyai` as it is has none. Left out: the
+playground, which has neither mission nor reward, and worlds drawn by wave function collapse. Worlds that begin in a single way begin here
+anywhere, as else no start could be kept for evaluation.
 """
 
 from __future__ import annotations

@@ -122,8 +122,8 @@ class Sokoban(gym.Env):
 class Pusher:
     """Plays the fewest pushes to the solved board from wherever it is, with the shortest walks between them.
 
-    On a board that cannot be solved any more, or for which none of the first `MOST_STATES` states of the search was a solution, it brings as
-    many boxes onto targets as it can, and then goes where nothing is pushed.
+    On a board that cannot be solved any more, or for which none of the first `MOST_STATES` states of the search was a solution, it brings
+    as many boxes onto targets as it can, and then goes where nothing is pushed.
     """
 
     MOST_STATES = 20_000  # levels of the generator need some hundreds; so many take about two seconds

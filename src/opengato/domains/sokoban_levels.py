@@ -155,8 +155,6 @@ def _parse(rows: list[str], where: str) -> np.ndarray:
         for kinds in ((PLAYER, PLAYER_ON_TARGET), (BOX, BOX_ON_TARGET), (TARGET, BOX_ON_TARGET, PLAYER_ON_TARGET))
     )
     if players != 1 or boxes != targets or not boxes:
-        raise OpenGatoError(
-            f"the level at {where} has {players} players, {boxes} boxes and {targets} targets: give it 1, and as many of both"
-        )
+        raise OpenGatoError(f"the level at {where} has {players} players, {boxes} boxes and {targets} targets: give it 1, and equally many")
     border = np.concatenate([level[0], level[-1], level[:, 0], level[:, -1]])
     return level if (border == WALL).all() else np.pad(level, 1, constant_values=WALL)

@@ -200,10 +200,8 @@ class GridPlanner:
 
     @staticmethod
     def _before(route: list[Pose], cell: Cell) -> list[Pose]:
-        """A route as far as where this cell is in front."""
-        return route[
-            : next(k for k, pose in enumerate(route) if ahead(pose) == cell and (k + 1 == len(route) or route[k + 1][0] == cell)) + 1
-        ]
+        """A route as far as where this cell, which lies on it, is in front."""
+        return route[: next(k for k, pose in enumerate(route) if pose[0] == cell)]
 
     # ---- what is in the way ------------------------------------------------------------------------------------------------------
 
@@ -220,9 +218,9 @@ class GridPlanner:
         return TOGGLE if action is None else action
 
     def _put_away(self, route: list[Pose]) -> int:
-        """Towards dropping what is carried where it is in nobody's way: not at a door or between two halves of a room, or else off the route.
+        """Towards dropping what is carried out of the way: not at a door or between two halves of a room, or else off the route.
 
-        Where it is in nobody's way does not hang on the route, which is another one after every turn.
+        Where that is does not hang on the route, which is another one after every turn.
         """
         needed = {cell for cell, _ in route} | {ahead(route[-1])}
 
