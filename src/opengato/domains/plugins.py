@@ -77,6 +77,7 @@ _OWN = tuple(
         "memory": "memory",
         "babyai-pixels": "babyai_pixels",
         "minigrid": "minigrid",
+        "procgen": "procgen",
         "sokoban": "sokoban",
         "gym": "registered",
     }.items()
