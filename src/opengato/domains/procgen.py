@@ -1,11 +1,11 @@
 """Procgen: sixteen games of drawn levels, easy and hard, played by search on their saved state.
 
-An observation is a frame of 64×64 pixels. An action is 0 to 14: nine moves (0 left and down, 1 left, 2 left and up, 3 down, 4 none, 5 up, 6
-right and down, 7 right, 8 right and up), and six that games use to fire, throw and the like. The reward is the game's own. An episode is one
-level, and depends on its number alone; success is the level completed.
+An observation is a frame of 64×64 pixels. An action is 0 to 14: nine moves (0 left and down, 1 left, 2 left and up, 3 down, 4 none, 5 up,
+6 right and down, 7 right, 8 right and up), and six that games use to fire, throw and the like. The reward is the game's own. An episode is
+one level, and depends on its number alone; success is the level completed.
 
-Levels are split as is usual: collection and the training of references see the first 200 of the easy ones and the first 500 of the hard ones,
-and seeds of evaluation (`starts.SEEDS`) draw from all others, so that a score is of levels that no demonstration has.
+Levels are split as is usual: collection and reference scores see the first 200 of the easy ones and the first 500 of the hard ones, and
+seeds of evaluation (`starts.SEEDS`) draw from all others, so that a score is of levels that no demonstration has.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ ACTION_SPACE = spaces.Discrete(15)
 TRAINING_LEVELS = {"easy": 200, "hard": 500}
 TIMEOUT = 1_000  # steps; the game's own limit, which ends a level that is not completed; 500 in some
 NOTHING = 4
+INSTALL = 'pip install "opengato[procgen]" && pip install --no-deps procgen-mirror==0.10.7 gym3==0.3.3'
 _LEFT, _LEFT_UP, _DOWN, _UP, _RIGHT, _RIGHT_UP, _FIRE, _FIRE_BACK = 1, 2, 3, 5, 7, 8, 9, 10
 _MOVES = (4, 7, 1, 5, 3, 8, 2, 6, 0)
 
@@ -218,6 +219,7 @@ TASKS = [
         make_expert=partial(_explorer if name in EXPLORED else _shooter, name),
         requires="procgen",
         extra="procgen",
+        install=INSTALL,
         expert_name="search for the way to the next reward" if name in EXPLORED else "search on the game's state",
         has_success=True,
         start=_start,

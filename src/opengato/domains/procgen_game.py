@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from opengato.errors import OpenGatoError
+
 MODES = {"easy": 0, "hard": 1}
 _STATE_BYTES = 1 << 20
 _FUNCTIONS = ["int get_state(libenv_env *, int, char *, int);", "void set_state(libenv_env *, int, char *, int);"]
@@ -40,7 +42,12 @@ class Game:
     """
 
     def __init__(self, name: str, mode: str, level: int):
-        from gym3.libenv import CEnv
+        try:
+            from gym3.libenv import CEnv
+        except ImportError as error:
+            raise OpenGatoError(
+                f"procgen is here without what it is played through ({error}): pip install cffi, and --no-deps gym3"
+            ) from error
 
         found = importlib.util.find_spec("procgen")  # found, and not imported
         assert found is not None and found.submodule_search_locations is not None
@@ -82,7 +89,7 @@ class Game:
 
 
 def entities(state: bytes) -> np.ndarray:
-    """Every thing in a saved game, float32 (N, 31): x, y, speeds, radii, and then, some of them whole numbers, what else it is; agent first."""
+    """Every thing in a saved game, the agent first, float32 (N, 31): x, y, their speeds, radii, and and the rest, some of it int32."""
     at = 4
     at += 4 + _int(state, at) + 12 * 4 + 5 * 4  # the name, the options, the level's range and kind
     for _ in range(2):  # the random numbers to come, as text

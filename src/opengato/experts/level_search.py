@@ -40,8 +40,8 @@ def find_reward(level: Level, place: Callable[[Any, int], tuple[Hashable, float]
     """Actions that bring a reward; where none was found, those to the place that was looked into last. The level is left as it was.
 
     Args:
-        place: of a saved state, and the steps that led to it: what tells one place from another, and how many steps the goal is nearer there
-            than elsewhere, at a guess; places that promise to be there soonest are looked into first.
+        place: of a saved state, and the steps that led to it: what tells one place from another, and how many steps the goal is nearer
+            there than elsewhere, at a guess; places that promise to be there soonest are looked into first.
     """
     start = level.save()
     came: list[tuple[int, int, int]] = [(-1, 0, 0)]  # of each place: the one before, the action, how often it was played
