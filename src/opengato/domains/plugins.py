@@ -75,6 +75,10 @@ _OWN = tuple(
         "dm-control": "dm_control",
         "atari": "atari",
         "memory": "memory",
+        "babyai-pixels": "babyai_pixels",
+        "minigrid": "minigrid",
+        "procgen": "procgen",
+        "sokoban": "sokoban",
         "gym": "registered",
     }.items()
 )

@@ -85,6 +85,7 @@ class Task:
         make_expert: makes an `Expert` for it; None for tasks that only have data.
         requires: the import name of the simulator, for example "minigrid".
         extra: the extra that installs it: `pip install "opengato[extra]"`; "" where none does, as of plug-ins.
+        install: the whole command that installs the simulator, where the extra alone does not.
         expert_name: one line on how the expert works.
         has_success: whether `info["success"]` (bool or 0/1) of the last step tells success; None: where it is there, it does.
         burst: longest run of steps that noise in collection holds a random action: enough to be driven off course.
@@ -108,6 +109,7 @@ class Task:
     start: Callable[[gym.Env], Any] | None = None
     few_starts: bool = False
     references: str = "opengato.domains"
+    install: str = ""
     make_canonical: Callable[[], gym.Env] | None = None
     protocol: str = ""
 
@@ -151,7 +153,7 @@ class Task:
     def make(self) -> gym.Env:
         """Make the environment, or say what is missing."""
         if not self.available:
-            how = f'pip install "opengato[{self.extra}]"' if self.extra else "install the package that has it"
+            how = self.install or (f'pip install "opengato[{self.extra}]"' if self.extra else "install the package that has it")
             raise OpenGatoError(f"task {self.id!r} needs {self.requires!r}, which is not installed: {how}")
         return self.make_env()
 
