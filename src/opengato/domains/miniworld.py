@@ -130,7 +130,7 @@ _KINDS = {
     "three-rooms": _Kind(3, _earned, "red box", _ReachRedBox),
     "room-objects": _Kind(8, _visited_all, "visit all", _VisitAll),
     "pickup-objects": _Kind(5, _took_all, "take all"),
-    "collect-health": _Kind(8, _survived, "take all"),
+    "collect-health": _Kind(8, _survived, "keep healthy"),
     "put-next": _Kind(8, _earned, "put next"),
     "sign": _Kind(4, _earned, "sign", _DrawnSign),
     "sidewalk": _Kind(3, _earned, "pavement"),

@@ -177,12 +177,30 @@ def _take_all(world: Any) -> Aim:
     return take(world, [thing for thing in world.entities if thing is not world.agent], carry=False)
 
 
+def _keep_healthy(world: Any) -> Aim:
+    """The medkit that is close and has another close to it: the nearest one may lie where the next is further than health lasts."""
+    pose = pose_of(world)
+    kits = [thing for thing in world.entities if thing is not world.agent]
+
+    def moves(kit: Any) -> float:
+        x, z = _flat(kit)
+        turn = abs(math.remainder(math.atan2(pose.y - z, x - pose.x) - pose.angle, 2 * math.pi))
+        return _apart(pose, kit) / world.max_forward_step + turn / math.radians(15)
+
+    def onward(kit: Any) -> float:
+        return min(_apart(Pose(*_flat(kit), 0.0), other) for other in kits if other is not kit) / world.max_forward_step
+
+    in_time = [kit for kit in kits if moves(kit) < 0.8 * world.health / 2] or [min(kits, key=moves)]
+    return take(world, [min(in_time, key=lambda kit: moves(kit) + onward(kit))], carry=False)
+
+
 ERRANDS: dict[str, Errand] = {
     "red box": _red_box,
     "pavement": _pavement,
     "sign": _sign,
     "visit all": _visit_all,
     "take all": _take_all,
+    "keep healthy": _keep_healthy,
     "put next": lambda world: bring_together(world, world.red_box, world.yellow_box),
 }
 

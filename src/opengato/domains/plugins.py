@@ -76,6 +76,7 @@ _OWN = tuple(
         "atari": "atari",
         "memory": "memory",
         "miniworld": "miniworld",
+        "vizdoom": "vizdoom",
         "gym": "registered",
     }.items()
 )
