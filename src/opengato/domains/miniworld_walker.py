@@ -178,7 +178,8 @@ def _take_all(world: Any) -> Aim:
 
 
 def _keep_healthy(world: Any) -> Aim:
-    """The medkit that is close and has another close to it: the nearest one may lie where the next is further than health lasts."""
+    """Of the medkits within reach the three that are close and have others close to them, since the nearest one of all may lie where the
+    next is further than health lasts; and three, since one in a corner cannot always be picked up."""
     pose = pose_of(world)
     kits = [thing for thing in world.entities if thing is not world.agent]
 
@@ -191,7 +192,7 @@ def _keep_healthy(world: Any) -> Aim:
         return min(_apart(Pose(*_flat(kit), 0.0), other) for other in kits if other is not kit) / world.max_forward_step
 
     in_time = [kit for kit in kits if moves(kit) < 0.8 * world.health / 2] or [min(kits, key=moves)]
-    return take(world, [min(in_time, key=lambda kit: moves(kit) + onward(kit))], carry=False)
+    return take(world, sorted(in_time, key=lambda kit: moves(kit) + onward(kit))[:3], carry=False)
 
 
 ERRANDS: dict[str, Errand] = {

@@ -77,6 +77,7 @@ _OWN = tuple(
         "memory": "memory",
         "miniworld": "miniworld",
         "vizdoom": "vizdoom",
+        "playroom": "playroom",
         "gym": "registered",
     }.items()
 )

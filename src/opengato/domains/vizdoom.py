@@ -22,11 +22,14 @@ SCENARIOS = {
     "rocket-basic": Scenario("rocket_basic", _SIDEWAYS, tics=300),
     "defend-the-center": Scenario("defend_the_center", _TURRET, skip=2),
     "defend-the-line": Scenario("defend_the_line", _TURRET, skip=2),
-    "predict-position": Scenario("predict_position", _TURRET, skip=2, tics=300),
-    "deadly-corridor": Scenario("deadly_corridor", singly("MOVE_LEFT", "MOVE_RIGHT", "ATTACK", "MOVE_FORWARD", "MOVE_BACKWARD", "TURN_LEFT", "TURN_RIGHT")),
+    "predict-position": Scenario("predict_position", _TURRET, skip=1, tics=300),
+    "deadly-corridor": Scenario(
+        "deadly_corridor", singly("MOVE_LEFT", "MOVE_RIGHT", "ATTACK", "MOVE_FORWARD", "MOVE_BACKWARD", "TURN_LEFT", "TURN_RIGHT"), skip=2
+    ),
     "health-gathering": Scenario("health_gathering", _WALK),
     "health-gathering-supreme": Scenario("health_gathering_supreme", _WALK),
     "my-way-home": Scenario("my_way_home", singly("TURN_LEFT", "TURN_RIGHT", "MOVE_FORWARD", "MOVE_LEFT", "MOVE_RIGHT")),
+    "deathmatch": Scenario("deathmatch", singly("ATTACK", "MOVE_FORWARD", "MOVE_BACKWARD", "MOVE_LEFT", "MOVE_RIGHT", "TURN_LEFT", "TURN_RIGHT")),
     "take-cover": Scenario("take_cover", singly("MOVE_LEFT", "MOVE_RIGHT")),
 }
 
@@ -45,6 +48,7 @@ def _make_expert(name: str) -> Expert:
         "health-gathering": partial(experts.Fetcher, ("CustomMedikit", "Medikit")),
         "health-gathering-supreme": partial(experts.Fetcher, ("CustomMedikit", "Medikit"), ("Poison",)),
         "my-way-home": partial(experts.Fetcher, ("GreenArmor",)),
+        "deathmatch": partial(experts.Fighter, False),
         "take-cover": experts.Dodger,
     }
     return makers[name]()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +13,8 @@ import numpy as np
 from opengato.experts.plane import Grid, Plane
 
 _RADIUS = 16.0  # of the player, in the game's units
-_CELL = 12.0
+_CELL = 16.0
+_SQUEEZE = 11.0  # a cell whose centre is as close to a wall may still have places where the player fits
 ROCKET_SPEED = 20.0  # units a tic
 Place = tuple[float, float]
 
@@ -23,15 +26,14 @@ class Steering:
         self._doom: Any = env.unwrapped
         self._scenario = self._doom.scenario
         sectors = self._doom.game.get_state().sectors
-        lines = {(line.x1, line.y1, line.x2, line.y2) for sector in sectors for line in sector.lines if line.is_blocking}
+        lines = Counter((line.x1, line.y1, line.x2, line.y2) for sector in sectors for line in sector.lines if line.is_blocking)
         self._walls = np.array(sorted(lines), np.float64).reshape(-1, 2, 2)
+        # What two sectors share stops feet alone: there is nothing to see of it, and shots pass.
+        self._opaque = np.array(sorted(line for line, sides in lines.items() if sides == 1), np.float64).reshape(-1, 2, 2)
         self._plane = Plane(self._walls, np.zeros((0, 3)))
         self._grid: Grid | None = None
         self._left: tuple[Any, list[float]] = (None, [])
-        self._begin()
-
-    def _begin(self) -> None:
-        """What an expert remembers of an episode, forgotten."""
+        self._target_place: Place | None = None
 
     def act(self, observation: Any) -> int:
         self._state = self._doom.game.get_state()
@@ -56,10 +58,10 @@ class Steering:
 
     def _sees(self, place: Place) -> bool:
         """Whether no wall stands between."""
-        if not len(self._walls):
+        if not len(self._opaque):
             return True
         start, along = np.array(self._here), np.subtract(place, self._here)
-        first, walls = self._walls[:, 0], self._walls[:, 1] - self._walls[:, 0]
+        first, walls = self._opaque[:, 0], self._opaque[:, 1] - self._opaque[:, 0]
         turn = along[0] * walls[:, 1] - along[1] * walls[:, 0]
         turn = np.where(np.abs(turn) < 1e-9, np.inf, turn)
         gap = first - start
@@ -70,23 +72,18 @@ class Steering:
     def _turn(self, bearing: float) -> tuple[str, ...]:
         return ("TURN_LEFT",) if bearing > 0 else ("TURN_RIGHT",)
 
-    def _walk(self, goals: list[Place], shunned: list[Place] = (), tolerance: float = 14.0) -> tuple[str, ...]:  # type: ignore[assignment]
+    def _walk(self, goals: Sequence[Place], shunned: Sequence[Place] = (), tolerance: float = 14.0) -> tuple[str, ...]:
         """Towards the goal that is nearest on foot, away from what is shunned."""
         target = self._onward(goals, shunned)
         bearing = self._bearing(target)
         return self._turn(bearing) if abs(bearing) > tolerance else ("MOVE_FORWARD",)
 
-    def _onward(self, goals: list[Place], shunned: list[Place]) -> Place:
+    def _onward(self, goals: Sequence[Place], shunned: Sequence[Place]) -> Place:
         """The place, some steps on the way, that lies straight ahead of here."""
         key = (tuple(goals), tuple(shunned))
-        if self._grid is None:
-            low, high = self._walls.min((0, 1)) - _CELL, self._walls.max((0, 1)) + _CELL
-            self._grid = Grid(low, high, _CELL)
-            self._centres = self._grid.centres()
-            self._clearance = self._plane.wall_clearance(self._centres)
-        grid = self._grid
+        grid = self._ways()
         if self._left[0] != key:
-            free = self._clearance > _RADIUS
+            free = self._clearance > _SQUEEZE
             cost = np.where(self._clearance < 2 * _RADIUS, 1.5, 1.0)  # corners are taken wide
             for place in shunned:
                 cost = np.where(np.hypot(*(self._centres - place).T) < 48.0, 8.0, cost)
@@ -96,15 +93,30 @@ class Steering:
             self._left = (key, grid.distances(free, wanted, cost).tolist())
         return self._straight(grid, self._left[1])
 
+    def _nearest(self, places: list[Place]) -> Place:
+        """The one that is nearest on foot."""
+        grid = self._ways()
+        goals = np.zeros(len(self._centres), bool)
+        goals[grid.index(*self._here)] = True
+        left = grid.distances(self._clearance > _SQUEEZE, goals)
+        return min(places, key=lambda place: (left[grid.index(*place)], self._distance(place)))
+
+    def _ways(self) -> Grid:
+        if self._grid is None:
+            low, high = self._walls.min((0, 1)) - _CELL, self._walls.max((0, 1)) + _CELL
+            self._grid = Grid(low, high, _CELL)
+            self._centres = self._grid.centres()
+            self._clearance = self._plane.wall_clearance(self._centres)
+        return self._grid
+
     def _straight(self, grid: Grid, left: list[float]) -> Place:
         columns = grid.shape[1]
         at = grid.index(*self._here)
         if left[at] == math.inf:  # squeezed against a wall: the nearest cell from which a way leads
-            known = np.isfinite(left)
-            if not known.any():
+            back = np.array(left) + 3.0 * np.hypot(*(self._centres - self._here).T)
+            if not np.isfinite(back).any():
                 return self._here[0] + 1.0, self._here[1]
-            gaps = np.where(known, np.hypot(*(self._centres - self._here).T), np.inf)
-            return tuple(self._centres[int(gaps.argmin())])  # type: ignore[return-value]
+            return tuple(self._centres[int(back.argmin())])  # type: ignore[return-value]
         ahead: Place = self._here
         for step in range(24):
             others = [at + row * columns + column for row in (-1, 0, 1) for column in (-1, 0, 1) if (row, column) != (0, 0)]
@@ -129,11 +141,16 @@ class Fetcher(Steering):
     def __init__(self, wanted: tuple[str, ...], shunned: tuple[str, ...] = ()):
         self._wanted, self._shunned = wanted, shunned
 
+    def _places(self, names: tuple[str, ...]) -> list[Place]:
+        return [(thing.position_x, thing.position_y) for thing in self._state.objects if thing.name in names]
+
     def _choose(self) -> tuple[str, ...]:
-        places = {name: [(t.position_x, t.position_y) for t in self._state.objects if t.name in name] for name in (self._wanted, self._shunned)}
-        if not places[self._wanted]:
+        places, shunned = self._places(self._wanted), self._places(self._shunned)
+        if not places:
             return ()
-        return self._walk(places[self._wanted], places[self._shunned])
+        if self._target_place not in places:  # it is kept to: a way to each, whenever one of many appears, is costly and wavers
+            self._target_place = self._nearest(places)
+        return self._walk([self._target_place], shunned)
 
 
 class Gunner(Steering):
@@ -179,23 +196,58 @@ class Runner(Gunner):
         return self._walk(armour) if armour else ("MOVE_FORWARD",)
 
 
-class Marksman(Steering):
-    """One rocket for one monster that walks across: it is fired to where the monster will be."""
+class Fighter(Gunner):
+    """All against all: fires at what it sees, and in between fetches what it lacks: health, weapons, ammunition."""
 
-    delay: float = 10.0  # tics from the trigger to the rocket
+    _healthy = 60.0
 
     def _choose(self) -> tuple[str, ...]:
-        monsters = self._things("Monster")
-        if not monsters:
+        import vizdoom
+
+        target = self._target()
+        if target is not None:
+            return super()._choose()
+        weak = self._doom.game.get_game_variable(vizdoom.GameVariable.HEALTH) < self._healthy
+        wanted = self._things("Health") if weak else self._things("Weapon")
+        places = [(thing.position_x, thing.position_y) for thing in wanted or self._things("Ammo", "Armor")]
+        if not places:
+            return ("TURN_LEFT",)
+        if self._target_place not in places:
+            self._target_place = self._nearest(places)
+        return self._walk([self._target_place])
+
+
+class Marksman(Steering):
+    """One rocket for one monster that walks to and fro between two posts: it is fired to where the monster will be."""
+
+    _delay = 9.0  # tics from the trigger to the rocket
+    _pace = 20.0 / 3.0  # units a tic of the monster, which the game moves in jumps
+
+    def reset(self, env: gym.Env, observation: Any, seed: int) -> None:
+        super().reset(env, observation, seed)
+        self._seen: list[float] = []
+
+    def _choose(self) -> tuple[str, ...]:
+        import vizdoom
+
+        target = next(iter(self._things("Monster")), None)
+        if target is None or not self._doom.game.get_game_variable(vizdoom.GameVariable.ATTACK_READY):
+            return ()  # fired: to turn now is to turn the rocket
+        self._seen = [*self._seen, float(target.position_y)][-4:]
+        way = self._seen[-1] - self._seen[0]
+        if not way:
             return ()
-        target = monsters[0]
-        place = (target.position_x, target.position_y)
-        for _ in range(3):  # the flight is as long as the lead, and the lead as long as the flight
-            flight = self.delay + self._distance(place) / ROCKET_SPEED
-            place = (target.position_x + flight * target.velocity_x, target.position_y + flight * target.velocity_y)
-        bearing = self._bearing(place)
-        aside = abs(self._distance(place) * math.sin(math.radians(bearing)))
-        return self._turn(bearing) if abs(bearing) > 90 or aside > 24 else ("ATTACK",)
+        posts = sorted(thing.position_y for thing in self._state.objects if thing.name == "PatrolPoint")
+        y = target.position_y
+        for _ in range(4):  # the flight is as long as the lead, and the lead as long as the flight
+            flight = self._delay + self._distance((target.position_x, y)) / ROCKET_SPEED
+            y = target.position_y + math.copysign(flight * self._pace, way)
+            if posts and y > posts[-1]:
+                y = 2 * posts[-1] - y
+            elif posts and y < posts[0]:
+                y = 2 * posts[0] - y
+        bearing = self._bearing((target.position_x, y))
+        return self._turn(bearing) if abs(bearing) > 2.0 else ("ATTACK",)
 
 
 class Dodger(Steering):
