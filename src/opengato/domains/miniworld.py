@@ -117,7 +117,12 @@ def _survived(world: Any, reward: float) -> bool:
 
 @dataclass(frozen=True)
 class _Kind:
-    """What a level asks for. actions: how many of MiniWorld's it has. wrapper: what is changed in it. errand: the expert's, see `walker`."""
+    """What a level asks for.
+
+    Attributes:
+        actions: how many of MiniWorld's it has. solved: see `_Level`. errand: the expert's, of `miniworld_walker.ERRANDS`.
+        wrapper: what is changed in it.
+    """
 
     actions: int
     solved: Callable[[Any, float], bool]

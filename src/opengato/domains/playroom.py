@@ -5,8 +5,8 @@ An episode has two or three requests, one after another: something to do ("put t
 each time; the stand-in for DeepMind's Playroom, which was never released.
 
 An observation is the picture, 60×80, and the request. An action is a move, 0 to 6 (turn left, turn right, forward, back, pick up, drop,
-speak), and words: what is said, "" while nothing is, of which only the words of a "speak" are heard. Each request fulfilled is worth 1; a wrong
-answer ends the episode, as does the last request. `info["success"]` tells that all were fulfilled.
+speak), and words, which are heard where the move is to speak and "" elsewhere. Each request fulfilled is worth 1; a wrong answer ends the
+episode, as does the last request. `info["success"]` tells that all were fulfilled.
 """
 
 from __future__ import annotations

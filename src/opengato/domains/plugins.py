@@ -74,6 +74,7 @@ _OWN = tuple(
         "metaworld": "metaworld",
         "dm-control": "dm_control",
         "atari": "atari",
+        "atari-extended": "atari_extended",
         "memory": "memory",
         "miniworld": "miniworld",
         "vizdoom": "vizdoom",

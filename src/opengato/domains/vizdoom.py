@@ -1,7 +1,7 @@
 """ViZDoom: first-person scenarios of Doom, 60×80 pictures, played by scripts that know where everything is.
 
 Action 0 holds no button and each other one a button, or two, for a few tics (35 a second). Rewards are the scenarios' own. Those without a
-time limit of their own end after 2,100 tics, a minute of play.
+time limit of their own end after 2,100 tics, a minute of play. Beside the scenarios are Freedoom's maps, to be explored.
 """
 
 from __future__ import annotations
@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import gymnasium as gym
+
+from opengato.domains import vizdoom_experts as experts
 from opengato.domains.task import Expert, Task
+from opengato.domains.vizdoom_explore import MAPS, Explore, Explorer
+from opengato.domains.vizdoom_explore import scenario as explored
 from opengato.domains.vizdoom_game import PICTURE, Doom, Scenario, full_state, singly
 
 _SIDEWAYS = singly("MOVE_LEFT", "MOVE_RIGHT", "ATTACK")
@@ -29,14 +34,14 @@ SCENARIOS = {
     "health-gathering": Scenario("health_gathering", _WALK),
     "health-gathering-supreme": Scenario("health_gathering_supreme", _WALK),
     "my-way-home": Scenario("my_way_home", singly("TURN_LEFT", "TURN_RIGHT", "MOVE_FORWARD", "MOVE_LEFT", "MOVE_RIGHT")),
-    "deathmatch": Scenario("deathmatch", singly("ATTACK", "MOVE_FORWARD", "MOVE_BACKWARD", "MOVE_LEFT", "MOVE_RIGHT", "TURN_LEFT", "TURN_RIGHT")),
+    "deathmatch": Scenario(
+        "deathmatch", singly("ATTACK", "MOVE_FORWARD", "MOVE_BACKWARD", "MOVE_LEFT", "MOVE_RIGHT", "TURN_LEFT", "TURN_RIGHT")
+    ),
     "take-cover": Scenario("take_cover", singly("MOVE_LEFT", "MOVE_RIGHT")),
 }
 
 
 def _make_expert(name: str) -> Expert:
-    from opengato.domains import vizdoom_experts as experts
-
     makers: dict[str, Callable[[], Expert]] = {
         "basic": partial(experts.Gunner, True),
         "simpler-basic": partial(experts.Gunner, True),
@@ -54,13 +59,13 @@ def _make_expert(name: str) -> Expert:
     return makers[name]()
 
 
-def _task(name: str, scenario: Scenario) -> Task:
+def _task(name: str, scenario: Scenario, make_env: Callable[[], gym.Env], make_expert: Callable[[], Expert]) -> Task:
     return Task(
         id=f"vizdoom/{name}",
         observation_space=PICTURE,
         action_space=scenario.action_space,
-        make_env=partial(Doom, scenario),
-        make_expert=partial(_make_expert, name),
+        make_env=make_env,
+        make_expert=make_expert,
         requires="vizdoom",
         extra="vizdoom",
         expert_name="scripted, from objects and sectors",
@@ -68,4 +73,7 @@ def _task(name: str, scenario: Scenario) -> Task:
     )
 
 
-TASKS = [_task(name, scenario) for name, scenario in SCENARIOS.items()]
+TASKS = [
+    *(_task(name, scenario, partial(Doom, scenario), partial(_make_expert, name)) for name, scenario in SCENARIOS.items()),
+    *(_task(name, explored(name), partial(Explore, explored(name)), Explorer) for name in MAPS),
+]

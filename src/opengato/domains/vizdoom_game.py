@@ -56,7 +56,8 @@ def _launcher(folder: Path, game: str) -> Path:
     if sys.platform != "linux":
         return Path(game)
     command = [sys.executable, "-I", "-S", "-c", _BIND, str(os.getpid()), game]
-    path.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    # In a folder that goes with it, since the game makes one of its own, and empty, wherever it is.
+    path.write_text(f'#!/bin/sh\ncd {shlex.quote(str(folder))} && exec {shlex.join(command)} "$@"\n')
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return path
 
@@ -89,8 +90,8 @@ class Doom(gym.Env):
             game.set_doom_scenario_path("")
         if scenario.level is not None:
             game.set_doom_map(scenario.level)
-        if scenario.arguments:
-            game.add_game_args(scenario.arguments)
+        # Off altogether: a game that merely plays none still mixes it, and is ended by an assertion of OpenAL's on some maps.
+        game.add_game_args(f"-nosound {scenario.arguments}")
         self.buttons = list(dict.fromkeys(button for held in scenario.buttons for button in held))
         game.set_available_buttons([getattr(vizdoom.Button, button) for button in self.buttons])
         game.set_window_visible(False)

@@ -13,7 +13,7 @@ LEFT, RIGHT, FORWARD = "left", "right", "forward"
 
 @dataclass(frozen=True)
 class Pose:
-    """Place and direction: an angle of 0 looks along +x, and a turn to the left adds to it; +y is then to the right of +x, as in MiniWorld."""
+    """Place and direction: an angle of 0 looks along +x with +y to its right, as in MiniWorld, and a turn to the left adds to it."""
 
     x: float
     y: float
