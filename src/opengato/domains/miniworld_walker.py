@@ -30,6 +30,11 @@ def _apart(pose: Pose, thing: Any) -> float:
     return math.hypot(pose.x - x, pose.y - z)
 
 
+def _inside(rectangle: tuple[float, float, float, float], x: Any, z: Any) -> Any:
+    """Whether a place is in a rectangle; of arrays, for each."""
+    return (x > rectangle[0]) & (x < rectangle[1]) & (z > rectangle[2]) & (z < rectangle[3])
+
+
 def pose_of(world: Any) -> Pose:
     """Where the agent stands, x and z, and looks."""
     return Pose(float(world.agent.pos[0]), float(world.agent.pos[2]), float(world.agent.dir))
@@ -46,25 +51,28 @@ def carried_ahead(world: Any, thing: Any) -> float:
 
 
 class View:
-    """A world as the walker sees it: what is in the way of it and of what it carries, while nothing else moves."""
+    """A world as the walker sees it: what is in the way of it and of what it carries, while nothing else moves.
 
-    def __init__(self, world: Any):
+    `before`: an earlier view of the same episode, whose walls are these.
+    """
+
+    def __init__(self, world: Any, before: View | None = None):
         self.world = world
         self.carried = world.agent.carrying
         others = [thing for thing in world.entities if thing is not world.agent and thing is not self.carried]
-        self._discs = [(*_flat(thing), float(thing.radius)) for thing in others]
-        self.plane = Plane(np.asarray(world.wall_segs)[:, :, [0, 2]], np.array(self._discs).reshape(-1, 3))
+        self.around = tuple((*_flat(thing), float(thing.radius)) for thing in others)
+        self.plane = Plane(np.asarray(world.wall_segs)[:, :, [0, 2]], np.array(self.around).reshape(-1, 3))
         rooms = world.rooms
         self.grid = Grid(
             np.array([min(room.min_x for room in rooms), min(room.min_z for room in rooms)]),
             np.array([max(room.max_x for room in rooms), max(room.max_z for room in rooms)]),
             _CELL,
         )
-        self._walls: list[float] | None = None
+        self._walls: list[float] | None = before._walls if before is not None else None
 
     def clear(self, x: float, z: float, radius: float) -> bool:
         """Whether a disc fits here, as the world will decide."""
-        for other_x, other_z, other in self._discs:
+        for other_x, other_z, other in self.around:
             if math.hypot(x - other_x, z - other_z) < radius + other:
                 return False
         if self._walls is None:
@@ -91,14 +99,14 @@ class Aim:
     Attributes:
         reached: whether this pose will do. action: done there; None: arriving is all.
         places: centres (x, z) with the distance from each within which it may be reached, for the estimate.
-        shunned: centres with the distance from each that must be kept, and another test of places that are no good.
+        shunned: centres with the distance from each that must be kept. forbidden: a rectangle, (min_x, max_x, min_z, max_z), not to be entered.
     """
 
     reached: Callable[[Pose], bool]
     action: int | None
     places: Sequence[tuple[float, float, float]]
     shunned: Sequence[tuple[float, float, float]] = ()
-    forbidden: Callable[[float, float], bool] | None = None
+    forbidden: tuple[float, float, float, float] | None = None
 
 
 # What is next, in a world as it stands: an aim, an action, or nothing that could be done.
@@ -159,7 +167,7 @@ def _red_box(world: Any) -> Aim:
 
 def _pavement(world: Any) -> Aim:
     street = world.street
-    return stand_near(world, world.box, forbidden=lambda x, z: bool(street.point_inside(np.array([x, 0.0, z]))))
+    return stand_near(world, world.box, forbidden=(street.min_x, street.max_x, street.min_z, street.max_z))
 
 
 def _sign(world: Any) -> Aim:
@@ -215,6 +223,8 @@ class Walker:
     def reset(self, env: gym.Env, observation: Any, seed: int) -> None:
         self._world: Any = env.unwrapped
         self._plan: list[tuple[Pose, Any, int]] = []  # where it will stand, with what around, and do what
+        self._view: View | None = None
+        self._left: tuple[Any, list[float]] = (None, [])
 
     def act(self, observation: Any) -> int:
         around, pose = self._around(), pose_of(self._world)
@@ -252,13 +262,13 @@ class Walker:
             yield pose, around, actions.FORWARD if aim.action is None else aim.action
 
     def _search(self, pose: Pose, gait: Gait, aim: Aim) -> list[str] | None:
-        view = View(self._world)
+        view = self._view = View(self._world, self._view)
 
         def allowed(other: Pose, move: str) -> bool:
             if move == FORWARD:
                 if any(math.hypot(other.x - x, other.y - z) <= far for x, z, far in aim.shunned):
                     return False
-                if aim.forbidden is not None and aim.forbidden(other.x, other.y):
+                if aim.forbidden is not None and _inside(aim.forbidden, other.x, other.y):
                     return False
             return view.allowed(other, move)
 
@@ -268,16 +278,22 @@ class Walker:
         """The way left from a place: as the crow flies in a single room, else over the grid around walls and things."""
         if len(self._world.rooms) == 1:
             return lambda x, z: max(0.0, min(math.hypot(x - a, z - b) - far for a, b, far in aim.places))
-        grid, centres = view.grid, view.grid.centres()
+        key = (tuple(aim.places), view.around)
+        if self._left[0] != key:
+            self._left = (key, self._distances(view, aim))
+        grid, left = view.grid, self._left[1]
+        return lambda x, z: left[grid.index(x, z)]
+
+    def _distances(self, view: View, aim: Aim) -> list[float]:
+        centres = view.grid.centres()
         margin = _CELL / 2  # a cell whose centre is a little too close to a wall has places that are not
         free = view.plane.clearance(centres) > self._world.agent.radius - margin
         if aim.forbidden is not None:
-            free[free] = [not aim.forbidden(x, z) for x, z in centres[free]]
+            free &= ~_inside(aim.forbidden, centres[:, 0], centres[:, 1])
         goals = np.zeros(len(centres), bool)
         for x, z, far in aim.places:
             goals |= np.hypot(centres[:, 0] - x, centres[:, 1] - z) < far + margin
-        left = grid.distances(free, goals).tolist()
-        return lambda x, z: left[grid.index(x, z)]
+        return view.grid.distances(free, goals).tolist()
 
     def _stuck(self, pose: Pose, gait: Gait) -> int:
         """Where no way was found: put down what is in the way of going on, or look elsewhere."""

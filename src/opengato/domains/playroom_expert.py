@@ -42,7 +42,9 @@ def _answer(world: Any) -> walker.Aim | int:
     request = world.request
     if request.first >= 0:
         return _look_at(world, world.things[request.first])
-    return SPEAK if world.looked_round else TURN_LEFT
+    if world.looked_round:
+        return SPEAK
+    return DROP if world.agent.carrying is not None else TURN_LEFT  # what it holds might bump into things all around
 
 
 def _errand(world: Any) -> walker.Aim | int:

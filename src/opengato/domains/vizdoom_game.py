@@ -74,7 +74,9 @@ class Doom(gym.Env):
 
     def __init__(self, scenario: Scenario):
         self.observation_space, self.action_space = PICTURE, scenario.action_space
-        self.scenario, self.game, self._folder = scenario, None, None
+        self.scenario = scenario
+        self.game: Any = None
+        self._folder: tempfile.TemporaryDirectory | None = None
         self.metadata = {**self.metadata, "render_fps": max(1, 35 // scenario.skip)}
 
     def _open(self) -> Any:
