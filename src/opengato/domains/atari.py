@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from opengato.domains.task import Expert, Task
+from opengato.errors import OpenGatoError
 from opengato.experts.emulator_search import EmulatorSearch, SearchConfig
 
 # Agent steps. The usual limit is 27,000 (half an hour of play); an expert that searches pays seconds for every hundred of them.
@@ -28,6 +29,12 @@ jamesbond kangaroo krull kung_fu_master montezuma_revenge ms_pacman name_this_ga
 road_runner robotank seaquest skiing solaris space_invaders star_gunner surround tennis time_pilot tutankham up_n_down venture
 video_pinball wizard_of_wor yars_revenge zaxxon""".split()
 
+# The other games that ale-py brings, but for combat, joust, maze_craze and warlords, which need two players and end the process.
+MORE_GAMES = """adventure air_raid atlantis2 backgammon basic_math blackjack carnival casino crossbow darkchambers donkey_kong earthworld
+elevator_action entombed et flag_capture frogger galaxian hangman haunted_house human_cannonball journey_escape kaboom keystone_kapers
+king_kong klax koolaid laser_gates lost_luggage mario_bros miniature_golf mr_do othello pacman pitfall2 pooyan sir_lancelot space_war
+superman tetris tic_tac_toe_3d trondead turmoil video_checkers video_chess video_cube word_zapper""".split()
+
 
 class Atari(gym.Env):
     """One game: 80×64 colour frames (paper), the full set of 18 actions, four frames an action.
@@ -37,13 +44,15 @@ class Atari(gym.Env):
     Args:
         sticky: the chance, at every frame, that the last action is repeated in place of the one that was chosen; 0.25 is usual
             (Machado et al. 2018), 0 makes a game depend on its start and the actions alone.
+        max_steps: agent steps after which a game is cut.
+        variants: draw one of the game's modes and difficulties for each episode; else they are the first ones, as usual.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012
     render_mode = "rgb_array"
     frame_skip = 4
 
-    def __init__(self, game: str, sticky: float = 0.0):
+    def __init__(self, game: str, sticky: float = 0.0, max_steps: int = MAX_STEPS, variants: bool = False):
         import ale_py
         from ale_py import roms
 
@@ -56,7 +65,9 @@ class Atari(gym.Env):
         self.observation_space, self.action_space = OBSERVATION_SPACE, ACTION_SPACE
         self._start = self.ale.cloneSystemState()
         self.sticky, self._last = sticky, 0
-        self._steps = 0
+        self.max_steps, self._steps = max_steps, 0
+        self._variants = [(m, d) for m in self.ale.getAvailableModes() for d in self.ale.getAvailableDifficulties()] if variants else []
+        self.variant: tuple[int, int] | None = None  # mode and difficulty, where they were drawn
 
     def _observation(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         from PIL import Image
@@ -66,6 +77,10 @@ class Atari(gym.Env):
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
         self.ale.restoreSystemState(self._start)
+        if self._variants:
+            self.variant = self._variants[int(self.np_random.integers(len(self._variants)))]
+            self.ale.setMode(self.variant[0])
+            self.ale.setDifficulty(self.variant[1])
         self.ale.reset_game()
         for _ in range(int(self.np_random.integers(1, NO_OPS + 1))):
             self.ale.act(0)
@@ -93,7 +108,7 @@ class Atari(gym.Env):
             self._observation(before, self._screen),
             float(reward),
             over,
-            not over and self._steps >= MAX_STEPS,
+            not over and self._steps >= self.max_steps,
             {"lives": self.ale.lives()},
         )
 
@@ -117,13 +132,16 @@ def _start(env: gym.Env) -> np.ndarray:
     return world.ale.getRAM()
 
 
-def task(game: str, sticky: float = 0.0) -> Task:
-    """A game of `GAMES` as a task, "atari/pong"; with sticky actions "atari/pong-sticky", a task of its own with scores of its own."""
+def task(game: str, sticky: float = 0.0, max_steps: int = MAX_STEPS) -> Task:
+    """A game as a task, "atari/pong"; otherwise played it is a task of its own, with scores of its own.
+
+    With sticky actions it is "atari/pong-sticky", and with another limit "atari/pong,max_steps=27000"; 27,000 is the usual one.
+    """
     return Task(
-        id=f"atari/{game.replace('_', '-')}{'-sticky' if sticky else ''}",
+        id=f"atari/{game.replace('_', '-')}{'-sticky' if sticky else ''}{f',max_steps={max_steps}' if max_steps != MAX_STEPS else ''}",
         observation_space=OBSERVATION_SPACE,
         action_space=ACTION_SPACE,
-        make_env=partial(Atari, game, sticky),
+        make_env=partial(Atari, game, sticky, max_steps),
         make_expert=partial(_make_expert, SEARCH.get(game, SearchConfig())),
         requires="ale_py",
         extra="atari",
@@ -133,4 +151,16 @@ def task(game: str, sticky: float = 0.0) -> Task:
     )
 
 
-TASKS = [task(game) for game in GAMES]
+TASKS = [task(game) for game in (*GAMES, *MORE_GAMES)]
+
+
+def find_task(task_id: str) -> Task | None:
+    """A game otherwise played, by its id: "atari/pong-sticky", "atari/pong,max_steps=27000", or both in this order; see `task`."""
+    name, comma, limit = task_id.removeprefix("atari/").partition(",max_steps=")
+    sticky = name.endswith("-sticky")
+    game = name.removesuffix("-sticky").replace("-", "_")
+    if game not in (*GAMES, *MORE_GAMES) or not (sticky or comma):
+        return None
+    if comma and not (limit.isdecimal() and int(limit) > 0):
+        raise OpenGatoError(f"max_steps of task {task_id!r} is {limit!r}: give a number of agent steps, such as 27000")
+    return task(game, 0.25 if sticky else 0.0, int(limit) if comma else MAX_STEPS)

@@ -74,11 +74,15 @@ _OWN = tuple(
         "metaworld": "metaworld",
         "dm-control": "dm_control",
         "atari": "atari",
+        "atari-extended": "atari_extended",
         "memory": "memory",
         "babyai-pixels": "babyai_pixels",
         "minigrid": "minigrid",
         "procgen": "procgen",
         "sokoban": "sokoban",
+        "miniworld": "miniworld",
+        "vizdoom": "vizdoom",
+        "playroom": "playroom",
         "gym": "registered",
     }.items()
 )
