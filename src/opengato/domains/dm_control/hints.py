@@ -1,0 +1,145 @@
+"""Hints that planning needs beyond the reward, where that is flat within the horizon: (N, T) of what was rolled out, added to the reward."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from opengato.domains.dm_control import rewards
+from opengato.experts.icem import Rolled
+
+
+def _speed(r: Rolled, joints: slice = slice(None)) -> np.ndarray:
+    return np.square(r.qvel[..., joints]).mean(-1)
+
+
+def nothing(r: Rolled) -> np.ndarray:
+    return np.zeros(r.qpos.shape[:2])
+
+
+def acrobot(r: Rolled) -> np.ndarray:
+    """Up, and slowly there."""
+    distance = rewards.acrobot_distance(r)
+    return -0.15 * distance - 0.01 * _speed(r) * np.exp(-distance)
+
+
+def cartpole(r: Rolled) -> np.ndarray:
+    """The rail's end lies beyond the horizon."""
+    return -0.1 * np.square(r.qpos[..., 0]) - 0.02 * np.square(r.qvel[..., 0])
+
+
+def cartpole_sparse(r: Rolled) -> np.ndarray:
+    return rewards.cartpole(r) + cartpole(r)
+
+
+def reacher(r: Rolled) -> np.ndarray:
+    return -4.0 * rewards.reacher_distance(r) - 0.02 * _speed(r)
+
+
+def _finger_to_spinner(r: Rolled) -> np.ndarray:
+    return rewards.length(r.at.geom("fingertip") - r.at.body("spinner"))
+
+
+def finger_spin(r: Rolled) -> np.ndarray:
+    """Spin as fast as counts; come near the spinner, whence one can push."""
+    return 0.5 * np.clip(-r.qvel[..., 2] / 18.0, -1, 1) - 0.5 * _finger_to_spinner(r) - 0.005 * _speed(r, slice(2))
+
+
+def finger_turn(r: Rolled) -> np.ndarray:
+    """Push the tip nearer, and leave it alone where it should be."""
+    distance, radius = rewards.finger_distance(r), float(r.model.site("target").size[0])
+    there = distance < 0.7 * radius
+    return -3.0 * distance - 0.5 * _finger_to_spinner(r) * ~there - 0.02 * np.square(r.qvel[..., 2]) * there - 0.005 * _speed(r, slice(2))
+
+
+def ball_in_cup(r: Rolled) -> np.ndarray:
+    """The ball must come over the rim and fall in."""
+    x, z = np.moveaxis(rewards.ball(r), -1, 0)
+    return -2.0 * np.hypot(x, z - 0.05 * (np.abs(x) > 0.04)) - 0.3 * (z < 0)
+
+
+def point_mass(r: Rolled) -> np.ndarray:
+    return -3.0 * rewards.point_mass_distance(r) - 0.1 * _speed(r)
+
+
+def pendulum(r: Rolled) -> np.ndarray:
+    """Energy, and rest at the top."""
+    return np.cos(r.qpos[..., 0]) - 0.01 * np.square(r.qvel[..., 0]) * (np.cos(r.qpos[..., 0]) > 0.9)
+
+
+def walker(r: Rolled) -> np.ndarray:
+    """Upright well before the reward asks for it."""
+    return 0.5 * np.minimum(r.at.body("torso")[..., 2], 1.25) + 0.3 * rewards.upright(r, "torso")
+
+
+def hopper_stand(r: Rolled) -> np.ndarray:
+    return np.minimum(rewards.hopper_height(r), 0.8) + 0.3 * np.cos(r.qpos[..., 2]) - 0.02 * _speed(r, slice(2))
+
+
+def hopper_hop(r: Rolled) -> np.ndarray:
+    """Stand, lean little, and go forwards even where the reward does not see it yet."""
+    forwards = np.clip(r.sensor("torso_subtreelinvel")[..., 0], -1, 2.5)
+    return np.minimum(rewards.hopper_height(r), 0.8) + 0.3 * np.cos(r.qpos[..., 2]) + 0.2 * forwards
+
+
+def fish_upright(r: Rolled) -> np.ndarray:
+    return 0.3 * rewards.upright(r, "torso") - 0.002 * _speed(r)
+
+
+def fish_swim(r: Rolled) -> np.ndarray:
+    """Nearer, and with the mouth ahead."""
+    way = r.at.geom("target") - r.at.geom("mouth")
+    ahead = r.at.geom("mouth") - r.at.body("torso")
+    turned = (way * ahead).sum(-1) / (rewards.length(way) * rewards.length(ahead) + 1e-9)
+    return -3.0 * rewards.length(way) + 0.3 * turned * (rewards.length(way) > 0.08)
+
+
+def swimmer(r: Rolled) -> np.ndarray:
+    """Nearer, and with the nose ahead."""
+    way = (r.at.geom("target") - r.at.geom("nose"))[..., :2]
+    ahead = (r.at.geom("nose") - r.at.body("head"))[..., :2]
+    turned = (way * ahead).sum(-1) / (rewards.length(way) * rewards.length(ahead) + 1e-9)
+    return -2.0 * rewards.length(way) + 0.2 * turned * (rewards.length(way) > 0.1)
+
+
+def humanoid(r: Rolled, speed: float = 0.0, torso: str = "torso", feet: tuple[str, str] = ("left_foot", "right_foot")) -> np.ndarray:
+    """Get up, with the head above the feet, and in motion as fast as it counts."""
+    head, foot = r.at.body("head"), (r.at.body(feet[0]) + r.at.body(feet[1])) / 2
+    velocity = r.sensor(f"{torso}_subtreelinvel")[..., :2]
+    moving = -0.1 * np.square(velocity).sum(-1) if speed == 0 else 0.5 * np.minimum(rewards.length(velocity) / speed, 1.0)
+    # Where the feet will be in half the time of a step: who walks puts them ahead.
+    lean = rewards.length((head + 0.1 * np.pad(velocity, [(0, 0)] * (velocity.ndim - 1) + [(0, 1)]) - foot)[..., :2])
+    return np.minimum(head[..., 2], 1.45) - 0.4 * np.minimum(lean, 1.0) + moving - 0.002 * _speed(r, slice(6, None))
+
+
+def quadruped(r: Rolled, speed: float) -> np.ndarray:
+    """Feet down, torso off the ground, and forwards."""
+    forwards = np.clip(r.sensor("velocimeter")[..., 0] / speed, -1, 1)
+    return rewards.upright(r, "torso") + 0.5 * np.minimum(r.at.body("torso")[..., 2], 0.6) + 0.5 * forwards * (rewards.upright(r, "torso") > 0.5)
+
+
+def quadruped_fetch(r: Rolled) -> np.ndarray:
+    """Around the ball, and push it to the middle."""
+    ball, own = r.at.body("ball")[..., :2], r.at.site("workspace")[..., :2]
+    outwards = ball / (rewards.length(ball)[..., None] + 1e-9)
+    behind = rewards.length(ball + 0.3 * outwards - own)
+    return rewards.upright(r, "torso") - 0.3 * behind - 0.3 * rewards.length(ball)
+
+
+def quadruped_escape(r: Rolled) -> np.ndarray:
+    """Outwards, from wherever it is."""
+    return rewards.upright(r, "torso") + 0.2 * rewards.length(r.at.site("workspace"))
+
+
+def dog(r: Rolled, speed: float = 0.0) -> np.ndarray:
+    heights = np.minimum(r.at.body("torso")[..., 2], 0.6) + np.minimum(r.at.body("pelvis")[..., 2], 0.6)
+    level = rewards.upright(r, "torso") + rewards.upright(r, "pelvis") + 0.5 * rewards.upright(r, "skull")
+    forwards = np.einsum("...i,...i", r.sensor("torso_linvel"), r.at.axes("torso")[..., 0])
+    return heights + 0.2 * level + (0.3 * np.clip(forwards / speed, -1, 1) if speed else 0.0) - 0.0005 * _speed(r)
+
+
+def bring(r: Rolled, thing: str = "ball", hold: str = "ball") -> np.ndarray:
+    """The hand around the thing, closed, and the thing nearer its target."""
+    to_hand = rewards.apart(r, "grasp", hold)
+    to_target = rewards.apart(r, thing, f"target_{thing}")
+    grip = np.clip(r.actions[..., 4], -1, 1) * np.where(to_hand < 0.03, 0.1, -0.1)
+    return -2.0 * to_hand - 3.0 * to_target + grip - 0.001 * _speed(r, slice(4))
