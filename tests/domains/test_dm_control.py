@@ -68,7 +68,9 @@ def scattered(task, physics, rng):
     if any(name in task.id for name in ("acrobot", "cartpole", "pendulum", "walker", "point-mass", "hopper")):
         centre = np.zeros(physics.model.nq)
     if "manipulator" in task.id or "stacker" in task.id:  # the target is where the thing is, give or take
-        thing, target = ("box0", "target") if "stacker" in task.id else ("peg", "target_peg") if "peg" in task.id else ("ball", "target_ball")
+        thing, target = (
+            ("box0", "target") if "stacker" in task.id else ("peg", "target_peg") if "peg" in task.id else ("ball", "target_ball")
+        )
         physics.named.model.body_pos[target, ["x", "z"]] = physics.named.data.xpos[thing, ["x", "z"]]
     for k in range(100):
         with physics.reset_context():
@@ -100,7 +102,9 @@ def test_planned_reward_is_the_suites(task):
     assert len(set(expected)) > 1
 
 
-@pytest.mark.parametrize("task", [t for t in TASKS if t.id.split("/")[1] in ("walker-walk", "fish-swim", "finger-turn-easy")], ids=lambda t: t.id)
+@pytest.mark.parametrize(
+    "task", [t for t in TASKS if t.id.split("/")[1] in ("walker-walk", "fish-swim", "finger-turn-easy")], ids=lambda t: t.id
+)
 def test_planned_reward_is_the_suites_along_a_plan(task):
     env, expert, reward = task.make(), task.make_expert(), REWARDS[KEYS[task.id]]
     observation, _ = env.reset(seed=0)

@@ -12,7 +12,14 @@ from opengato.experts.kinematics import Poses
 
 @pytest.mark.parametrize(
     ("domain", "task"),
-    [("acrobot", "swingup"), ("fish", "swim"), ("swimmer", "swimmer6"), ("humanoid", "run"), ("manipulator", "bring_peg"), ("quadruped", "fetch")],
+    [
+        ("acrobot", "swingup"),
+        ("fish", "swim"),
+        ("swimmer", "swimmer6"),
+        ("humanoid", "run"),
+        ("manipulator", "bring_peg"),
+        ("quadruped", "fetch"),
+    ],
 )
 def test_poses_are_mujocos(domain, task):
     model = suite.load(domain, task, task_kwargs={"random": 0}).physics.model.ptr

@@ -38,11 +38,15 @@ class Suite(gym.Env):
         return {key: np.atleast_1d(np.asarray(value, np.float32)).ravel() for key, value in raw.items()}
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
-        import mujoco
-
         super().reset(seed=seed)
         if seed is not None:
             self.inner.task.random.seed(seed % 2**32)
+        return self._begin()
+
+    def _begin(self) -> tuple[Any, dict]:
+        """A new episode, its observation and info, from the random numbers as they stand."""
+        import mujoco
+
         try:
             self._seen = self._observation(self.inner.reset().observation)
         except mujoco.FatalError as error:  # quadruped escape shows its new terrain to the renderer

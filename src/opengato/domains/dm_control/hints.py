@@ -45,10 +45,15 @@ def finger_spin(r: Rolled) -> np.ndarray:
 
 
 def finger_turn(r: Rolled) -> np.ndarray:
-    """Push the tip nearer, and leave it alone where it should be."""
-    distance, radius = rewards.finger_distance(r), float(r.model.site("target").size[0])
-    there = distance < 0.7 * radius
-    return -3.0 * distance - 0.5 * _finger_to_spinner(r) * ~there - 0.02 * np.square(r.qvel[..., 2]) * there - 0.005 * _speed(r, slice(2))
+    """Turn the shorter way round, pushed from above or below at the end that lies towards the finger; leave it alone where it should be."""
+    hinge = r.at.body("spinner")[..., ::2]
+    tip, target = r.at.site("tip")[..., ::2] - hinge, r.at.site("target")[..., ::2] - hinge
+    left = np.arctan2(tip[..., 0] * target[..., 1] - tip[..., 1] * target[..., 0], (tip * target).sum(-1))
+    there = rewards.finger_distance(r) < 0.7 * float(r.model.site("target").size[0])
+    side = np.stack([np.full_like(left, -0.12), 0.12 * np.sign(left)], -1)
+    beside = rewards.length(r.at.geom("fingertip")[..., ::2] - hinge - side)
+    resting = np.square(r.qvel[..., 2]) * there
+    return -0.6 * np.abs(left) - 0.5 * beside * ~there - 0.02 * resting - 0.005 * _speed(r, slice(2))
 
 
 def ball_in_cup(r: Rolled) -> np.ndarray:
@@ -114,7 +119,11 @@ def humanoid(r: Rolled, speed: float = 0.0, torso: str = "torso", feet: tuple[st
 def quadruped(r: Rolled, speed: float) -> np.ndarray:
     """Feet down, torso off the ground, and forwards."""
     forwards = np.clip(r.sensor("velocimeter")[..., 0] / speed, -1, 1)
-    return rewards.upright(r, "torso") + 0.5 * np.minimum(r.at.body("torso")[..., 2], 0.6) + 0.5 * forwards * (rewards.upright(r, "torso") > 0.5)
+    return (
+        rewards.upright(r, "torso")
+        + 0.5 * np.minimum(r.at.body("torso")[..., 2], 0.6)
+        + 0.5 * forwards * (rewards.upright(r, "torso") > 0.5)
+    )
 
 
 def quadruped_fetch(r: Rolled) -> np.ndarray:

@@ -70,7 +70,7 @@ _BALANCE = PlannerConfig(horizon=50, step=2, stretch=2, knots=8, samples=20, eli
 _ACROBOT = PlannerConfig(horizon=90, step=2, stretch=2, knots=15, samples=60, elites=8, replan=4, std=1.0, action_cost=0.0)
 _REACH = PlannerConfig(horizon=12, step=2, stretch=2, knots=5, samples=20, action_cost=0.05)
 _POINT = PlannerConfig(horizon=20, step=2, stretch=2, knots=6, samples=20)
-_TURN = PlannerConfig(horizon=30, knots=8, samples=24)
+_TURN = PlannerConfig(horizon=40, knots=8, samples=32, std=0.8)
 _FISH = PlannerConfig(horizon=24, stretch=2, knots=8, samples=24)
 _SWIMMER = PlannerConfig(horizon=40, stretch=3, knots=9, samples=24, std=0.7)
 _HUMANOID = PlannerConfig(horizon=24, stretch=1, knots=5, samples=30, elites=6, std=0.4)
