@@ -32,11 +32,11 @@ def test_the_benchmarks_twenty_eight():
 
 @pytest.mark.parametrize("name", ["reacher-easy", "swimmer-swimmer6", "humanoid-stand"])
 def test_pictures_show_what_happens(name):
-    task, env, first = made(name)
+    _, env, first = made(name)
     assert env.observation_space == OBSERVATION_SPACE and OBSERVATION_SPACE.contains(first) and first.std() > 5
     kept = first.copy()
     for _ in range(10):
-        observation, reward, *_ = env.step(env.action_space.high)
+        observation, *_ = env.step(env.action_space.high)
         assert OBSERVATION_SPACE.contains(observation)
     assert (observation != kept).any()
     np.testing.assert_array_equal(first, kept)  # what was seen is not drawn over

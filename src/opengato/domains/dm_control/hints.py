@@ -1,4 +1,4 @@
-"""Hints that planning needs beyond the reward, where that is flat within the horizon: (N, T) of what was rolled out, added to the reward."""
+"""Hints that planning needs beside the reward, where that is flat within the horizon: (N, T) of what was rolled out, added to it."""
 
 from __future__ import annotations
 
@@ -82,8 +82,9 @@ def hopper_stand(r: Rolled) -> np.ndarray:
 
 def hopper_hop(r: Rolled) -> np.ndarray:
     """Stand, lean little, and go forwards even where the reward does not see it yet."""
-    forwards = np.clip(r.sensor("torso_subtreelinvel")[..., 0], -1, 2.5)
-    return np.minimum(rewards.hopper_height(r), 0.8) + 0.3 * np.cos(r.qpos[..., 2]) + 0.2 * forwards
+    height = rewards.hopper_height(r)
+    forwards = np.clip(r.sensor("torso_subtreelinvel")[..., 0], -1, 2.5) * (height > 0.5)
+    return np.minimum(height, 0.8) + 0.3 * np.cos(r.qpos[..., 2]) + 0.2 * forwards
 
 
 def fish_upright(r: Rolled) -> np.ndarray:

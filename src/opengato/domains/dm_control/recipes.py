@@ -1,9 +1,12 @@
-"""How each task is planned: what is aimed at, and how far and how hard to look. What is not here has no expert (docs/bodies.md says why)."""
+"""How each task is planned: what is aimed at, and how far and how hard to look.
+
+A task without a recipe has no expert; docs/bodies.md says why.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -72,7 +75,9 @@ _REACH = PlannerConfig(horizon=12, step=2, stretch=2, knots=5, samples=20, actio
 _POINT = PlannerConfig(horizon=20, step=2, stretch=2, knots=6, samples=20)
 _TURN = PlannerConfig(horizon=40, knots=8, samples=32, std=0.8)
 _FISH = PlannerConfig(horizon=24, stretch=2, knots=8, samples=24)
-_SWIMMER = PlannerConfig(horizon=40, stretch=3, knots=9, samples=24, std=0.7)
+# What wags to and fro gains as much by wagging fro and to: the mean of many good plans would lie still, so the best alone are followed.
+_SWIM = PlannerConfig(horizon=25, stretch=2, knots=9, samples=30, elites=2, least_std=0.3, momentum=0.0, action_cost=0.0, change_cost=0.0)
+_SWIMMER = replace(_SWIM, horizon=40, stretch=3, knots=11, std=0.7)
 _HUMANOID = PlannerConfig(horizon=24, stretch=1, knots=5, samples=30, elites=6, std=0.4)
 _QUADRUPED = PlannerConfig(horizon=30, stretch=2, knots=7, samples=24, std=0.5)
 
@@ -89,9 +94,9 @@ _PLANNED: dict[tuple[str, str], tuple[Callable[[Rolled], np.ndarray], PlannerCon
     ("finger", "turn_easy"): (hints.finger_turn, _TURN),
     ("finger", "turn_hard"): (hints.finger_turn, _TURN),
     ("fish", "upright"): (hints.fish_upright, _FISH),
-    ("fish", "swim"): (hints.fish_swim, _FISH),
+    ("fish", "swim"): (hints.fish_swim, _SWIM),
     ("hopper", "stand"): (hints.hopper_stand, PlannerConfig(horizon=30, knots=8, samples=30)),
-    ("hopper", "hop"): (hints.hopper_hop, PlannerConfig(horizon=40, knots=11, samples=40, std=0.7)),
+    ("hopper", "hop"): (hints.hopper_hop, PlannerConfig(horizon=40, knots=11, samples=40, elites=4, std=0.7, least_std=0.2)),
     ("humanoid", "stand"): (hints.humanoid, _HUMANOID),
     ("humanoid", "walk"): (partial(hints.humanoid, speed=1.0), _HUMANOID),
     **{("humanoid", task): (partial(hints.humanoid, speed=10.0), _HUMANOID) for task in ("run", "run_pure_state")},
