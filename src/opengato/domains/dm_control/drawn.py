@@ -44,7 +44,7 @@ SMALL, LARGE = Spread((0.9, 0.95), (1.05, 1.1)), Spread((0.6, 0.8), (1.2, 1.4))
 
 
 def draw(model: Any, spread: Spread, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Factors for a mujoco.MjModel by the field that they scale: one a geom, body, actuator or degree of freedom; 1 for the world's size."""
+    """Factors for a mujoco.MjModel by the field that they scale: one a geom, body, actuator or joint's freedom; 1 for the world's size."""
     factors = {
         "geom_size": spread.draw(model.ngeom, rng),
         "body_mass": spread.draw(model.nbody, rng),

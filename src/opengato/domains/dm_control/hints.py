@@ -96,7 +96,7 @@ def fish_swim(r: Rolled) -> np.ndarray:
     way = r.at.geom("target") - r.at.geom("mouth")
     ahead = r.at.geom("mouth") - r.at.body("torso")
     turned = (way * ahead).sum(-1) / (rewards.length(way) * rewards.length(ahead) + 1e-9)
-    return -3.0 * rewards.length(way) + 0.3 * turned * (rewards.length(way) > 0.08)
+    return -10.0 * rewards.length(way) + turned * (rewards.length(way) > 0.08)
 
 
 def swimmer(r: Rolled) -> np.ndarray:
@@ -107,13 +107,13 @@ def swimmer(r: Rolled) -> np.ndarray:
     return -2.0 * rewards.length(way) + 0.2 * turned * (rewards.length(way) > 0.1)
 
 
-def humanoid(r: Rolled, speed: float = 0.0, torso: str = "torso", feet: tuple[str, str] = ("left_foot", "right_foot")) -> np.ndarray:
+def humanoid(r: Rolled, speed: float = 0.0) -> np.ndarray:
     """Get up, with the head above the feet, and in motion as fast as it counts."""
-    head, foot = r.at.body("head"), (r.at.body(feet[0]) + r.at.body(feet[1])) / 2
-    velocity = r.sensor(f"{torso}_subtreelinvel")[..., :2]
+    head, foot = r.at.body("head"), (r.at.body("left_foot") + r.at.body("right_foot")) / 2
+    velocity = r.sensor("torso_subtreelinvel")[..., :2]
     moving = -0.1 * np.square(velocity).sum(-1) if speed == 0 else 0.5 * np.minimum(rewards.length(velocity) / speed, 1.0)
-    # Where the feet will be in half the time of a step: who walks puts them ahead.
-    lean = rewards.length((head + 0.1 * np.pad(velocity, [(0, 0)] * (velocity.ndim - 1) + [(0, 1)]) - foot)[..., :2])
+    # Who moves puts the feet below where the head will be a tenth of a second later.
+    lean = rewards.length((head - foot)[..., :2] + 0.1 * velocity)
     return np.minimum(head[..., 2], 1.45) - 0.4 * np.minimum(lean, 1.0) + moving - 0.002 * _speed(r, slice(6, None))
 
 
@@ -138,18 +138,3 @@ def quadruped_fetch(r: Rolled) -> np.ndarray:
 def quadruped_escape(r: Rolled) -> np.ndarray:
     """Outwards, from wherever it is."""
     return rewards.upright(r, "torso") + 0.2 * rewards.length(r.at.site("workspace"))
-
-
-def dog(r: Rolled, speed: float = 0.0) -> np.ndarray:
-    heights = np.minimum(r.at.body("torso")[..., 2], 0.6) + np.minimum(r.at.body("pelvis")[..., 2], 0.6)
-    level = rewards.upright(r, "torso") + rewards.upright(r, "pelvis") + 0.5 * rewards.upright(r, "skull")
-    forwards = np.einsum("...i,...i", r.sensor("torso_linvel"), r.at.axes("torso")[..., 0])
-    return heights + 0.2 * level + (0.3 * np.clip(forwards / speed, -1, 1) if speed else 0.0) - 0.0005 * _speed(r)
-
-
-def bring(r: Rolled, thing: str = "ball", hold: str = "ball") -> np.ndarray:
-    """The hand around the thing, closed, and the thing nearer its target."""
-    to_hand = rewards.apart(r, "grasp", hold)
-    to_target = rewards.apart(r, thing, f"target_{thing}")
-    grip = np.clip(r.actions[..., 4], -1, 1) * np.where(to_hand < 0.03, 0.1, -0.1)
-    return -2.0 * to_hand - 3.0 * to_target + grip - 0.001 * _speed(r, slice(4))

@@ -29,7 +29,6 @@ class Recipe:
 
 
 _CMU = {"torso": "thorax", "up": 1}
-_CMU_HINT = {"torso": "thorax", "feet": ("lfoot", "rfoot")}
 
 REWARDS: dict[tuple[str, str], Reward] = {
     ("acrobot", "swingup"): rewards.acrobot,
@@ -76,8 +75,10 @@ _POINT = PlannerConfig(horizon=20, step=2, stretch=2, knots=6, samples=20)
 _TURN = PlannerConfig(horizon=40, knots=8, samples=32, std=0.8)
 _FISH = PlannerConfig(horizon=24, stretch=2, knots=8, samples=24)
 # What wags to and fro gains as much by wagging fro and to: the mean of many good plans would lie still, so the best alone are followed.
-_SWIM = PlannerConfig(horizon=25, stretch=2, knots=9, samples=30, elites=2, least_std=0.3, momentum=0.0, action_cost=0.0, change_cost=0.0)
-_SWIMMER = replace(_SWIM, horizon=40, stretch=3, knots=11, std=0.7)
+_SWIM = PlannerConfig(
+    horizon=40, stretch=2, knots=14, samples=30, elites=2, std=1.0, least_std=0.4, momentum=0.0, action_cost=0.0, change_cost=0.0
+)
+_SWIMMER = replace(_SWIM, stretch=3)
 _HUMANOID = PlannerConfig(horizon=24, stretch=1, knots=5, samples=30, elites=6, std=0.4)
 _QUADRUPED = PlannerConfig(horizon=30, stretch=2, knots=7, samples=24, std=0.5)
 
