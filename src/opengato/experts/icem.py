@@ -9,18 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from opengato.experts.kinematics import Poses
 
-class Rolled(NamedTuple):
+
+@dataclass(frozen=True)
+class Rolled:
     """N plans rolled out for T steps. States are those after each step; sensors are one physics step older, as MuJoCo computes them."""
 
     qpos: np.ndarray  # (N, T, nq)
     qvel: np.ndarray  # (N, T, nv)
     actions: np.ndarray  # (N, T, nu), in the actuators' units
     sensors: np.ndarray  # (N, T, nsensordata)
+    model: Any  # mujoco.MjModel
+
+    @cached_property
+    def at(self) -> Poses:
+        """Where things are in each state; as new as the states."""
+        return Poses(self.model, self.qpos)
+
+    def sensor(self, name: str) -> np.ndarray:
+        """(N, T, its length) of one named sensor."""
+        sensor = self.model.sensor(name)
+        return self.sensors[..., sensor.adr[0] : sensor.adr[0] + sensor.dim[0]]
 
 
 # Rewards (N, T) of rolled out plans, maybe shaped where the task's own are sparse.
@@ -137,7 +152,7 @@ class Planner:
         )
         states, sensors = states[:, physics_steps - 1 :: physics_steps], sensors[:, physics_steps - 1 :: physics_steps]
         nq, nv = model.nq, model.nv
-        return Rolled(states[..., 1 : 1 + nq], states[..., 1 + nq : 1 + nq + nv], actions, sensors)
+        return Rolled(states[..., 1 : 1 + nq], states[..., 1 + nq : 1 + nq + nv], actions, sensors, model)
 
     def simulate(self, state: np.ndarray, actions: np.ndarray, warmstart: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """What the environment would do, exactly: N action sequences (N, T, nu) rolled out from one full physics state.
