@@ -75,6 +75,7 @@ _OWN = tuple(
         "dm-control": "dm_control",
         "atari": "atari",
         "memory": "memory",
+        "ogbench": "ogbench",
         "gym": "registered",
     }.items()
 )
