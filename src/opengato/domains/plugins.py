@@ -76,6 +76,8 @@ _OWN = tuple(
         "atari": "atari",
         "memory": "memory",
         "ogbench": "ogbench",
+        "gymnasium-robotics": "gymnasium_robotics",
+        "gymnasium-mujoco": "gymnasium_mujoco",
         "gym": "registered",
     }.items()
 )
