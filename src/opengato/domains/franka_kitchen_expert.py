@@ -53,7 +53,7 @@ ELEMENTS: dict[str, Element] = {
         "light_site",
         "light_switch",
         -1.0,
-        (Stage((0.08, -0.1, 0.0)), Stage((0.07, 0.02, 0.0)), Stage((-0.14, 0.06, 0.02))),
+        (Stage((0.08, -0.1, 0.03)), Stage((0.07, 0.01, 0.035)), Stage((-0.14, 0.03, 0.04))),
     ),
     "slide-cabinet": Element(
         "slide_site", "slide_cabinet", 1.0, (Stage((-0.09, -0.12, 0.0)), Stage((-0.07, 0.0, 0.0)), Stage((0.15, 0.0, 0.0)))

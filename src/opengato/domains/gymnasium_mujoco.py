@@ -154,8 +154,9 @@ def _no_hint(model: Any, pose: np.ndarray, r: Rolled) -> np.ndarray:
 
 
 def _pendulum_hint(model: Any, pose: np.ndarray, r: Rolled) -> np.ndarray:
-    """Upright, in the middle of the rail, whose end lies beyond the horizon, and slow."""
-    return -5.0 * np.square(r.qpos[..., 1:]).sum(-1) - np.square(r.qpos[..., 0]) - 0.05 * np.square(r.qvel).sum(-1)
+    """Upright, each pole for itself, in the middle of the rail, whose end lies beyond the horizon, and slow."""
+    lean = np.cumsum(r.qpos[..., 1:], -1)
+    return -30.0 * np.square(lean).sum(-1) - np.square(r.qpos[..., 0]) - 0.1 * np.square(r.qvel).sum(-1)
 
 
 def _upright_hint(model: Any, pose: np.ndarray, r: Rolled) -> np.ndarray:
@@ -217,10 +218,17 @@ RECIPES = {
         "HumanoidStandup-v5", 348, 17, 0.4, 1000, humanoid_standup, _no_hint, PlannerConfig(horizon=30, knots=8, samples=40, elites=8)
     ),
     "inverted-double-pendulum": _Recipe(
-        "InvertedDoublePendulum-v5", 9, 1, 1.0, 1000, inverted_double_pendulum, _pendulum_hint, PlannerConfig(horizon=20, knots=8)
+        "InvertedDoublePendulum-v5",
+        9,
+        1,
+        1.0,
+        1000,
+        inverted_double_pendulum,
+        _pendulum_hint,
+        PlannerConfig(horizon=25, knots=13, samples=40, replan=1),
     ),
     "inverted-pendulum": _Recipe(
-        "InvertedPendulum-v5", 4, 1, 3.0, 1000, inverted_pendulum, _pendulum_hint, PlannerConfig(horizon=20, knots=6)
+        "InvertedPendulum-v5", 4, 1, 3.0, 1000, inverted_pendulum, _pendulum_hint, PlannerConfig(horizon=25, knots=8, replan=1, std=0.3)
     ),
     "pusher": _Recipe("Pusher-v5", 23, 7, 2.0, 100, pusher, _no_hint, PlannerConfig(horizon=20, knots=6, samples=40)),
     "reacher": _Recipe("Reacher-v5", 10, 2, 1.0, 50, reacher, _no_hint, PlannerConfig(horizon=15, knots=5)),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import gymnasium as gym
@@ -116,20 +117,26 @@ class Slider:
         return _go(behind + np.array([0.0, 0.0, height]) - hand, 0.0)
 
     def _best_stroke(self, ahead: np.ndarray) -> list[np.ndarray]:
-        goal = self._fetch.goal
-        best: tuple[float, list[np.ndarray]] = (np.inf, [])
-        for spread in (0.0, 0.06, -0.06):
-            turned = np.array([ahead[0] - spread * ahead[1], ahead[1] + spread * ahead[0]])
-            for pace in np.linspace(0.25, 1.0, 7) if spread == 0.0 else (best[1][0][:2] @ ahead,):
-                for length in (3, 5, 7, 9):
-                    stroke = [np.append(turned * pace, (0.0, 0.0)).clip(-1, 1).astype(np.float32)] * length
-                    stroke = [*stroke, *[np.zeros(4, np.float32)] * 6]
-                    with _Imagined(self._fetch) as fetch:
-                        fetch.play(stroke + [np.zeros(4, np.float32)] * 14)
-                        away = float(np.linalg.norm(fetch.puck() - goal))
-                    if away < best[0]:
-                        best = away, stroke
-        return list(best[1])
+        """The actions of the stroke that leaves the puck nearest to its goal, and of the standstill after it."""
+
+        def stroke(pace: float, turn: float, length: int) -> list[np.ndarray]:
+            way = pace * np.array([ahead[0] - turn * ahead[1], ahead[1] + turn * ahead[0]])
+            return [np.append(way, (0.0, 0.0)).clip(-1, 1).astype(np.float32)] * length + [np.zeros(4, np.float32)] * 6
+
+        @cache
+        def away(pace: float, turn: float, length: int) -> float:
+            with _Imagined(self._fetch) as fetch:
+                fetch.play(stroke(pace, turn, length) + [np.zeros(4, np.float32)] * 14)
+                return float(np.linalg.norm(fetch.puck() - self._fetch.goal))
+
+        best = min(itertools.product(np.linspace(0.25, 1.0, 7).tolist(), (0.0,), (3, 5, 7, 9)), key=lambda choice: away(*choice))
+        for width in (0.08, 0.04, 0.02):
+            pace, turn, length = best
+            near = itertools.product(
+                (pace - width, pace, pace + width), (turn - width, turn, turn + width), (length - 1, length, length + 1)
+            )
+            best = min(near, key=lambda choice: away(*choice))
+        return stroke(*best)
 
 
 class _Imagined:

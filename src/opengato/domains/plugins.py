@@ -78,6 +78,7 @@ _OWN = tuple(
         "ogbench": "ogbench",
         "gymnasium-robotics": "gymnasium_robotics",
         "gymnasium-mujoco": "gymnasium_mujoco",
+        "dm-manipulation": "dm_manipulation",
         "gym": "registered",
     }.items()
 )

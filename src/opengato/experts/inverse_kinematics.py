@@ -20,8 +20,8 @@ def joint_step(
     """How far the joints go, (len(dofs),) radians, for a site to move by `move` (3,) metres and turn by `turn` (3,) radians, in the world.
 
     Args:
-        model, data: mujoco.MjModel and MjData, of which nothing is changed. site: its number. dofs: the degrees of freedom that may move, each
-            of a hinge or a slide; none goes beyond its joint's limits.
+        model, data: mujoco.MjModel and MjData, of which nothing is changed. site: its number.
+        dofs: the degrees of freedom that may move, each of a hinge or a slide; none goes beyond its joint's limits.
         turn: a rotation vector; None: it may turn as it comes. weight: what a radian of it counts beside a metre.
         damping: the larger, the shorter the steps near poses from which the site cannot move as wanted.
     """
