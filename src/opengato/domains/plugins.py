@@ -86,6 +86,10 @@ _OWN = tuple(
         "miniworld": "miniworld",
         "vizdoom": "vizdoom",
         "playroom": "playroom",
+        "ogbench": "ogbench",
+        "gymnasium-robotics": "gymnasium_robotics",
+        "gymnasium-mujoco": "gymnasium_mujoco",
+        "dm-manipulation": "dm_manipulation",
         "gym": "registered",
     }.items()
 )
