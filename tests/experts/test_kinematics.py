@@ -5,24 +5,16 @@ import pytest
 
 pytest.importorskip("dm_control")
 import mujoco
-from dm_control import suite
 
+from opengato.domains import get_task
 from opengato.experts.kinematics import Poses
 
 
 @pytest.mark.parametrize(
-    ("domain", "task"),
-    [
-        ("acrobot", "swingup"),
-        ("fish", "swim"),
-        ("swimmer", "swimmer6"),
-        ("humanoid", "run"),
-        ("manipulator", "bring_peg"),
-        ("quadruped", "fetch"),
-    ],
+    "name", ["acrobot-swingup", "fish-swim", "swimmer-swimmer6", "humanoid-run", "manipulator-bring-peg", "quadruped-fetch"]
 )
-def test_poses_are_mujocos(domain, task):
-    model = suite.load(domain, task, task_kwargs={"random": 0}).physics.model.ptr
+def test_poses_are_mujocos(name):
+    model = get_task(f"dm-control/{name}").make().inner.physics.model.ptr
     rng = np.random.default_rng(0)
     qpos = model.qpos0 + rng.uniform(-2, 2, (2, 3, model.nq))
     poses, data = Poses(model, qpos), mujoco.MjData(model)
