@@ -180,7 +180,7 @@ EXPLORED = {
     "coinrun": (Exploration(_WALK, hold=3), Places(speed=0.25, right=2.0)),
     "ninja": (Exploration(_WALK, hold=4), Places(speed=0.25, right=2.0)),
     "jumper": (Exploration(_WALK, hold=4), Places(speed=0.25)),
-    "leaper": (Exploration((_UP, _RIGHT, _LEFT, NOTHING, _DOWN), hold=5), Places(beat=5, things=False, up=5.0)),
+    "leaper": (Exploration((_UP, _RIGHT, _LEFT, NOTHING), hold=5), Places(beat=5, things=False, up=12.0)),
 }
 SHOT = {
     "bigfish": _MOVES,

@@ -33,8 +33,11 @@ class SearchConfig:
 class Emulator(Protocol):
     """A game that can be taken back. `actions`: those to try. `idle`: doing nothing."""
 
-    actions: Sequence[int]
-    idle: int
+    @property
+    def actions(self) -> Sequence[int]: ...
+
+    @property
+    def idle(self) -> int: ...
 
     def save(self) -> Any: ...
 

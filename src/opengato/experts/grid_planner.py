@@ -229,12 +229,8 @@ class GridPlanner:
             return self._at(cell) is None and (self._harmless(cell) if harmless else cell not in needed)
 
         shut = frozenset(cell for cell, thing in self.things() if thing.type in _THINGS or self._locked(cell))
-        for harmless in (True, False):
-            way = self._route(lambda pose, harmless=harmless: fits(pose, harmless), shut)
-            if way is not None:
-                action = self._along(way, shut)
-                return DROP if action is None else action
-        way = self._must(self._route(lambda pose: self._at(ahead(pose)) is None, shut), "to an empty cell")
+        way = self._route(lambda pose: fits(pose, True), shut) or self._route(lambda pose: fits(pose, False), shut)
+        way = self._must(way or self._route(lambda pose: self._at(ahead(pose)) is None, shut), "to an empty cell")
         action = self._along(way, shut)
         return DROP if action is None else action
 
