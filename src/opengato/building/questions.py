@@ -20,7 +20,7 @@ def easy_vqa(folder: Path, split: str, most: int) -> Iterator[Asked]:
 
 
 def of_captions(captions: Path) -> Iterator[Asked]:
-    """Of every picture with a kind, in a COCO file of `write_captions`, what it is, its kind, and whether it is of one, half of the time."""
+    """Of every picture with a kind, in a COCO file of `write_captions`, what it is, its kind, and whether it is of one."""
     annotations = [entry for entry in json.loads(captions.read_text())["annotations"] if entry["kind"]]
     kinds = sorted({entry["kind"] for entry in annotations})
     for entry in annotations:
