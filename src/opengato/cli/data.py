@@ -40,7 +40,7 @@ def data_info(
 
     from opengato.datasets.open import find_dataset, open_datasets
     from opengato.datasets.reading import Reading
-    from opengato.datasets.report import survey_of, warnings_of
+    from opengato.datasets.report import has_numbers, survey_of, warnings_of
     from opengato.mixture import Mixture
     from opengato.mixture.info import information
     from opengato.model.config import preset
@@ -59,6 +59,7 @@ def data_info(
     mixture = Mixture(datasets, resolved, config.context, config.fold, chosen.train.seed, drawn, expert_returns(datasets, drawn))
     rows = information(mixture, (steps or chosen.train.steps) * chosen.train.batch)
     looked_at = {name: find_dataset(name, how) for name in names}
+    looked_at = {name: dataset for name, dataset in looked_at.items() if has_numbers(dataset)}
     found = {dataset.task: survey_of(dataset) for dataset in looked_at.values()}
     if as_json:
         print_json([{**asdict(row), "survey": found[row.task].to_json() if row.task in found else None} for row in rows])

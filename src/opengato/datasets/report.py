@@ -20,9 +20,14 @@ def survey_of(dataset: Dataset, root: Path | None = None) -> Survey:
     return survey(dataset.name, dataset.fingerprint, dataset.episodes(), dataset.observation_space, dataset.action_space, root)
 
 
+def has_numbers(dataset: Dataset) -> bool:
+    """Whether a survey of it has anything to tell: numbers are observed, or its spaces are inferred from one."""
+    return isinstance(dataset, Inferred) or any(_floats(dataset.observation_space))
+
+
 def warnings_of(dataset: Dataset, root: Path | None = None) -> list[str]:
     """What a training should be told, a sentence each; datasets in which no numbers are observed have nothing to tell, and are not read."""
-    if not isinstance(dataset, Inferred) and not any(_floats(dataset.observation_space)):
+    if not has_numbers(dataset):
         return []
     said = survey_of(dataset, root).lines()
     if isinstance(dataset, Inferred) and dataset.source.unused:
