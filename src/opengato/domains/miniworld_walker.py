@@ -99,7 +99,8 @@ class Aim:
     Attributes:
         reached: whether this pose will do. action: done there; None: arriving is all.
         places: centres (x, z) with the distance from each within which it may be reached, for the estimate.
-        shunned: centres with the distance from each that must be kept. forbidden: a rectangle, (min_x, max_x, min_z, max_z), not to be entered.
+        shunned: centres with the distance from each that must be kept.
+        forbidden: a rectangle, (min_x, max_x, min_z, max_z), not to be entered.
     """
 
     reached: Callable[[Pose], bool]
