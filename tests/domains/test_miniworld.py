@@ -6,7 +6,8 @@ import pytest
 from opengato.collection import record_episode
 from opengato.domains import get_task
 from opengato.domains.miniworld import LEVELS
-from opengato.domains.playroom import SPEAK, TASK_REQUESTS
+from opengato.domains.playroom import TASK_REQUESTS
+from opengato.domains.playroom_requests import SPEAK
 
 if not get_task("miniworld/maze").available:  # and not imported here, which without a screen must be done as the domain does it
     pytest.skip("miniworld", allow_module_level=True)

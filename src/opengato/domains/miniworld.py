@@ -49,11 +49,10 @@ class _ReachRedBox(gym.Wrapper):
     """`three-rooms`: reaching the red box ends the episode, worth what it is worth in MiniWorld's other rooms."""
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
-        observation, reward, terminated, truncated, info = self.env.step(action)
+        observation, _, _, truncated, info = self.env.step(action)
         world: Any = self.unwrapped
-        if world.near(world.box):
-            reward, terminated = world._reward(), True
-        return observation, reward, terminated, truncated, info
+        reached = world.near(world.box)
+        return observation, float(world._reward()) if reached else 0.0, reached, truncated, info
 
 
 class _VisitAll(gym.Wrapper):

@@ -15,16 +15,9 @@ from functools import partial
 from typing import Any
 
 import gymnasium as gym
-from gymnasium import spaces
 
-from opengato.domains.miniworld_world import PICTURE
+from opengato.domains.playroom_requests import ACTION_SPACE, OBSERVATION_SPACE
 from opengato.domains.task import Expert, Task
-from opengato.tokens.spaces import text_space
-
-MOST_WORDS = 40  # characters of what is said
-SPEAK = 6
-OBSERVATION_SPACE = spaces.Dict(image=PICTURE, request=text_space(100))
-ACTION_SPACE = spaces.Dict(move=spaces.Discrete(SPEAK + 1), say=text_space(MOST_WORDS))
 
 # Task name -> the kinds of requests in an episode, in order; of several that stand at one place the seed draws one.
 TASK_REQUESTS: dict[str, tuple[tuple[str, ...], ...]] = {

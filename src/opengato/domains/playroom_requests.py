@@ -1,4 +1,4 @@
-"""What is asked for in the playroom: sentences, and when they are fulfilled. A request knows the room's things by their words alone."""
+"""What is asked for in the playroom, in which spaces, and when it is fulfilled. A request knows the room's things by their words alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
+
+from opengato.domains.miniworld_world import PICTURE
+from opengato.tokens.spaces import text_space
+
+MOST_WORDS = 40  # characters of what is said
+SPEAK = 6  # the move that makes words heard
+OBSERVATION_SPACE = spaces.Dict(image=PICTURE, request=text_space(100))
+ACTION_SPACE = spaces.Dict(move=spaces.Discrete(SPEAK + 1), say=text_space(MOST_WORDS))
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six")
 COLOURS = ("blue", "green", "grey", "purple", "red", "yellow")

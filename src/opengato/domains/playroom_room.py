@@ -9,8 +9,18 @@ from typing import Any
 import numpy as np
 
 from opengato.domains import miniworld_world
-from opengato.domains.playroom import ACTION_SPACE, OBSERVATION_SPACE, SPEAK
-from opengato.domains.playroom_requests import COLOURS, SHAPES, Named, draw, is_done, is_right
+from opengato.domains.playroom_requests import (
+    ACTION_SPACE,
+    COLOURS,
+    OBSERVATION_SPACE,
+    SHAPES,
+    SPEAK,
+    Named,
+    Request,
+    draw,
+    is_done,
+    is_right,
+)
 
 SIZE = 9.0  # metres
 LEAST, MOST = 4, 6  # things
@@ -34,7 +44,7 @@ def _room() -> type:
         def _gen_world(self) -> None:
             self.add_rect_room(min_x=0, max_x=SIZE, min_z=0, max_z=SIZE, wall_tex="drywall", floor_tex="wood_planks")
             rng: np.random.Generator = self.np_random
-            self.requests = []
+            self.requests: list[Request] = []
             while len(self.requests) < len(self._kinds):  # until the things allow all that is to be asked
                 named = [Named(str(rng.choice(COLOURS)), str(rng.choice(SHAPES))) for _ in range(rng.integers(LEAST, MOST + 1))]
                 drawn = [draw(str(rng.choice(kinds)), named, rng) for kinds in self._kinds]

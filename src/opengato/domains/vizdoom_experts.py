@@ -23,9 +23,9 @@ class Steering:
     """What the experts share: the state of the game, bearings, lines of sight and ways around walls."""
 
     def reset(self, env: gym.Env, observation: Any, seed: int) -> None:
-        self._doom: Any = env.unwrapped
-        self._scenario = self._doom.scenario
-        sectors = self._doom.game.get_state().sectors
+        doom: Any = env.unwrapped
+        self._doom, self._scenario = doom, doom.scenario
+        sectors = doom.game.get_state().sectors
         lines = Counter((line.x1, line.y1, line.x2, line.y2) for sector in sectors for line in sector.lines if line.is_blocking)
         self._walls = np.array(sorted(lines), np.float64).reshape(-1, 2, 2)
         # What two sectors share stops feet alone: there is nothing to see of it, and shots pass.

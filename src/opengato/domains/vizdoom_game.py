@@ -97,6 +97,7 @@ class Doom(gym.Env):
         self.buttons = list(dict.fromkeys(button for held in scenario.buttons for button in held))
         game.set_available_buttons([getattr(vizdoom.Button, button) for button in self.buttons])
         game.set_window_visible(False)
+        game.set_render_hud(False)
         game.set_sound_enabled(False)
         game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
         game.set_screen_format(vizdoom.ScreenFormat.RGB24)
