@@ -18,7 +18,7 @@ from opengato.domains.dm_control.environment import Suite
 from opengato.domains.dm_control.pixels import BENCHMARKING
 from opengato.errors import OpenGatoError
 
-# The benchmark's 28, without the two that have no expert as they are.
+# The benchmark's 28, without two whose experts failed; of what is left only the swimmers have none.
 DRAWN = tuple(key for key in BENCHMARKING if key not in {("manipulator", "bring_ball"), ("hopper", "hop")})
 
 _TRIES = 100

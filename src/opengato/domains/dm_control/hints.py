@@ -93,14 +93,6 @@ def fish_swim(r: Rolled) -> np.ndarray:
     return -10.0 * rewards.length(way) + turned * (rewards.length(way) > 0.08)
 
 
-def swimmer(r: Rolled) -> np.ndarray:
-    """Nearer, and with the nose ahead."""
-    way = (r.at.geom("target") - r.at.geom("nose"))[..., :2]
-    ahead = (r.at.geom("nose") - r.at.body("head"))[..., :2]
-    turned = (way * ahead).sum(-1) / (rewards.length(way) * rewards.length(ahead) + 1e-9)
-    return -2.0 * rewards.length(way) + 0.2 * turned * (rewards.length(way) > 0.1)
-
-
 def humanoid(r: Rolled, speed: float = 0.0) -> np.ndarray:
     """Get up, with the head above the feet, and in motion as fast as it counts."""
     head, foot = r.at.body("head"), (r.at.body("left_foot") + r.at.body("right_foot")) / 2

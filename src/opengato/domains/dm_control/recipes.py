@@ -6,7 +6,7 @@ A task without a recipe has no expert; docs/bodies.md says why.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -82,7 +82,6 @@ _FISH = PlannerConfig(horizon=24, stretch=2, knots=8, samples=24)
 _SWIM = PlannerConfig(
     horizon=40, stretch=2, knots=14, samples=30, elites=2, std=1.0, least_std=0.4, momentum=0.0, action_cost=0.0, change_cost=0.0
 )
-_SWIMMER = replace(_SWIM, stretch=3)
 _HUMANOID = PlannerConfig(horizon=24, stretch=1, knots=5, samples=30, elites=6, std=0.4)
 _QUADRUPED = PlannerConfig(horizon=30, stretch=2, knots=7, samples=24, std=0.5)
 
@@ -113,8 +112,6 @@ _PLANNED: dict[tuple[str, str], tuple[Callable[[Rolled], np.ndarray], PlannerCon
     ("quadruped", "fetch"): (hints.quadruped_fetch, _QUADRUPED),
     ("reacher", "easy"): (hints.reacher, _REACH),
     ("reacher", "hard"): (hints.reacher, _REACH),
-    ("swimmer", "swimmer6"): (hints.swimmer, _SWIMMER),
-    ("swimmer", "swimmer15"): (hints.swimmer, _SWIMMER),
     ("walker", "stand"): (hints.walker, PlannerConfig(horizon=24, knots=7, samples=24)),
     ("walker", "walk"): (hints.walker, PlannerConfig(horizon=24, knots=7, samples=30)),
     ("walker", "run"): (hints.walker, PlannerConfig(horizon=24, knots=9, samples=40)),
