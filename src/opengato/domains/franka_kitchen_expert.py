@@ -131,7 +131,7 @@ class KitchenHand:
 
         last = len(stages) - 1
         if self.stage < last:
-            reached = np.linalg.norm(aim(stages[self.stage]) - hand) < _NEAR
+            reached = bool(np.linalg.norm(aim(stages[self.stage]) - hand) < _NEAR)
             self._stayed += reached
             self._tried += 1
             if (reached and self._stayed > stages[self.stage].wait) or self._tried > _PATIENCE:
@@ -140,7 +140,7 @@ class KitchenHand:
             self.stage = self._stayed = self._tried = 0
         stage = stages[self.stage]
         move = _STIFF * (aim(stage) - hand)
-        move *= min(1.0, _SPEED / max(np.linalg.norm(move), 1e-6))
+        move *= min(1.0, _SPEED / max(float(np.linalg.norm(move)), 1e-6))
         now = data.site_xmat[self._hand].reshape(3, 3)
         turn = np.clip(turn_between(now, self._wanted(stage)), -0.2, 0.2)
         joints = joint_step(robot.model, data, self._hand, np.arange(7), move, turn)

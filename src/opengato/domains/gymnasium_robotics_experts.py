@@ -176,7 +176,7 @@ class MazeRunner:
 
     def act(self, observation: Any) -> np.ndarray:
         place, speed, goal = observation["observation"][:2], observation["observation"][2:], observation["desired_goal"]
-        cell, last = (tuple(int(k) for k in self._maze.cell_xy_to_rowcol(xy)) for xy in (place, goal))
+        cell, last = ((int(i), int(j)) for i, j in map(self._maze.cell_xy_to_rowcol, (place, goal)))
         nearer = next_cell(cell, distances(self._free, last))
         aim = goal if cell == last else self._maze.cell_rowcol_to_xy(np.array(nearer))
         return (10.0 * (aim - place) - 3.0 * speed).clip(-1.0, 1.0).astype(np.float32)

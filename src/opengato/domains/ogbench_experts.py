@@ -204,7 +204,8 @@ def _solved(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     turned = np.zeros((n, n), np.uint8)
     for k, m in itertools.product(range(n), repeat=2):
         turned[m, k] = abs(k // columns - m // columns) + abs(k % columns - m % columns) <= 1
-    reduced, record, pivots = turned.copy(), np.eye(n, dtype=np.uint8), []
+    reduced, record = turned.copy(), np.eye(n, dtype=np.uint8)
+    pivots: list[int] = []
     for column in range(n):
         row = len(pivots)
         found = next((r for r in range(row, n) if reduced[r, column]), None)
