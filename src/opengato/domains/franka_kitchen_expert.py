@@ -131,8 +131,8 @@ class KitchenHand:
 
         last = len(stages) - 1
         if self.stage < last:
-            reached = np.linalg.norm(aim(stages[self.stage]) - hand) < _NEAR
-            self._stayed += int(reached)
+            reached = bool(np.linalg.norm(aim(stages[self.stage]) - hand) < _NEAR)
+            self._stayed += reached
             self._tried += 1
             if (reached and self._stayed > stages[self.stage].wait) or self._tried > _PATIENCE:
                 self.stage, self._stayed, self._tried = self.stage + 1, 0, 0

@@ -176,14 +176,10 @@ class MazeRunner:
 
     def act(self, observation: Any) -> np.ndarray:
         place, speed, goal = observation["observation"][:2], observation["observation"][2:], observation["desired_goal"]
-        cell, last = self._cell(place), self._cell(goal)
+        cell, last = ((int(i), int(j)) for i, j in map(self._maze.cell_xy_to_rowcol, (place, goal)))
         nearer = next_cell(cell, distances(self._free, last))
         aim = goal if cell == last else self._maze.cell_rowcol_to_xy(np.array(nearer))
         return (10.0 * (aim - place) - 3.0 * speed).clip(-1.0, 1.0).astype(np.float32)
-
-    def _cell(self, xy: np.ndarray) -> tuple[int, int]:
-        row, column = self._maze.cell_xy_to_rowcol(xy)
-        return int(row), int(column)
 
 
 EXPERTS: dict[str, Callable[[], Expert]] = {

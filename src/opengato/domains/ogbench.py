@@ -58,7 +58,7 @@ class _Goal(gym.Env):
         self.observation_space = _spaces(state, goal)
         self.inner: Any = gym.make(f"{name}-v0", width=240, height=240, disable_env_checker=True).unwrapped
         self.number, self.steps = number, 0
-        self._drawn: Any = None  # the state of its own random numbers, from the first reset on
+        self._drawn: Any = None  # the state of its generator, as NumPy's old one keeps it
 
     def goal(self) -> np.ndarray:
         raise NotImplementedError
