@@ -20,6 +20,7 @@ _BUTTONS = singly("TURN_LEFT", "TURN_RIGHT", "MOVE_FORWARD", "USE")
 _STEP, _HEADROOM = 24.0, 56.0  # that the player climbs at most, and fits under
 _CELL, _CLEAR = 16.0, 17.0  # units of the expert's grid; from walls
 _STUCK = 3  # steps forward without getting anywhere, after which a door is tried, and then another way
+_AGAIN = 8  # steps from one survey to the next, at least
 
 MAPS = {
     **{f"explore-e{part}m{level}": ("freedoom1", f"E{part}M{level}") for part in range(1, 5) for level in range(1, 10)},
@@ -90,10 +91,13 @@ class Explorer(Steering):
         self._heights: Any = None
         self._no_pass: list[Place] = []
         self._before: Place | None = None
-        self._still = 0
+        self._still, self._lost, self._acts = 0, False, 0
 
     def _choose(self) -> tuple[str, ...]:
-        self._survey()
+        self._acts += 1
+        # A large map takes a second to survey, and where it goes on well what moves is no door.
+        if self._heights is None or ((self._still or self._lost) and self._acts % _AGAIN == 0):
+            self._survey()
         moved = self._before is None or self._distance(self._before) > 2.0
         self._still = 0 if moved else self._still + 1
         self._before = None
@@ -106,6 +110,7 @@ class Explorer(Steering):
             self._still, self._heights = 0, None
             self._survey()
         target = self._next()
+        self._lost = target is None
         if target is None:
             return ("TURN_LEFT",)
         bearing = self._bearing(target)
