@@ -13,9 +13,12 @@ from opengato.datasets.records import Record, json_object, one_of, parquet_rows,
 from opengato.episode import Episode
 
 PATHS = "FILE_OR_FOLDER[,…]"
-LANGUAGES = (".py", ".pyi", ".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".cu", ".java", ".kt", ".scala", ".js", ".jsx", ".ts", ".tsx")
-LANGUAGES += (".go", ".rs", ".rb", ".php", ".pl", ".lua", ".jl", ".r", ".m", ".swift", ".cs", ".hs", ".ml", ".ex", ".erl", ".clj", ".sh")
-LANGUAGES += (".sql", ".f90", ".zig")
+LANGUAGES = tuple(
+    """
+    .py .pyi .c .h .cc .cpp .cxx .hpp .cu .java .kt .scala .js .jsx .ts .tsx .go .rs .rb .php .pl .lua .jl .r .m .swift .cs .hs .ml
+    .ex .erl .clj .sh .sql .f90 .zig
+    """.split()
+)
 TABLES = (".parquet", ".jsonl", ".jsonl.gz", ".json.gz")
 
 

@@ -33,7 +33,8 @@ def open_mmc4(paths: Sequence[str], reading: Reading) -> Stream:
 
 def _parse(folder: Folder, size: tuple[int, int], task: str, line: bytes, where: str) -> list[Episode]:
     page = json_object(line)
-    sentences, before = list(page["text_list"]), {}
+    sentences = list(page["text_list"])
+    before: dict[int, list[Seen]] = {}
     there = [(image, folder.find(image["image_name"])) for image in page["image_info"]]
     for image, path in there:
         index = image["matched_text_index"]

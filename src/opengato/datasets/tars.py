@@ -28,7 +28,8 @@ def open_tars(paths: Sequence[str], reading: Reading) -> Stream:
 
 def samples(path: str) -> Iterator[Record]:
     """The samples of a tar: name -> bytes of the members that follow one another under one key, by what stands after the key's dot."""
-    key, members = "", {}
+    key = ""
+    members: dict[str, bytes] = {}
     with files.reading(path, "a tar"), files.open_file(path) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
         for member in tar:
             if not member.isfile():

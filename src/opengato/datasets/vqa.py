@@ -84,7 +84,7 @@ class VqaQuestions:
     def mark(self, count: int) -> str:
         """The first questions and their annotations; a picture that has changed under its name is not noticed."""
         asked, answered, subtype = self._asked
-        first = [(entry, answered.get(entry.get("question_id"))) for entry in asked[:count] if isinstance(entry, dict)]
+        first = [(entry, answered.get(entry.get("question_id", -1))) for entry in asked[:count] if isinstance(entry, dict)]
         return hashlib.sha256(repr((subtype, first)).encode()).hexdigest()[:16]
 
 
