@@ -23,7 +23,7 @@ def open_coco(paths: Sequence[str], reading: Reading) -> CocoCaptions:
     """Of coco:ANNOTATIONS.json[,IMAGES]."""
     if len(paths) > 2:
         raise OpenGatoError(f"coco has {len(paths)} paths: give coco:{PATHS}")
-    return CocoCaptions(paths[0], paths[1] if len(paths) > 1 else None, reading.pictures)
+    return CocoCaptions(paths[0], paths[1] if len(paths) == 2 else None, reading.pictures)
 
 
 class CocoCaptions:

@@ -14,8 +14,10 @@ from opengato.episode import Episode
 
 PATHS = "FILE_OR_FOLDER[,…]"
 LANGUAGES = tuple(
-    """.py .pyi .c .h .cc .cpp .cxx .hpp .cu .java .kt .scala .js .jsx .ts .tsx .go .rs .rb .php .pl .lua .jl .r .m .swift .cs .hs .ml
-    .ex .erl .clj .sh .sql .f90 .zig""".split()
+    """
+    .py .pyi .c .h .cc .cpp .cxx .hpp .cu .java .kt .scala .js .jsx .ts .tsx .go .rs .rb .php .pl .lua .jl .r .m .swift .cs .hs .ml
+    .ex .erl .clj .sh .sql .f90 .zig
+    """.split()
 )
 TABLES = (".parquet", ".jsonl", ".jsonl.gz", ".json.gz")
 
