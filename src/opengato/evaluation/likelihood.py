@@ -45,9 +45,8 @@ def said_nats(checkpoint: Checkpoint, layout: Layout, episodes: Iterable[Episode
     """
     form, fold, context = Form(layout), checkpoint.model.config.fold, checkpoint.model.config.context
     for episode in episodes:
-        loaded = Episode(
-            *(map_leaves(_loaded, nested) for nested in (episode.observations, episode.actions)), episode.rewards, episode.task
-        )
+        observations, actions = (map_leaves(_loaded, nested) for nested in (episode.observations, episode.actions))
+        loaded = Episode(observations, actions, episode.rewards, episode.task)
         encoded = encode(layout, loaded, checkpoint.tokenizer)
         starts = fold.positions(encoded.kinds, encoded.offsets)[1]
         windows: list[_Window] = []
