@@ -91,11 +91,10 @@ def score(
     """
     for dataset in datasets:
         kind = kind_of(dataset)
-        alike = (episode for one in seen if kind_of(one) == kind for episode in _readable(one))
+        known = islice((episode for one in seen if kind_of(one) == kind for episode in _readable(one)), 50 * samples)
         episodes = list(islice(_readable(dataset), samples)) if kind != "captions" else list(_of_pictures(dataset, samples))
         if not episodes:
             raise OpenGatoError(f"dataset {dataset.name} has no sample that can be read")
-        known = islice(alike, 50 * samples)
         if kind in ("text", "pages", "dialogue"):
             yield from _likelihood(checkpoint, dataset, kind, episodes, known)
         if kind == "dialogue":
