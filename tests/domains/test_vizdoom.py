@@ -94,7 +94,8 @@ def is_alive(process):
 
 
 PLAY = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background has it ignored
 from opengato.domains import make
 envs = [make("vizdoom/basic") for _ in range(2)]
 for env in envs:

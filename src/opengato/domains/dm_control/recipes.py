@@ -88,7 +88,7 @@ _QUADRUPED = PlannerConfig(horizon=30, stretch=2, knots=7, samples=24, std=0.5)
 _PLANNED: dict[tuple[str, str], tuple[Callable[[Rolled], np.ndarray], PlannerConfig]] = {
     ("acrobot", "swingup"): (hints.acrobot, _ACROBOT),
     ("acrobot", "swingup_sparse"): (hints.acrobot, _ACROBOT),
-    ("ball_in_cup", "catch"): (hints.ball_in_cup, PlannerConfig(horizon=30, knots=8, samples=24)),
+    ("ball_in_cup", "catch"): (hints.ball_in_cup, PlannerConfig(samples=40, std=1.0)),
     ("cartpole", "balance"): (hints.cartpole, _BALANCE),
     ("cartpole", "balance_sparse"): (hints.cartpole_sparse, _SWINGUP),
     ("cartpole", "swingup"): (hints.cartpole, _SWINGUP),
