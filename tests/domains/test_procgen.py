@@ -94,6 +94,16 @@ def test_the_agent_is_found_in_a_saved_game():
     assert moved >= 5
 
 
+@pytest.mark.parametrize(("name", "limit"), [("maze-easy", 500), ("coinrun-easy", 1_000)])
+def test_who_does_nothing_is_stopped_at_the_games_own_limit(name, limit):
+    env = get_task(f"procgen/{name}").make()
+    env.reset(options={"level": 12})
+    for step in range(limit):
+        _, _, terminated, truncated, info = env.step(4)
+        assert (terminated, truncated) == (False, step + 1 == limit) and not info["success"]
+    assert procgen.time_limit(procgen.Game("bossfight", "easy", 0).save()) == 4_000
+
+
 class Corridor:
     """Cells in a row, the reward at the right end; at the left end the game is over."""
 

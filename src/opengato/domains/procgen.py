@@ -19,7 +19,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from opengato.domains.procgen_game import Game, entities
+from opengato.domains.procgen_game import Game, entities, time_limit
 from opengato.domains.starts import SEEDS
 from opengato.domains.task import Expert, Task
 from opengato.experts.emulator_search import EmulatorSearch, SearchConfig
@@ -28,7 +28,6 @@ from opengato.experts.level_search import Exploration, find_reward
 OBSERVATION_SPACE = spaces.Box(0, 255, (64, 64, 3), np.uint8)
 ACTION_SPACE = spaces.Discrete(15)
 TRAINING_LEVELS = {"easy": 200, "hard": 500}
-TIMEOUT = 1_000  # steps; the game's own limit, which ends a level that is not completed; 500 in some
 NOTHING = 4
 INSTALL = 'pip install "opengato[procgen]" && pip install --no-deps procgen-mirror==0.10.7 gym3==0.3.3'
 _LEFT, _LEFT_UP, _DOWN, _UP, _RIGHT, _RIGHT_UP, _FIRE, _FIRE_BACK = 1, 2, 3, 5, 7, 8, 9, 10
@@ -42,7 +41,7 @@ def level_of(seed: int, mode: str) -> int:
 
 
 class Procgen(gym.Env):
-    """One game. `info` has the "level"; `info["success"]` is true once it was completed."""
+    """One game, truncated at its own limit, 500 to 6,000 steps. `info` has the "level"; `info["success"]` is true once it was completed."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012
     render_mode = "rgb_array"
@@ -60,7 +59,7 @@ class Procgen(gym.Env):
         drawn = int(self.np_random.integers(TRAINING_LEVELS[self._mode])) if seed is None else seed
         self.level = options["level"] if options and "level" in options else level_of(drawn, self._mode)
         self.game = Game(self._name, self._mode, self.level)
-        self.steps, self._frame = 0, self.game.frame
+        self.steps, self._limit, self._frame = 0, time_limit(self.game.save()), self.game.frame
         return self._frame.copy(), {"success": False, "level": self.level}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
@@ -68,7 +67,7 @@ class Procgen(gym.Env):
         self.game.step(int(action))
         self.steps += 1
         self._frame = self.game.frame
-        late = self.game.over and not self.game.complete and self.steps >= TIMEOUT
+        late = self.game.over and not self.game.complete and self.steps >= self._limit
         info = {"success": self.game.complete, "level": self.level}
         return self._frame.copy(), self.game.reward, self.game.over and not late, late, info
 

@@ -90,13 +90,23 @@ class Game:
 
 def entities(state: bytes) -> np.ndarray:
     """Every thing in a saved game, the agent first, float32 (N, 31): x, y, their speeds, radii, and and the rest, some of it int32."""
-    at = 4
-    at += 4 + _int(state, at) + 12 * 4 + 5 * 4  # the name, the options, the level's range and kind
-    for _ in range(2):  # the random numbers to come, as text
-        at += 8 + _int(state, at + 4)
-    at += 15 * 4 + 4  # rewards and clocks, the grid's size
+    at = _after_chance(state) + 15 * 4 + 4  # rewards and clocks, the grid's size
     count = _int(state, at)
     return np.frombuffer(state, np.float32, count * _ENTITY, at + 4).reshape(count, _ENTITY)
+
+
+def time_limit(state: bytes) -> int:
+    """Steps after which a level of the saved game ends as it is."""
+    return _int(state, _after_chance(state) + 4 * 4)
+
+
+def _after_chance(state: bytes) -> int:
+    """Where what stands behind the random numbers to come begins, which are kept as text of any length."""
+    at = 4
+    at += 4 + _int(state, at) + 12 * 4 + 5 * 4  # the name, the options, the level's range and kind
+    for _ in range(2):
+        at += 8 + _int(state, at + 4)
+    return at
 
 
 def _int(state: bytes, at: int) -> int:
