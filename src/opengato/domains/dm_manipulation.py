@@ -58,8 +58,6 @@ def _spaces(name: str, camera: bool) -> spaces.Dict:
     told = dict(_BODY)
     if not camera:
         told |= others | {f"{prop}/{what}": n for prop in props for what, n in _PROP.items()}
-    elif "desired_order" in others:
-        told["desired_order"] = others["desired_order"]
     found: dict[str, spaces.Space] = {key.replace("/", "."): spaces.Box(-np.inf, np.inf, (n,), np.float32) for key, n in told.items()}
     if camera:
         found["front_close"] = spaces.Box(0, 255, (84, 84, 3), np.uint8)
@@ -97,6 +95,9 @@ class Jaco(gym.Env):
         super().reset(seed=seed)
         if seed is not None:
             self.inner.random_state.seed(seed % 2**32)
+        order = getattr(self.inner.task, "_initial_order", None)
+        if order is not None:  # which is shuffled in place: a seed's start would depend on the episode before it
+            order[:] = np.arange(len(order))
         return self._observe(self.inner.reset().observation), {"success": False}
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict]:
