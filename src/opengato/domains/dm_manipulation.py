@@ -30,7 +30,6 @@ _BODY = {
     "jaco_arm/jaco_hand/pinch_site_pos": 3,
     "jaco_arm/jaco_hand/pinch_site_rmat": 9,
 }
-_ORDERS = ("_initial_order", "_desired_order")
 _PROP = {"angular_velocity": 3, "linear_velocity": 3, "orientation": 4, "position": 3}
 _BRICKS = ("duplo2x4", "duplo2x4_2", "duplo2x4_4", "duplo2x4_6", "duplo2x4_8")
 
@@ -78,8 +77,6 @@ class Jaco(gym.Env):
 
         self.observation_space = _spaces(name, camera)
         self.inner: Any = manipulation.load(f"{name}_{'vision' if camera else 'features'}", seed=0)
-        # The orders of bricks, which a reset shuffles as the last one left them.
-        self._orders = {name: np.array(order) for name, order in vars(self.inner.task).items() if name in _ORDERS and order is not None}
         world = self.inner.task.root_entity.mjcf_model
         for light in world.find_all("light"):
             light.castshadow = "false"
@@ -98,8 +95,9 @@ class Jaco(gym.Env):
         super().reset(seed=seed)
         if seed is not None:
             self.inner.random_state.seed(seed % 2**32)
-            for name, order in self._orders.items():
-                setattr(self.inner.task, name, order.copy())
+        order = getattr(self.inner.task, "_initial_order", None)
+        if order is not None:  # which is shuffled in place: a seed's start would depend on the episode before it
+            order[:] = np.arange(len(order))
         return self._observe(self.inner.reset().observation), {"success": False}
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict]:
