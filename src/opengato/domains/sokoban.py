@@ -45,10 +45,10 @@ SIZES = {
     "boxes-2-8x8": (LevelConfig(8, 2, 8), 80),
     "boxes-3-8x8": (LevelConfig(8, 3, 10), 120),
     "boxes-3": (LevelConfig(10, 3, 12), 120),
-    "boxes-4": (LevelConfig(10, 4, 16), 120),
+    "boxes-4": (LevelConfig(10, 4, 16), 160),
 }
 _LEVELS = "sokoban/levels:"
-_FILE_LIMIT = 120
+_FILE_LIMIT = 200
 
 # The tiles of a picture, RGB by symbol.
 _COLOURS = np.array(
