@@ -58,6 +58,13 @@ def gather(out: Path, seconds: float, seeds: list[int]) -> dict[str, Any]:
     return {"seconds": seconds, "episodes": {task: n for task, (n, _) in TASKS.items()}, "results": found, "missing": missing}
 
 
+def as_text(gathered: dict[str, Any]) -> str:
+    """JSON with a line an arm: indented, its returns by seed are twenty thousand lines."""
+    arms = ",\n".join(json.dumps(arm) for arm in gathered["results"])
+    rest = json.dumps({name: value for name, value in gathered.items() if name != "results"})
+    return f'{rest[:-1]}, "results": [\n{arms}\n]}}\n'
+
+
 def table(gathered: dict[str, Any]) -> str:
     """Mean score of the last rounds, in per cent of the expert, and each seed's, with the steps that its training came to."""
     lines = ["| task | " + " | ".join(ARMS) + " |", "|---|" + "---|" * len(ARMS)]
@@ -83,7 +90,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.gather:
         gathered = gather(chosen.out, chosen.seconds, chosen.seeds)
-        RESULTS.write_text(json.dumps(gathered, indent=1) + "\n")
+        RESULTS.write_text(as_text(gathered))
         print(table(gathered))
         for lost in gathered["missing"]:
             print(f"missing: {lost['task']}, {lost['arm']}, seed {lost['seed']}")
