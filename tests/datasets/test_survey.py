@@ -67,6 +67,7 @@ def test_what_it_says():
     state[:, 0] = np.linspace(-4000, 4000, 200)
     (line,) = make(episodes([state]), SEEN, DONE).lines()
     assert line == "observation.state[0] spans ±4,000: 47% of its values share one bin"
+    assert make(episodes([state]), SEEN, DONE).lines(in_bins=False) == []
 
 
 def test_numbers_that_are_none_and_episodes_that_are_lost():

@@ -25,11 +25,14 @@ def has_numbers(dataset: Dataset) -> bool:
     return isinstance(dataset, Inferred) or any(_floats(dataset.observation_space))
 
 
-def warnings_of(dataset: Dataset, root: Path | None = None) -> list[str]:
-    """What a training should be told, a sentence each; datasets in which no numbers are observed have nothing to tell, and are not read."""
+def warnings_of(dataset: Dataset, root: Path | None = None, in_bins: bool = True) -> list[str]:
+    """What a training should be told, a sentence each; datasets in which no numbers are observed have nothing to tell, and are not read.
+
+    in_bins: see `Survey.lines`.
+    """
     if not has_numbers(dataset):
         return []
-    said = survey_of(dataset, root).lines()
+    said = survey_of(dataset, root).lines(in_bins)
     if isinstance(dataset, Inferred) and dataset.source.unused:
         said.append(f"not used: {'; '.join(f'{name} ({why})' for name, why in sorted(dataset.source.unused.items()))}")
     return said

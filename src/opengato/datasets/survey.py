@@ -86,13 +86,16 @@ class Survey:
     def from_json(cls, data: dict[str, Any]) -> Survey:
         return cls(**{**data, "columns": {path: Column.from_json(column) for path, column in data["columns"].items()}})
 
-    def lines(self) -> list[str]:
-        """What to know before training on it, a sentence each: values that share bins or are none, episodes that are there twice."""
+    def lines(self, in_bins: bool = True) -> list[str]:
+        """What to know before training on it, a sentence each: values that share bins or are none, episodes that are there twice.
+
+        in_bins: whether what reads it sees the paper's mu-law bins, so that it matters which values share one.
+        """
         said = []
         for column in self.columns.values():
             if column.wrong:
                 said.append(f"{column.path} has {column.wrong:,} values that are no finite numbers, the first in {column.first_wrong}")
-            if not column.path.startswith("observation"):
+            if not in_bins or not column.path.startswith("observation"):
                 continue
             crushed = (column.share > _CRUSHED_SHARE) & (column.spread > _CRUSHED_SPREAD * column.deviation)
             for index in np.flatnonzero(crushed):

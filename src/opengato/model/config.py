@@ -71,6 +71,11 @@ class ModelConfig:
         """Whether observed numbers are read as values in standard deviations, not as the paper's tokens."""
         return self.family == "swift"
 
+    @property
+    def in_bins(self) -> bool:
+        """Whether observed numbers are the paper's tokens, bins of mu-law."""
+        return not self.sees_values and not self.standardised
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -104,7 +104,7 @@ def train(
     """
     config = replace(preset(chosen.model), **(model or {}))
     reading = Reading(root, pictures=pictures_within(pictures, config))
-    datasets, tokenizer = open_all(data, chosen.train.device, reading, skip_bad=skip_bad)
+    datasets, tokenizer = open_all(data, chosen.train.device, reading, skip_bad=skip_bad, in_bins=config.in_bins)
     kept = datasets if keep_held_out else without_held_out(datasets, chosen)
     weights, datasets = own_weights(data, datasets, kept) | (weights or {}) or None, kept
     resolved, missing = weights_of_run(weights, gaps, chosen, datasets)
@@ -193,7 +193,7 @@ def finetune(
         for parameter in frozen:
             parameter.requires_grad_(False)
     reading = Reading(root, pictures=pictures_within(pictures, start.model.config))
-    datasets, tokenizer = open_all(data, chosen.train.device, reading, start.tokenizer, skip_bad)
+    datasets, tokenizer = open_all(data, chosen.train.device, reading, start.tokenizer, skip_bad, start.model.config.in_bins)
     weights = own_weights(data, datasets, datasets)
     resolved, _ = resolve_weights(weights or chosen.weights, {d.domain for d in datasets})
     trainer = make_trainer(model, datasets, resolved, chosen, out, start.layouts)
@@ -206,10 +206,11 @@ def open_all(
     reading: Reading | None = None,
     tokenizer: TextTokenizer | None = None,
     skip_bad: float = 0.0,
+    in_bins: bool = True,
 ) -> tuple[list[TokenDataset], TextTokenizer]:
     """Open datasets; with several ranks the first tokenises what the cache lacks, and the others wait for it.
 
-    `tokenizer`: of their texts; default: the one that is shipped.
+    `tokenizer`: of their texts; default: the one that is shipped. in_bins: warn of values that share a bin, see `Survey.lines`.
     """
     ranks = join(device)
     tokenizer = tokenizer or TextTokenizer.load()
@@ -219,7 +220,7 @@ def open_all(
     if ranks.first:
         ranks.wait()
         for name in names:
-            for line in warnings_of(find_dataset(name, reading)):
+            for line in warnings_of(find_dataset(name, reading), in_bins=in_bins):
                 print(f"{name}: {line}", file=sys.stderr)
     return datasets, tokenizer
 
