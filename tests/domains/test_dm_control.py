@@ -51,7 +51,7 @@ def test_stated_spaces_are_the_suites(task):
 
 def rolled(physics):
     now = (physics.data.qpos, physics.data.qvel, physics.control(), physics.data.sensordata)
-    return Rolled(*(np.array(x, np.float64)[None, None] for x in now), physics.model.ptr)
+    return Rolled(*(np.array(x, np.float64)[None, None] for x in now), physics.model.ptr, physics.data.qpos.copy())
 
 
 def scattered(task, physics, rng):

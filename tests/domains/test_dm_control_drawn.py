@@ -121,7 +121,7 @@ def test_the_planner_plans_for_the_body_drawn(name):
         np.testing.assert_allclose(qpos[0, t], physics.data.qpos, atol=1e-12)
         np.testing.assert_allclose(qvel[0, t], physics.data.qvel, atol=1e-10)
         now = (physics.data.qpos, physics.data.qvel, physics.control(), physics.data.sensordata)
-        state = Rolled(*(np.array(x)[None, None] for x in now), physics.model.ptr)
+        state = Rolled(*(np.array(x)[None, None] for x in now), physics.model.ptr, physics.data.qpos.copy())
         np.testing.assert_allclose(reward(state), [[got]], atol=1e-9)
 
 

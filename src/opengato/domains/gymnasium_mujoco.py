@@ -16,11 +16,9 @@ import numpy as np
 from gymnasium import spaces
 
 from opengato.domains.task import Expert, Task
-from opengato.experts.icem import Planner, PlannerConfig, Rolled
+from opengato.experts.icem import PlannerConfig, Reward, Rolled
 from opengato.experts.kinematics import Poses
-
-# Rewards (N, T) of what was rolled out from the pose (nq,) of an environment's mujoco.MjModel.
-Reward = Callable[[Any, np.ndarray, Rolled], np.ndarray]
+from opengato.experts.planning import EXPERT_NAME, PlanningExpert, Simulation
 
 
 class Body(gym.Env):
@@ -54,7 +52,13 @@ class Body(gym.Env):
         self.inner.close()
 
 
-def _start(env: gym.Env) -> dict[str, np.ndarray]:
+def simulation(env: gym.Env) -> Simulation:
+    """Where one of Gymnasium's environments has its physics."""
+    inner = env.unwrapped.inner  # type: ignore[attr-defined]
+    return Simulation(inner.model, inner.data, inner.frame_skip)
+
+
+def start(env: gym.Env) -> dict[str, np.ndarray]:
     """All of the state: most observations leave out where the body is."""
     data = env.unwrapped.inner.data  # type: ignore[attr-defined]
     return {"positions": data.qpos, "velocities": data.qvel}
@@ -79,11 +83,11 @@ def _alive(healthy: np.ndarray) -> np.ndarray:
     return np.cumprod(np.concatenate([np.ones_like(healthy[:, :1], float), healthy[:, :-1]], 1), axis=1)
 
 
-def _runner(skip: int, cost: float, bonus: float = 0.0, healthy: Callable[[Rolled], np.ndarray] | None = None) -> Reward:
-    """Forward speed of the root's x, less the effort, and a bonus while healthy, whose loss is the end; `skip`: physics steps a step."""
+def runner(seconds: float, cost: float, bonus: float = 0.0, healthy: Callable[[Rolled], np.ndarray] | None = None) -> Reward:
+    """Forward speed of the root's x, less the effort, and a bonus while healthy, whose loss is the end; `seconds`: of a control step."""
 
-    def reward(model: Any, pose: np.ndarray, r: Rolled) -> np.ndarray:
-        speed = _forward(pose[0], r.qpos[..., 0], model.opt.timestep * skip) - cost * _effort(r)
+    def reward(r: Rolled) -> np.ndarray:
+        speed = _forward(r.start[0], r.qpos[..., 0], seconds) - cost * _effort(r)
         if healthy is None:
             return speed
         well = healthy(r)
@@ -92,12 +96,12 @@ def _runner(skip: int, cost: float, bonus: float = 0.0, healthy: Callable[[Rolle
     return reward
 
 
-def _hopper_well(r: Rolled) -> np.ndarray:
+def hopper_well(r: Rolled) -> np.ndarray:
     state = np.concatenate([r.qpos[..., 2:], r.qvel], -1)
     return (r.qpos[..., 1] > 0.7) & (np.abs(r.qpos[..., 2]) < 0.2) & (np.abs(state) < 100).all(-1)
 
 
-def _walker_well(r: Rolled) -> np.ndarray:
+def walker_well(r: Rolled) -> np.ndarray:
     return (r.qpos[..., 1] > 0.8) & (r.qpos[..., 1] < 2.0) & (np.abs(r.qpos[..., 2]) < 1.0)
 
 
@@ -105,7 +109,8 @@ def _ant_well(r: Rolled) -> np.ndarray:
     return (r.qpos[..., 2] >= 0.2) & (r.qpos[..., 2] <= 1.0)
 
 
-def humanoid(model: Any, pose: np.ndarray, r: Rolled) -> np.ndarray:
+def humanoid(r: Rolled) -> np.ndarray:
+    model = r.model
     share = model.body_mass / model.body_mass.sum()
 
     def x(qpos: np.ndarray) -> np.ndarray:
@@ -113,19 +118,19 @@ def humanoid(model: Any, pose: np.ndarray, r: Rolled) -> np.ndarray:
         return np.asarray(sum(share[k] * poses.centre(model.body(k).name)[..., 0] for k in range(1, model.nbody)))
 
     well = (r.qpos[..., 2] > 1.0) & (r.qpos[..., 2] < 2.0)
-    return (1.25 * _forward(x(pose), x(r.qpos), 5 * model.opt.timestep) + 5.0 * well - 0.1 * _effort(r)) * _alive(well)
+    return (1.25 * _forward(x(r.start), x(r.qpos), 0.015) + 5.0 * well - 0.1 * _effort(r)) * _alive(well)
 
 
-def humanoid_standup(model: Any, pose: np.ndarray, r: Rolled) -> np.ndarray:
-    return r.qpos[..., 2] / model.opt.timestep + 1.0 - 0.1 * _effort(r)
+def humanoid_standup(r: Rolled) -> np.ndarray:
+    return r.qpos[..., 2] / 0.003 + 1.0 - 0.1 * _effort(r)
 
 
-def inverted_pendulum(model: Any, pose: np.ndarray, r: Rolled) -> np.ndarray:
+def inverted_pendulum(r: Rolled) -> np.ndarray:
     well = np.abs(r.qpos[..., 1]) <= 0.2
     return well * _alive(well)
 
 
-def inverted_double_pendulum(model: Any, pose: np.ndarray, r: Rolled) -> np.ndarray:
+def inverted_double_pendulum(r: Rolled) -> np.ndarray:
     lower, upper = r.qpos[..., 1], r.qpos[..., 1] + r.qpos[..., 2]
     x, y = r.qpos[..., 0] + 0.6 * (np.sin(lower) + np.sin(upper)), 0.6 * (np.cos(lower) + np.cos(upper))
     well = y > 1.0
@@ -138,33 +143,33 @@ def _between(r: Rolled, one: str, other: str) -> np.ndarray:
     return np.linalg.norm(r.at.body(one) - r.at.body(other), axis=-1)
 
 
-def reacher(model: Any, pose: np.ndarray, r: Rolled) -> np.ndarray:
+def reacher(r: Rolled) -> np.ndarray:
     return -_between(r, "fingertip", "target") - _effort(r)
 
 
-def pusher(model: Any, pose: np.ndarray, r: Rolled) -> np.ndarray:
+def pusher(r: Rolled) -> np.ndarray:
     return -0.5 * _between(r, "object", "tips_arm") - _between(r, "object", "goal") - 0.1 * _effort(r)
 
 
 # ---- what planning needs beyond the reward ---------------------------------------------------------------------------------------------
 
 
-def _no_hint(model: Any, pose: np.ndarray, r: Rolled) -> np.ndarray:
+def no_hint(r: Rolled) -> np.ndarray:
     return np.zeros(r.qpos.shape[:2])
 
 
-def _pendulum_hint(model: Any, pose: np.ndarray, r: Rolled) -> np.ndarray:
+def _pendulum_hint(r: Rolled) -> np.ndarray:
     """Upright, each pole for itself, in the middle of the rail, whose end lies beyond the horizon, and slow."""
     lean = np.cumsum(r.qpos[..., 1:], -1)
     return -30.0 * np.square(lean).sum(-1) - np.square(r.qpos[..., 0]) - 0.1 * np.square(r.qvel).sum(-1)
 
 
-def _upright_hint(model: Any, pose: np.ndarray, r: Rolled) -> np.ndarray:
+def upright_hint(r: Rolled) -> np.ndarray:
     """Of flat bodies: well above where the episode ends, and upright."""
     return np.minimum(r.qpos[..., 1], 1.2) - 2.0 * np.square(r.qpos[..., 2])
 
 
-def _humanoid_hint(model: Any, pose: np.ndarray, r: Rolled) -> np.ndarray:
+def _humanoid_hint(r: Rolled) -> np.ndarray:
     """The trunk high and upright: the root's axis upwards."""
     upright = 1.0 - 2.0 * np.square(r.qpos[..., 4:6]).sum(-1)
     return 5.0 * np.minimum(r.qpos[..., 2], 1.3) + 2.0 * upright
@@ -183,41 +188,25 @@ class _Recipe:
     hint: Reward
     planner: PlannerConfig
 
-
-class PlanningExpert:
-    """iCEM on a copy of the environment's model; replans from whatever state it is asked about."""
-
-    def __init__(self, recipe: _Recipe):
-        self.recipe = recipe
-
-    def reset(self, env: gym.Env, observation: Any, seed: int) -> None:
-        inner = env.unwrapped.inner  # type: ignore[attr-defined]
-        model, self._data, recipe = inner.model, inner.data, self.recipe
-
-        def objective(r: Rolled) -> np.ndarray:
-            pose = self._data.qpos
-            return recipe.reward(model, pose, r) + recipe.hint(model, pose, r)
-
-        self._planner = Planner(model, inner.frame_skip, objective, recipe.planner, seed)
-
-    def act(self, observation: Any) -> np.ndarray:
-        return self._planner.act(self._data).astype(np.float32)
+    def objective(self, r: Rolled) -> np.ndarray:
+        """(N, T) that plans are compared by."""
+        return self.reward(r) + self.hint(r)
 
 
 # What falls at once is planned close to the plan that holds: wide samples all fall, and tell nothing.
 _POLE = PlannerConfig(horizon=15, knots=8, samples=24, iterations=3, std=0.1, least_std=0.03, replan=1, change_cost=0.0)
 _FLAT = PlannerConfig(horizon=40, knots=11, samples=30)
 RECIPES = {
-    "ant": _Recipe("Ant-v5", 105, 8, 1.0, 1000, _runner(5, 0.5, 1.0, _ant_well), _no_hint, PlannerConfig(horizon=25, knots=8, samples=30)),
+    "ant": _Recipe("Ant-v5", 105, 8, 1.0, 1000, runner(0.05, 0.5, 1.0, _ant_well), no_hint, PlannerConfig(horizon=25, knots=8, samples=30)),
     "half-cheetah": _Recipe(
-        "HalfCheetah-v5", 17, 6, 1.0, 1000, _runner(5, 0.1), _no_hint, PlannerConfig(horizon=25, knots=9, samples=30, std=0.7)
+        "HalfCheetah-v5", 17, 6, 1.0, 1000, runner(0.05, 0.1), no_hint, PlannerConfig(horizon=25, knots=9, samples=30, std=0.7)
     ),
-    "hopper": _Recipe("Hopper-v5", 11, 3, 1.0, 1000, _runner(4, 1e-3, 1.0, _hopper_well), _upright_hint, _FLAT),
+    "hopper": _Recipe("Hopper-v5", 11, 3, 1.0, 1000, runner(0.008, 1e-3, 1.0, hopper_well), upright_hint, _FLAT),
     "humanoid": _Recipe(
         "Humanoid-v5", 348, 17, 0.4, 1000, humanoid, _humanoid_hint, PlannerConfig(horizon=30, knots=8, samples=40, elites=8)
     ),
     "humanoid-standup": _Recipe(
-        "HumanoidStandup-v5", 348, 17, 0.4, 1000, humanoid_standup, _no_hint, PlannerConfig(horizon=30, knots=8, samples=40, elites=8)
+        "HumanoidStandup-v5", 348, 17, 0.4, 1000, humanoid_standup, no_hint, PlannerConfig(horizon=30, knots=8, samples=40, elites=8)
     ),
     "inverted-double-pendulum": _Recipe(
         "InvertedDoublePendulum-v5",
@@ -230,17 +219,18 @@ RECIPES = {
         _POLE,
     ),
     "inverted-pendulum": _Recipe("InvertedPendulum-v5", 4, 1, 3.0, 1000, inverted_pendulum, _pendulum_hint, _POLE),
-    "pusher": _Recipe("Pusher-v5", 23, 7, 2.0, 100, pusher, _no_hint, PlannerConfig(horizon=20, knots=6, samples=40)),
-    "reacher": _Recipe("Reacher-v5", 10, 2, 1.0, 50, reacher, _no_hint, PlannerConfig(horizon=15, knots=5)),
+    "pusher": _Recipe("Pusher-v5", 23, 7, 2.0, 100, pusher, no_hint, PlannerConfig(horizon=20, knots=6, samples=40)),
+    "reacher": _Recipe("Reacher-v5", 10, 2, 1.0, 50, reacher, no_hint, PlannerConfig(horizon=15, knots=5)),
     "swimmer": _Recipe(
-        "Swimmer-v5", 8, 2, 1.0, 1000, _runner(4, 1e-4), _no_hint, PlannerConfig(horizon=40, step=2, stretch=2, knots=11, std=0.7)
+        "Swimmer-v5", 8, 2, 1.0, 1000, runner(0.04, 1e-4), no_hint, PlannerConfig(horizon=40, step=2, stretch=2, knots=11, std=0.7)
     ),
-    "walker2d": _Recipe("Walker2d-v5", 17, 6, 1.0, 1000, _runner(4, 1e-3, 1.0, _walker_well), _upright_hint, _FLAT),
+    "walker2d": _Recipe("Walker2d-v5", 17, 6, 1.0, 1000, runner(0.008, 1e-3, 1.0, walker_well), upright_hint, _FLAT),
 }
 
 
 def _make_expert(name: str) -> Expert:
-    return PlanningExpert(RECIPES[name])
+    recipe = RECIPES[name]
+    return PlanningExpert(simulation, recipe.objective, recipe.planner)
 
 
 def _task(name: str, recipe: _Recipe) -> Task:
@@ -254,9 +244,9 @@ def _task(name: str, recipe: _Recipe) -> Task:
         make_expert=partial(_make_expert, name),
         requires="mujoco",
         extra="mujoco",
-        expert_name="iCEM planning over mujoco.rollout",
+        expert_name=EXPERT_NAME,
         burst=30,
-        start=_start,
+        start=start,
     )
 
 

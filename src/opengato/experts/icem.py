@@ -26,6 +26,7 @@ class Rolled:
     actions: np.ndarray  # (N, T, nu), in the actuators' units
     sensors: np.ndarray  # (N, T, nsensordata)
     model: Any  # mujoco.MjModel
+    start: np.ndarray  # (nq,), the pose before the first step
 
     @cached_property
     def at(self) -> Poses:
@@ -152,7 +153,7 @@ class Planner:
         )
         states, sensors = states[:, physics_steps - 1 :: physics_steps], sensors[:, physics_steps - 1 :: physics_steps]
         nq, nv = model.nq, model.nv
-        return Rolled(states[..., 1 : 1 + nq], states[..., 1 + nq : 1 + nq + nv], actions, sensors, model)
+        return Rolled(states[..., 1 : 1 + nq], states[..., 1 + nq : 1 + nq + nv], actions, sensors, model, state[1 : 1 + nq])
 
     def simulate(self, state: np.ndarray, actions: np.ndarray, warmstart: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """What the environment would do, exactly: N action sequences (N, T, nu) rolled out from one full physics state.

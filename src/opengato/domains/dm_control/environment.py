@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from opengato.errors import OpenGatoError
+from opengato.experts.planning import Simulation
 
 # What a task's reset moves of the world itself: targets, receptacles, terrain, and how the controls of point_mass hard pull.
 _MOVED = ("body_pos", "body_quat", "geom_pos", "site_pos", "wrap_prm", "hfield_data")
@@ -79,6 +80,13 @@ def no_pictures(error: Exception) -> OpenGatoError:
     return OpenGatoError(
         f"MuJoCo cannot render here ({error}): install a GL library (Debian: libegl1 libgl1-mesa-dri) and set MUJOCO_GL=egl"
     )
+
+
+def simulation(env: gym.Env) -> Simulation:
+    """Where a task of the suite has its physics."""
+    suite = env.unwrapped.inner  # type: ignore[attr-defined]
+    physics = suite.physics
+    return Simulation(physics.model.ptr, physics.data.ptr, round(suite.control_timestep() / physics.timestep()))
 
 
 def start(env: gym.Env) -> dict[str, np.ndarray]:

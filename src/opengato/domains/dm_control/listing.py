@@ -10,10 +10,10 @@ import gymnasium as gym
 from gymnasium import spaces
 
 from opengato.domains.dm_control import stated
-from opengato.domains.dm_control.environment import start
-from opengato.domains.dm_control.planning import EXPERT_NAME, PlanningExpert
+from opengato.domains.dm_control.environment import simulation, start
 from opengato.domains.dm_control.recipes import RECIPES
 from opengato.domains.task import Task
+from opengato.experts.planning import EXPERT_NAME, PlanningExpert
 
 
 def listed(
@@ -33,7 +33,7 @@ def listed(
         observation_space=observation_space,
         action_space=actions,
         make_env=partial(environment, *key, observation_space, actions),
-        make_expert=None if recipe is None else partial(PlanningExpert, recipe),
+        make_expert=None if recipe is None else partial(PlanningExpert, simulation, recipe.objective, recipe.planner),
         requires="dm_control",
         extra="dmc",
         expert_name="none" if recipe is None else EXPERT_NAME,

@@ -5,6 +5,8 @@ What a task sets anew each episode (where a target is, how large) is read from t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from opengato.experts.icem import Rolled
@@ -202,7 +204,7 @@ def quadruped_fetch(r: Rolled) -> np.ndarray:
 
 def dog_stand(r: Rolled) -> np.ndarray:
     reward = np.ones(r.qpos.shape[:-1])
-    rest = Rolled(r.model.qpos0, r.qvel, r.actions, r.sensors, r.model)
+    rest = replace(r, qpos=r.model.qpos0)
     for body in ("torso", "pelvis"):
         height = 0.9 * float(rest.at.body(body)[2])
         reward = reward * tolerance(r.at.body(body)[..., 2], height, np.inf, margin=height)
