@@ -11,6 +11,7 @@ from gymnasium import spaces
 pytest.importorskip("dm_control")
 
 from opengato.domains.dm_control import TASKS, stated
+from opengato.domains.dm_control.controllers import DESIGNS
 from opengato.domains.dm_control.recipes import RECIPES, REWARDS
 from opengato.errors import OpenGatoError
 from opengato.experts.icem import Rolled
@@ -33,6 +34,7 @@ def test_all_of_the_suite_but_lqr():
 
     assert set(stated.TASKS) == {key for key in suite.ALL_TASKS if key[0] != "lqr"} and len(TASKS) == 49
     assert set(REWARDS) == set(stated.TASKS) and set(RECIPES) <= set(REWARDS)
+    assert not set(DESIGNS) & set(RECIPES) and set(DESIGNS) <= set(REWARDS)
 
 
 @by_task

@@ -22,20 +22,6 @@ def acrobot(r: Rolled) -> np.ndarray:
     return -0.15 * distance - 0.01 * _speed(r) * np.exp(-distance)
 
 
-def cartpole(r: Rolled) -> np.ndarray:
-    """The rail's end lies beyond the horizon."""
-    return -0.1 * np.square(r.qpos[..., 0]) - 0.02 * np.square(r.qvel[..., 0])
-
-
-def cartpole_sparse(r: Rolled) -> np.ndarray:
-    """The reward that is not sparse, and the middle of the rail once the pole is up."""
-    return rewards.cartpole(r) + cartpole(r) - np.square(r.qpos[..., 0]) * (rewards.poles(r)[..., 0] > 0.9)
-
-
-def reacher(r: Rolled) -> np.ndarray:
-    return -4.0 * rewards.reacher_distance(r) - 0.02 * _speed(r)
-
-
 def _finger_to_spinner(r: Rolled) -> np.ndarray:
     return rewards.length(r.at.geom("fingertip") - r.at.body("spinner"))
 
@@ -61,15 +47,6 @@ def ball_in_cup(r: Rolled) -> np.ndarray:
     """The ball must come over the rim and fall in."""
     x, z = np.moveaxis(rewards.ball(r), -1, 0)
     return -2.0 * np.hypot(x, z - 0.05 * (np.abs(x) > 0.04)) - 0.3 * (z < 0)
-
-
-def point_mass(r: Rolled) -> np.ndarray:
-    return -3.0 * rewards.point_mass_distance(r) - 0.1 * _speed(r)
-
-
-def pendulum(r: Rolled) -> np.ndarray:
-    """Energy, and rest at the top."""
-    return np.cos(r.qpos[..., 0]) - 0.01 * np.square(r.qvel[..., 0]) * (np.cos(r.qpos[..., 0]) > 0.9)
 
 
 def walker(r: Rolled) -> np.ndarray:

@@ -1,6 +1,6 @@
 """How each task is planned: what is aimed at, and how far and how hard to look.
 
-A task without a recipe has no expert; docs/bodies.md says why.
+What has neither a recipe nor a controller has no expert; docs/bodies.md says why.
 """
 
 from __future__ import annotations
@@ -67,11 +67,7 @@ REWARDS: dict[tuple[str, str], Reward] = {
     ("walker", "run"): partial(rewards.walker, speed=8.0),
 }
 
-_SWINGUP = PlannerConfig(horizon=50, step=2, stretch=2, knots=11, samples=40, elites=6, replan=4, std=0.7)
-_BALANCE = PlannerConfig(horizon=50, step=2, stretch=2, knots=8, samples=20, elites=5, iterations=2, replan=4, std=0.3)
 _ACROBOT = PlannerConfig(horizon=90, step=2, stretch=2, knots=15, samples=60, elites=8, replan=4, std=1.0, action_cost=0.0)
-_REACH = PlannerConfig(horizon=12, step=2, stretch=2, knots=5, samples=20, action_cost=0.05)
-_POINT = PlannerConfig(horizon=20, step=2, stretch=2, knots=6, samples=20)
 _TURN = PlannerConfig(horizon=40, knots=8, samples=32, std=0.8)
 # To flick a spinner takes hundredths of a second, and the mean of two good moments for it is none.
 _FLICK = PlannerConfig(
@@ -89,10 +85,6 @@ _PLANNED: dict[tuple[str, str], tuple[Callable[[Rolled], np.ndarray], PlannerCon
     ("acrobot", "swingup"): (hints.acrobot, _ACROBOT),
     ("acrobot", "swingup_sparse"): (hints.acrobot, _ACROBOT),
     ("ball_in_cup", "catch"): (hints.ball_in_cup, PlannerConfig(samples=40, std=1.0)),
-    ("cartpole", "balance"): (hints.cartpole, _BALANCE),
-    ("cartpole", "balance_sparse"): (hints.cartpole_sparse, _SWINGUP),
-    ("cartpole", "swingup"): (hints.cartpole, _SWINGUP),
-    ("cartpole", "swingup_sparse"): (hints.cartpole_sparse, _SWINGUP),
     ("cheetah", "run"): (hints.nothing, PlannerConfig(horizon=30, knots=9, samples=30, std=0.7)),
     ("finger", "spin"): (hints.finger_spin, _FLICK),
     ("finger", "turn_easy"): (hints.finger_turn, _TURN),
@@ -103,15 +95,10 @@ _PLANNED: dict[tuple[str, str], tuple[Callable[[Rolled], np.ndarray], PlannerCon
     ("humanoid", "stand"): (hints.humanoid, _HUMANOID),
     ("humanoid", "walk"): (partial(hints.humanoid, speed=1.0), _HUMANOID),
     **{("humanoid", task): (partial(hints.humanoid, speed=10.0), _HUMANOID) for task in ("run", "run_pure_state")},
-    ("pendulum", "swingup"): (hints.pendulum, PlannerConfig(horizon=50, step=2, stretch=2, knots=11, samples=24, std=0.7)),
-    ("point_mass", "easy"): (hints.point_mass, _POINT),
-    ("point_mass", "hard"): (hints.point_mass, _POINT),
     ("quadruped", "walk"): (partial(hints.quadruped, speed=0.5), _QUADRUPED),
     ("quadruped", "run"): (partial(hints.quadruped, speed=5.0), _QUADRUPED),
     ("quadruped", "escape"): (hints.quadruped_escape, _QUADRUPED),
     ("quadruped", "fetch"): (hints.quadruped_fetch, _QUADRUPED),
-    ("reacher", "easy"): (hints.reacher, _REACH),
-    ("reacher", "hard"): (hints.reacher, _REACH),
     ("walker", "stand"): (hints.walker, PlannerConfig(horizon=24, knots=7, samples=24)),
     ("walker", "walk"): (hints.walker, PlannerConfig(horizon=24, knots=7, samples=30)),
     ("walker", "run"): (hints.walker, PlannerConfig(horizon=24, knots=9, samples=40)),
