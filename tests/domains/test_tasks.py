@@ -155,6 +155,11 @@ def test_every_task_has_a_layout_and_is_listed_without_its_simulator():
 
 def test_names():
     assert [t.id for t in match_tasks(["metaworld/drawer-*"])] == ["metaworld/drawer-close", "metaworld/drawer-open"]
+    mazes = match_tasks(["gymnasium-robotics/*-maze-*"], with_expert=True)
+    assert mazes and all(t.make_expert for t in mazes) and len(mazes) < len(match_tasks(["gymnasium-robotics/*-maze-*"]))
+    # What is named stays, so that whoever named it is told why it will not do.
+    (named,) = match_tasks(["gymnasium-robotics/ant-maze-umaze"], with_expert=True)
+    assert named.make_expert is None
     with pytest.raises(OpenGatoError, match="did you mean 'babyai/go-to-local'"):
         get_task("babyai/goto-local")
 

@@ -45,7 +45,7 @@ def dagger(
     from opengato.domains import match_tasks
 
     plan = Rounds(rounds, demonstrations, corrections, seconds, beta, evaluation, budget, recipe, seed, workers)
-    for result in run(match_tasks(task), plan, out):
+    for result in run(match_tasks(task, with_expert=True), plan, out):
         for name, score in result["scores"].items():
             told = f"score {score['score']:.1f}%" if score["score"] is not None else f"return {score['return']:.4g}"
             print(f"round {result['round']}  {name:32} {told}  {result['seconds']:.0f} s")

@@ -125,7 +125,7 @@ def collect(
     With --student the agent acts, and the recorded actions are what the expert would have done in the states that it reaches (DAgger).
 
     Args:
-        task: ids, domains or patterns, such as babyai/go-to-local, metaworld, "atari/p*".
+        task: ids, domains or patterns, such as babyai/go-to-local, metaworld, "atari/p*"; of these two, tasks that have an expert.
         episodes: how many of each.
         out: folder of the datasets; default: Minari's own.
         workers: processes; default: one a core.
@@ -150,7 +150,7 @@ def collect(
         from opengato.dagger import student_in
 
         acting = student_in(student, beta, round)
-    chosen = match_tasks(task)
+    chosen = match_tasks(task, with_expert=True)
     for dataset in run(chosen, episodes, out, workers=workers, seed=seed, noise=noise, timeout_s=timeout, ray=ray, student=acting):
         print(dataset)
 
@@ -168,7 +168,7 @@ def reference(
     """Measure the scores of a random agent and of the expert; interrupted, it goes on where it stopped.
 
     Args:
-        task: ids, domains or patterns.
+        task: ids, domains or patterns; of these two, tasks that have an expert.
         out: the table, in JSON, which keeps what it has of other tasks. `eval` reads it where $OPENGATO_REFERENCES names it, in place of
             what the package has of these tasks.
         episodes: of the random agent.
@@ -181,7 +181,7 @@ def reference(
     from opengato.references import Counts, write_references
     from opengato.references import check as check_references
 
-    tasks = match_tasks(task)
+    tasks = match_tasks(task, with_expert=True)
     if check:
         wrong = check_references(tasks, workers=workers)
         print(f"{len(tasks) - wrong} of {len(tasks)} references are right")

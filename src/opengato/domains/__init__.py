@@ -49,13 +49,18 @@ def get_task(task_id: str) -> Task:
     return task
 
 
-def match_tasks(patterns: list[str]) -> list[Task]:
-    """Tasks for a list of ids, domains ("babyai") or shell patterns ("metaworld/door-*"), in order, without repeats."""
+def match_tasks(patterns: list[str], with_expert: bool = False) -> list[Task]:
+    """Tasks for a list of ids, domains ("babyai") or shell patterns ("metaworld/door-*"), in order, without repeats.
+
+    with_expert: of a domain's or a pattern's tasks only those that have one, where any has; a task that is named by its id stays.
+    """
     import fnmatch
 
     found: dict[str, Task] = {}
     for pattern in patterns:
         hits = [t for t in tasks().values() if t.domain == pattern or fnmatch.fnmatchcase(t.id, pattern)]
+        if with_expert:
+            hits = [t for t in hits if t.make_expert is not None or t.id == pattern] or hits
         for task in hits or [get_task(pattern)]:
             found[task.id] = task
     if not found:
