@@ -7,7 +7,7 @@ from opengato.collection import record_episode
 from opengato.domains import get_task
 from opengato.domains.miniworld import LEVELS
 from opengato.domains.playroom import TASK_REQUESTS
-from opengato.domains.playroom_requests import SPEAK
+from opengato.domains.playroom.requests import SPEAK
 
 if not get_task("miniworld/maze").available:  # and not imported here, which without a screen must be done as the domain does it
     pytest.skip("miniworld", allow_module_level=True)
@@ -50,7 +50,7 @@ def test_worlds_of_one_process_keep_their_walls():
 
 @pytest.mark.parametrize("name", ["four-rooms", "pickup-objects", "y-maze"])
 def test_what_the_walker_holds_to_be_free_the_world_lets_it_enter(name):
-    from opengato.domains.miniworld_walker import View
+    from opengato.domains.miniworld.walker import View
 
     env = get_task(f"miniworld/{name}").make()
     rng, agreed = np.random.default_rng(0), []

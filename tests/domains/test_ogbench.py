@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opengato.collection import record_episode
-from opengato.domains.ogbench_experts import CUBE, cubes_next, presses
+from opengato.domains.ogbench.experts import CUBE, cubes_next, presses
 from opengato.experts.grid_path import distances, next_cell
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from opengato.domains import get_task, make
 from opengato.domains.sokoban import SIZES, TASKS
-from opengato.domains.sokoban_levels import BOX, BOX_ON_TARGET, PLAYER, PLAYER_ON_TARGET, TARGET, read_levels
+from opengato.domains.sokoban.levels import BOX, BOX_ON_TARGET, PLAYER, PLAYER_ON_TARGET, TARGET, read_levels
 from opengato.errors import OpenGatoError
 
 UP, RIGHT = 0, 3

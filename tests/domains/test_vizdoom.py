@@ -173,7 +173,7 @@ def test_there_are_as_many_maps_as_freedoom_has():
     """Read from the lumps of its two files, which begin with the maps' names."""
     import vizdoom
 
-    from opengato.domains.vizdoom_explore import MAPS
+    from opengato.domains.vizdoom.explore import MAPS
 
     for world in ("freedoom1", "freedoom2"):
         content = Path(vizdoom.install_path, f"{world}.wad").read_bytes()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from opengato.domains import make
-from opengato.domains.sokoban_levels import BOX, BOX_ON_TARGET, PLAYER, PLAYER_ON_TARGET, TARGET, WALL, LevelConfig, draw_level
+from opengato.domains.sokoban.levels import BOX, BOX_ON_TARGET, PLAYER, PLAYER_ON_TARGET, TARGET, WALL, LevelConfig, draw_level
 from opengato.experts.sokoban import Board, mask_of, most_on_targets, solve
 
 

@@ -17,7 +17,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from opengato.domains.gymnasium_robotics_experts import EXPERTS
+from opengato.domains.gymnasium_robotics.experts import EXPERTS
 from opengato.domains.task import Task
 
 

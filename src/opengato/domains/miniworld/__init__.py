@@ -19,8 +19,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from opengato.domains import miniworld_world
-from opengato.domains.miniworld_world import PICTURE
+from opengato.domains.miniworld import world
+from opengato.domains.miniworld.world import PICTURE
 from opengato.domains.task import Expert, Task
 
 SIGN = spaces.Dict(goal=spaces.Discrete(2), obs=PICTURE)
@@ -119,7 +119,7 @@ class _Kind:
     """What a level asks for.
 
     Attributes:
-        actions: how many of MiniWorld's it has. solved: see `_Level`. errand: the expert's, of `miniworld_walker.ERRANDS`.
+        actions: how many of MiniWorld's it has. solved: see `_Level`. errand: the expert's, of `walker.ERRANDS`.
         wrapper: what is changed in it.
     """
 
@@ -170,18 +170,18 @@ LEVELS = {
 
 def _make_env(name: str) -> gym.Env:
     kind = _KINDS.get(name, _REACH)
-    world = miniworld_world.make_world(miniworld_world.bundled(LEVELS[name]))
-    return _Level(kind.wrapper(world) if kind.wrapper is not None else world, kind.solved)
+    level = world.make_world(world.bundled(LEVELS[name]))
+    return _Level(kind.wrapper(level) if kind.wrapper is not None else level, kind.solved)
 
 
 def _make_expert(errand: str) -> Expert:
-    from opengato.domains.miniworld_walker import ERRANDS, Walker
+    from opengato.domains.miniworld.walker import ERRANDS, Walker
 
     return Walker(ERRANDS[errand])
 
 
 def _start(env: gym.Env) -> dict[str, Any]:
-    return {**miniworld_world.full_state(env), "goal": getattr(env.unwrapped, "_goal", 0)}
+    return {**world.full_state(env), "goal": getattr(env.unwrapped, "_goal", 0)}
 
 
 def _task(name: str) -> Task:

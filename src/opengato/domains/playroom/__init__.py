@@ -16,7 +16,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from opengato.domains.playroom_requests import ACTION_SPACE, OBSERVATION_SPACE
+from opengato.domains.playroom.requests import ACTION_SPACE, OBSERVATION_SPACE
 from opengato.domains.task import Expert, Task
 
 # Task name -> the kinds of requests in an episode, in order; of several that stand at one place the seed draws one.
@@ -36,19 +36,19 @@ TASK_REQUESTS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 def _make_env(name: str) -> gym.Env:
-    from opengato.domains.playroom_room import make_room
+    from opengato.domains.playroom.room import make_room
 
     return make_room(TASK_REQUESTS[name])
 
 
 def _make_expert() -> Expert:
-    from opengato.domains.playroom_expert import Helper
+    from opengato.domains.playroom.expert import Helper
 
     return Helper()
 
 
 def _start(env: gym.Env) -> dict[str, Any]:
-    from opengato.domains.miniworld_world import full_state
+    from opengato.domains.miniworld.world import full_state
 
     world: Any = env.unwrapped
     return {**full_state(env), "requests": "\n".join(request.words for request in world.requests)}

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from opengato.domains.franka_kitchen_expert import ELEMENTS, KitchenHand
+from opengato.domains.gymnasium_robotics.kitchen import ELEMENTS, KitchenHand
 from opengato.domains.task import Expert
 from opengato.experts.grid_path import distances, next_cell
 

@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from opengato.domains import miniworld_world as actions
+from opengato.domains.miniworld import world as actions
 from opengato.experts.plane import Grid, Plane
 from opengato.experts.turn_and_walk import FORWARD, LEFT, Gait, Pose, moves_to
 

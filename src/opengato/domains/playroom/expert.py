@@ -7,9 +7,9 @@ from typing import Any
 
 import gymnasium as gym
 
-from opengato.domains import miniworld_walker as walker
-from opengato.domains.miniworld_world import DROP, FORWARD, TURN_LEFT
-from opengato.domains.playroom_requests import SPEAK
+from opengato.domains.miniworld import walker
+from opengato.domains.miniworld.world import DROP, FORWARD, TURN_LEFT
+from opengato.domains.playroom.requests import SPEAK
 from opengato.experts.turn_and_walk import Pose
 
 _WELL_SEEN = 4.0  # metres at which a thing has pixels enough to be told

@@ -18,7 +18,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from opengato.domains.sokoban_levels import (
+from opengato.domains.sokoban.levels import (
     BOX,
     BOX_ON_TARGET,
     FLOOR,

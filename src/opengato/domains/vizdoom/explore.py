@@ -11,8 +11,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from opengato.domains.vizdoom_experts import Place, Steering
-from opengato.domains.vizdoom_game import Doom, Scenario, singly
+from opengato.domains.vizdoom.experts import Place, Steering
+from opengato.domains.vizdoom.game import Doom, Scenario, singly
 from opengato.experts.plane import Grid, Plane
 
 SQUARE = 128.0

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from opengato.domains.miniworld_world import PICTURE
+from opengato.domains.miniworld.world import PICTURE
 from opengato.tokens.spaces import text_space
 
 MOST_WORDS = 40  # characters of what is said

@@ -11,11 +11,11 @@ from functools import partial
 
 import gymnasium as gym
 
-from opengato.domains import vizdoom_experts as experts
 from opengato.domains.task import Expert, Task
-from opengato.domains.vizdoom_explore import MAPS, Explore, Explorer
-from opengato.domains.vizdoom_explore import scenario as explored
-from opengato.domains.vizdoom_game import PICTURE, Doom, Scenario, full_state, singly
+from opengato.domains.vizdoom import experts
+from opengato.domains.vizdoom.explore import MAPS, Explore, Explorer
+from opengato.domains.vizdoom.explore import scenario as explored
+from opengato.domains.vizdoom.game import PICTURE, Doom, Scenario, full_state, singly
 
 _SIDEWAYS = singly("MOVE_LEFT", "MOVE_RIGHT", "ATTACK")
 _TURRET = singly("TURN_LEFT", "TURN_RIGHT", "ATTACK")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from opengato.domains import miniworld_world
-from opengato.domains.playroom_requests import (
+from opengato.domains.miniworld import world
+from opengato.domains.playroom.requests import (
     ACTION_SPACE,
     COLOURS,
     OBSERVATION_SPACE,
@@ -31,7 +31,7 @@ STEPS_A_REQUEST = 200
 def _room() -> type:
     from miniworld.entity import Ball, Box, Key
 
-    class Playroom(miniworld_world.base()):  # type: ignore[misc]
+    class Playroom(world.base()):  # type: ignore[misc]
         """`things`, in an order of their own; `requests` of the episode, of which number `current` is asked for now."""
 
         LIFT_STEPS = 5  # for which a thing is to be held to have been lifted
@@ -85,7 +85,7 @@ def _room() -> type:
 
         def step(self, action: dict[str, Any]) -> tuple[dict[str, Any], float, bool, bool, dict]:
             move = int(action["move"])
-            image, _, _, late, _ = super().step(miniworld_world.DONE if move == SPEAK else move)
+            image, _, _, late, _ = super().step(world.DONE if move == SPEAK else move)
             self._look()
             self.lifted = self.lifted + 1 if self.agent.carrying is not None else 0
             request = self.request
@@ -104,9 +104,9 @@ def _room() -> type:
 
 def make_room(kinds: tuple[tuple[str, ...], ...]) -> Any:
     """A room in which an episode has a request of each of these kinds, see `playroom.TASK_REQUESTS`."""
-    return miniworld_world.make_world(_make_class(), kinds=kinds)
+    return world.make_world(_make_class(), kinds=kinds)
 
 
 def _make_class() -> type:
-    miniworld_world.base()  # before anything of MiniWorld is imported
+    world.base()  # before anything of MiniWorld is imported
     return _room()

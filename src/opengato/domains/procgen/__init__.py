@@ -19,7 +19,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from opengato.domains.procgen_game import Game, entities, time_limit
+from opengato.domains.procgen.game import Game, entities, time_limit
 from opengato.domains.starts import SEEDS
 from opengato.domains.task import Expert, Task
 from opengato.experts.emulator_search import EmulatorSearch, SearchConfig

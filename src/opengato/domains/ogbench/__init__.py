@@ -17,7 +17,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from opengato.domains.ogbench_experts import CubeMover, MazeWalker, PuzzleSolver, SceneArranger
+from opengato.domains.ogbench.experts import CubeMover, MazeWalker, PuzzleSolver, SceneArranger
 from opengato.domains.task import Expert, Task
 
 ARM_ACTIONS = spaces.Box(-1.0, 1.0, (5,), np.float32)  # the gripper's x, y, z, yaw and opening, as changes
