@@ -171,7 +171,7 @@ def data_build(
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from opengato.building import build
+    from opengato.corpus import build
 
     columns = SpinnerColumn(), TextColumn("{task.description} {task.completed:,.0f} pictures"), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True)) as progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from opengato.building.texts import held_out
+from opengato.corpus.texts import held_out
 from opengato.datasets.dialogue import turns_of
 
 

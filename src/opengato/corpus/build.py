@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from opengato.building import pictures, questions, talk, texts
-from opengato.building.packages import Package, unpacked
+from opengato.corpus import pictures, questions, talk, texts
+from opengato.corpus.packages import Package, unpacked
 from opengato.errors import unknown
 
 Advance = Callable[[], object]

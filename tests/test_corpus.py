@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from opengato.building import build, packages, pictures, questions, talk, texts
+from opengato.corpus import build, packages, pictures, questions, talk, texts
 from opengato.datasets.open import find_dataset
 from opengato.errors import OpenGatoError
 
