@@ -253,6 +253,8 @@ def test_killed_worker_costs_nothing(tmp_path: Path) -> None:
     staged = wait_for_episodes(out, 2)
     times = {path: path.stat().st_mtime_ns for path in staged}
     commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in workers_of(process.pid)}
+    with pytest.raises(OpenGatoError, match=f"another process is recording '{cartpole().id}' into {out}"):
+        collect([cartpole()], 12, out, workers=1, noise=0.2, progress=False)
     os.kill(next(pid for pid, command in commands.items() if b"spawn_main" in command), signal.SIGKILL)
     assert all(path.stat().st_mtime_ns == at for path, at in times.items())
     _, error = process.communicate(timeout=60)

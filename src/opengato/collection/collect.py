@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from opengato.collection.assembly import assemble
+from opengato.collection.claim import claimed
 from opengato.collection.staging import full_disk_is_an_error, save_episode
 from opengato.collection.student import Student
 from opengato.collection.worker import STUDENT_SLOTS, record
@@ -20,6 +21,7 @@ from opengato.episode import is_relabelled
 from opengato.errors import OpenGatoError
 from opengato.jobs import TIMEOUT_S, Job, Result, Workers
 
+_STAGED = ".staged"
 _CHUNK_SECONDS = 2.0  # a job has as many seeds as take about this long
 _CHUNK_EPISODES = 20
 _MOST_NOISE = 0.4
@@ -49,7 +51,7 @@ class _Collection:
         self.student = student
         self.dataset = root / dataset_id(task)
         # Of each student its own: what another one left unfinished is none of this one's.
-        self.staging = root / ".staged" / (f"round-{student.round}-{student.digest}" if student is not None else "") / task.id
+        self.staging = root / _STAGED / (f"round-{student.round}-{student.digest}" if student is not None else "") / task.id
         with full_disk_is_an_error(root):
             self.staging.mkdir(parents=True, exist_ok=True)
         recorded = recorded_episodes(self.dataset)
@@ -150,21 +152,39 @@ def collect(
         student: who acts while the expert labels. Until every task has `episodes` of this student's: they become part of the datasets that
             the demonstrations are in, at seeds of their own.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from opengato.datasets.minari import default_root
 
     root = (out if out is not None else default_root()).absolute()
     budgets = time_budget_s if isinstance(time_budget_s, dict) else {}
     deadline = time.monotonic() + time_budget_s if isinstance(time_budget_s, int | float) else math.inf
-    jobs = []
-    for task in tasks:
-        wanted = episodes[task.id] if isinstance(episodes, dict) else episodes
-        share = noise.get(task.id, 0.0) if isinstance(noise, dict) else noise
-        _validate(task, wanted, share)
-        if student is not None and share:
-            raise OpenGatoError(f"noise is {share} for {task.id!r}, where a student acts: leave one of the two out")
-        jobs.append(_Collection(task, wanted, seed, root, share, budgets.get(task.id), deadline, student))
+    with full_disk_is_an_error(root):
+        (root / _STAGED).mkdir(parents=True, exist_ok=True)
+    with claimed(root / _STAGED, tasks):
+        jobs = []
+        for task in tasks:
+            wanted = episodes[task.id] if isinstance(episodes, dict) else episodes
+            share = noise.get(task.id, 0.0) if isinstance(noise, dict) else noise
+            _validate(task, wanted, share)
+            if student is not None and share:
+                raise OpenGatoError(f"noise is {share} for {task.id!r}, where a student acts: leave one of the two out")
+            jobs.append(_Collection(task, wanted, seed, root, share, budgets.get(task.id), deadline, student))
+
+        _record_all(jobs, root, lambda: Workers(workers, timeout_s=timeout_s, ray=ray), progress)
+        _assemble_all([job for job in jobs if job.done], workers)
+        for job in jobs:
+            if job.failures:
+                first, reason = min(job.failures)
+                print(f"{job.task.id}: {len(job.failures)} seeds gave no episode, the first {first}: {reason}")
+        for job in jobs:
+            if job.done == 0:
+                reason = min(job.failures)[1] if job.failures else "every start is kept for evaluation" if job.passed else "no time"
+                raise OpenGatoError(f"no episode of {job.task.id!r} could be recorded: {reason}")
+    return [dataset_id(t) for t in tasks]
+
+
+def _record_all(jobs: list[_Collection], root: Path, make_workers: Callable[[], Workers], progress: bool) -> None:
+    """Every episode that is missing, staged."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(elapsed_when_finished=True))
     with Progress(*columns, disable=not progress) as bar:
@@ -173,7 +193,7 @@ def collect(
         total = bar.add_task("total", total=sum(j.episodes for j in jobs), completed=sum(had.values()))
         by_id = {job.task.id: job for job in jobs}
         known = False
-        with Workers(workers, timeout_s=timeout_s, ray=ray) as pool:
+        with make_workers() as pool:
             for result in pool.run(record, lambda: _next(jobs)):
                 job = by_id[str(result.name)]
                 job.give(result)
@@ -183,16 +203,6 @@ def collect(
                 recorded = result.failure is None and result.value is not None
                 bar.update(line[job.task.id], advance=recorded)
                 bar.update(total, advance=recorded)
-    _assemble_all([job for job in jobs if job.done], workers)
-    for job in jobs:
-        if job.failures:
-            first, reason = min(job.failures)
-            print(f"{job.task.id}: {len(job.failures)} seeds gave no episode, the first {first}: {reason}")
-    for job in jobs:
-        if job.done == 0:
-            reason = min(job.failures)[1] if job.failures else "every start is kept for evaluation" if job.passed else "no time"
-            raise OpenGatoError(f"no episode of {job.task.id!r} could be recorded: {reason}")
-    return [dataset_id(t) for t in tasks]
 
 
 def _validate(task: Task, episodes: int, noise: float) -> None:
