@@ -7,6 +7,7 @@ can imitate it, which a plan drawn at random defies.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -39,25 +40,25 @@ class Controller:
         return np.clip(self._law(self._data), -1.0, 1.0).astype(np.float32)
 
 
-def _wrapped(angle: Any) -> Any:
+def _wrapped(angle: float) -> float:
     return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
-def reacher(model: Any, substeps: int) -> Law:
-    """Both joints turn straight to the nearer of the two poses whose finger is on the target."""
-    upper, lower = model.body("hand").pos[0], model.body("finger").pos[0]
-    target = model.geom("target").pos[:2]
-    distance = np.hypot(*target)
-    bend = np.arccos(np.clip((distance**2 - upper**2 - lower**2) / (2 * upper * lower), -1.0, 1.0))
-    poses = []
-    for wrist in (bend, -bend):
-        shoulder = np.arctan2(target[1], target[0]) - np.arctan2(lower * np.sin(wrist), upper + lower * np.cos(wrist))
-        poses.append((shoulder, wrist))
+def reacher(model: Any, substeps: int, pull: float, drag: float) -> Law:
+    """A spring from finger to target, as torques of the two joints (the Jacobian's transpose), and a damper in each.
+
+    Turning both joints straight to a pose that inverse kinematics gives is as good, but which of the two poses is nearer changes at a
+    stroke: of such a law a plain network's clone had half the return.
+
+    Args:
+        pull: torque, of the highest, a square metre. drag: of the highest torque, a radian a second.
+    """
 
     def law(data: Any) -> np.ndarray:
-        ways = [np.array([_wrapped(shoulder - data.qpos[0]), wrist - data.qpos[1]]) for shoulder, wrist in poses]
-        way = min(ways, key=lambda way: np.abs(way).sum())
-        return 8.0 * way - 0.3 * data.qvel
+        finger = data.geom("finger").xpos[:2]
+        way = data.geom("target").xpos[:2] - finger
+        levers = finger - np.stack([data.body("arm").xpos[:2], data.body("hand").xpos[:2]])
+        return pull * (levers[:, 0] * way[1] - levers[:, 1] * way[0]) - drag * data.qvel
 
     return law
 
@@ -104,19 +105,19 @@ def pendulum(model: Any, substeps: int) -> Law:
 def cartpole(model: Any, substeps: int) -> Law:
     """The same two phases on a cart, whose acceleration is what swings the pole; the rail's middle draws it like a spring.
 
-    The numbers were found by a random search for the highest return on the full model.
+    The numbers were found by a random search for the highest return on the full model, of the sparse task too.
     """
     (inertia, mass, centre), gravity = _pole(model), -model.opt.gravity[2]
     cart, gear = float(model.body("cart").mass[0]), model.actuator_gear[0, 0]
-    hold = lqr.gain(model, substeps, np.zeros(2), np.array([0.3, 5.0, 0.1, 0.1]), 1.0)[0]
+    hold = lqr.gain(model, substeps, np.zeros(2), np.array([0.41, 5.0, 0.1, 0.1]), 0.95)[0]
 
     def law(data: Any) -> np.ndarray:
         (place, angle), (pace, speed) = data.qpos, data.qvel
         angle = _wrapped(angle)
-        if abs(angle) < 0.88 and abs(speed) < 4.5:
+        if abs(angle) < 1.16 and abs(speed) < 5.8:
             return np.array([-hold @ (place, angle, pace, speed)])
         energy = _energy(inertia, mass * centre * gravity, angle, speed)
-        wanted = np.clip(150.0 * energy * speed * np.cos(angle), -12.0, 12.0) - 9.0 * place - 4.4 * pace
+        wanted = np.clip(144.0 * energy * speed * np.cos(angle), -24.0, 24.0) - 15.5 * place - 9.9 * pace
         turning = mass * centre * (gravity * np.sin(angle) - wanted * np.cos(angle)) / inertia
         force = (cart + mass) * wanted + mass * centre * (turning * np.cos(angle) - speed**2 * np.sin(angle))
         return np.array([force / gear])
@@ -128,5 +129,6 @@ DESIGNS: dict[tuple[str, str], Callable[[Any, int], Law]] = {
     **{("cartpole", task): cartpole for task in ("balance", "balance_sparse", "swingup", "swingup_sparse")},
     ("pendulum", "swingup"): pendulum,
     **{("point_mass", task): point_mass for task in ("easy", "hard")},
-    **{("reacher", task): reacher for task in ("easy", "hard")},
+    ("reacher", "easy"): partial(reacher, pull=80.0, drag=0.1),
+    ("reacher", "hard"): partial(reacher, pull=200.0, drag=0.2),  # its target is a quarter as wide
 }
