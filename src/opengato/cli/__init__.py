@@ -7,7 +7,20 @@ import sys
 
 import tyro
 
-from opengato.cli import dagger, data, datasets, demo, domains, evaluation, model, policy, robots, serving, training  # noqa: F401  registers their commands
+from opengato.cli import (  # noqa: F401  registers their commands
+    dagger,
+    data,
+    datasets,
+    demo,
+    domains,
+    evaluation,
+    machine,
+    model,
+    policy,
+    robots,
+    serving,
+    training,
+)
 from opengato.cli.app import commands, overview, split
 from opengato.errors import OpenGatoError, unknown
 
