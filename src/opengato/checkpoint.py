@@ -15,6 +15,7 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
+from opengato.console import detail
 from opengato.datasets.starts import STARTS_FILE, Starts, load_starts, save_starts
 from opengato.errors import OpenGatoError
 from opengato.layouts import known_layout
@@ -103,6 +104,7 @@ class Checkpoint:
         names = {key.split("|")[0] for key in arrays}
         prompts = {task: Encoded(**{name: arrays[f"{task}|{name}"] for name in _PROMPT_ARRAYS}) for task in names}
         tokenizer = TextTokenizer.load(folder / "tokenizer.model")
+        detail(f"{folder}: {model.parameter_count():,} parameters, {len(layouts)} tasks, {len(prompts)} demonstrations")
         return cls(model.eval(), tokenizer, layouts, prompts, config.get("facts", {}), load_starts(folder))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from opengato import console
 from opengato.collection.assembly import assemble
 from opengato.collection.staging import full_disk_is_an_error, save_episode
 from opengato.collection.student import Student
@@ -150,7 +151,7 @@ def collect(
         student: who acts while the expert labels. Until every task has `episodes` of this student's: they become part of the datasets that
             the demonstrations are in, at seeds of their own.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     from opengato.datasets.minari import default_root
 
@@ -167,7 +168,7 @@ def collect(
         jobs.append(_Collection(task, wanted, seed, root, share, budgets.get(task.id), deadline, student))
 
     columns = (TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(elapsed_when_finished=True))
-    with Progress(*columns, disable=not progress) as bar:
+    with console.progress(*columns, show=progress) as bar:
         had = {j.task.id: min(j.done, j.episodes) for j in jobs}
         line = {j.task.id: bar.add_task(j.task.id, total=j.episodes, completed=had[j.task.id], visible=len(jobs) < 30) for j in jobs}
         total = bar.add_task("total", total=sum(j.episodes for j in jobs), completed=sum(had.values()))
@@ -179,7 +180,7 @@ def collect(
                 job.give(result)
                 if not known and all(j.added or j.done >= j.episodes or j.failures for j in jobs):
                     known = True  # an episode of every task comes first
-                    _check_disk(jobs, root, bar.console.print if progress else None)
+                    _check_disk(jobs, root, bar.console.print if progress and not console.is_quiet() else None)
                 recorded = result.failure is None and result.value is not None
                 bar.update(line[job.task.id], advance=recorded)
                 bar.update(total, advance=recorded)
@@ -187,7 +188,7 @@ def collect(
     for job in jobs:
         if job.failures:
             first, reason = min(job.failures)
-            print(f"{job.task.id}: {len(job.failures)} seeds gave no episode, the first {first}: {reason}")
+            console.notice(f"{job.task.id}: {len(job.failures)} seeds gave no episode, the first {first}: {reason}")
     for job in jobs:
         if job.done == 0:
             reason = min(job.failures)[1] if job.failures else "every start is kept for evaluation" if job.passed else "no time"

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
+from opengato.console import detail
 from opengato.errors import OpenGatoError
 from opengato.mixture import Mixture
 from opengato.model.batch import Batch, collate
@@ -119,6 +120,8 @@ class Trainer:
         if self.states.exist and not config.allow_changes:
             check_same_run(folder / "train.json", resolved)
         self.step, self.elapsed = self.states.load(self.model, self.optimisers)
+        precision = "bfloat16" if self.autocast else "float32"
+        detail(f"rank {self.ranks.rank} of {self.ranks.size} trains on {self.ranks.device} in {precision}, from step {self.step} on")
         if self.ranks.first:
             self._trim_log()
             (folder / "train.json").write_text(json.dumps(resolved, indent=1))
