@@ -27,6 +27,10 @@ from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
 
+# Of config.json and what lies beside it. It grows where a version without the change would read a checkpoint wrongly or not at all; a
+# version reads its own format and all before it, of each of which tests/checkpoints keeps one.
+FORMAT = 1
+
 _FILES = ("config.json", "model.safetensors", "tokenizer.model", "prompts.safetensors", STARTS_FILE)
 _WORDS = "embedding.tokens.words.weight"
 _PROMPT_ARRAYS = ("tokens", "kinds", "local", "offsets", "patches", "boxes")
@@ -72,7 +76,7 @@ class Checkpoint:
         _replace(folder / "tokenizer.model", lambda path: path.write_bytes(self.tokenizer.bytes))
         save_starts(folder, self.starts)
         config = {
-            "format": 1,
+            "format": FORMAT,
             "model": self.model.config.to_json(),
             "tasks": {task: layout.to_json() for task, layout in self.layouts.items()},
             "facts": self.facts,
@@ -109,11 +113,22 @@ class Checkpoint:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """A checkpoint's config.json."""
+    """A checkpoint's config.json. Raises OpenGatoError where there is none, or it is of a format that this version does not know."""
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise OpenGatoError(f"{folder} is no checkpoint: it has no config.json")
-    return json.loads(path.read_text())
+    try:
+        config = json.loads(path.read_text())
+    except ValueError as error:
+        raise OpenGatoError(f"{path} is damaged ({error}): take the checkpoint from where it was made") from None
+    found = config.get("format") if isinstance(config, dict) else None
+    if not isinstance(found, int) or found < 1:
+        raise OpenGatoError(f"{path} has format {found!r}, which is none of a checkpoint: name a folder that OpenGato wrote")
+    if found > FORMAT:
+        raise OpenGatoError(
+            f"{path} has format {found}, and this version of OpenGato reads formats up to {FORMAT}: pip install --upgrade opengato"
+        )
+    return config
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
