@@ -30,14 +30,16 @@ def test_extras_are_those_of_the_project_and_what_is_missing_is_named():
 
 
 def test_an_extra_that_is_missing_comes_with_its_command(monkeypatch):
-    monkeypatch.setattr(doctor, "missing", lambda requirement: f"{requirement.name}" if requirement.name == "gym3" else None)
+    monkeypatch.setattr(doctor, "missing", lambda requirement: "minigrid>=9" if requirement.name == "minigrid" else None)
+    monkeypatch.setattr("opengato.domains.task._installed", lambda module: module != "procgen")
     doctor.extras.cache_clear()
     try:
         lacking = {extra.name: extra for extra in doctor.extras() if extra.missing}
     finally:
         doctor.extras.cache_clear()
-    assert list(lacking) == ["procgen"] and lacking["procgen"].missing == ("gym3",)
-    assert re.fullmatch(r'pip install "opengato\[procgen\]" && pip install --no-deps .*gym3==[\d.]+', lacking["procgen"].command)
+    assert {"procgen", "babyai"} <= set(lacking) and "metaworld" not in lacking
+    assert lacking["babyai"].missing == ("minigrid>=9",) and lacking["babyai"].command == 'pip install "opengato[babyai]"'
+    assert lacking["procgen"].missing == ("procgen",) and "--no-deps" in lacking["procgen"].command
 
 
 @pytest.mark.slow

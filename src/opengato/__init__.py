@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -18,6 +19,17 @@ _PLACES = {
     "Client": "opengato.client",
 }
 __all__ = list(_PLACES)
+
+# Nothing is sent anywhere about who uses this package and how; nor by packages that it may use, which read these as they are imported.
+# Whoever wants it sets them otherwise beforehand.
+for _name, _value in {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "WANDB_ERROR_REPORTING": "false",
+    "GRADIO_ANALYTICS_ENABLED": "False",  # of trackio's dashboard
+    "DO_NOT_TRACK": "1",
+}.items():
+    os.environ.setdefault(_name, _value)
 
 
 def __getattr__(name: str) -> Any:

@@ -16,13 +16,13 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from opengato.console import detail
-from opengato.datasets.starts import STARTS_FILE, Starts, load_starts, save_starts
+from opengato.datasets.starts import Starts, load_starts, save_starts
 from opengato.errors import OpenGatoError
 from opengato.layouts import known_layout
 from opengato.model.config import ModelConfig
 from opengato.model.embedding import TABLE_STD
 from opengato.model.gato import Gato
-from opengato.pretrained import agent_folder
+from opengato.pretrained import FILES, agent_folder
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
@@ -31,7 +31,6 @@ from opengato.tokens.text import TextTokenizer
 # version reads its own format and all before it, of each of which tests/checkpoints keeps one.
 FORMAT = 1
 
-_FILES = ("config.json", "model.safetensors", "tokenizer.model", "prompts.safetensors", STARTS_FILE)
 _WORDS = "embedding.tokens.words.weight"
 _PROMPT_ARRAYS = ("tokens", "kinds", "local", "offsets", "patches", "boxes")
 
@@ -86,7 +85,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
-        """Read a checkpoint folder, or the weights of this name that come along. Raises OpenGatoError where there are none."""
+        """Read a checkpoint folder, weights that come along, or hub:OWNER/NAME. Raises OpenGatoError where there are none."""
         folder = agent_folder(folder)
         config = read_config(folder)
         with torch.device("meta"):
@@ -133,7 +132,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def checkpoint_files(folder: Path) -> list[Path]:
     """The files of a checkpoint, all that must travel with it."""
-    return [path for name in _FILES if (path := folder / name).is_file()]
+    return [path for name in FILES if (path := folder / name).is_file()]
 
 
 def _replace(path: Path, write: Any) -> None:

@@ -20,8 +20,6 @@ from packaging.utils import canonicalize_name
 from opengato.cache import cache_root, parts
 
 _NAME = "opengato"
-# Of which an extra's own packages are of no use without these, whose metadata asks for others than they need (docs/domains.md).
-_BESIDE = {"procgen": ("procgen-mirror==0.10.7", "gym3==0.3.3")}
 _RENDER_SECONDS = 60.0
 _LIBRARIES = "apt-get install libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri"
 _LEAST_FREE = 2 * 10**9  # bytes: of an environment with all simulators, or of a day's recordings
@@ -82,12 +80,18 @@ def missing(requirement: Requirement) -> str | None:
 
 @cache
 def extras() -> tuple[Extra, ...]:
-    """Every extra of the package, and what of it is not installed."""
+    """Every extra of the package, and what of it is not installed; of domains whose extra alone is not enough, the simulator too."""
+    from opengato.domains import tasks
+
+    # A package's own domain names the whole command, where its simulator cannot be a requirement of the extra.
+    beside = {task.extra: task for task in tasks().values() if task.install}
     found = []
     for name in metadata(_NAME).get_all("Provides-Extra") or []:
-        beside = _BESIDE.get(name, ())
-        lacking = dict.fromkeys(text for r in [*needed(name), *map(Requirement, beside)] if (text := missing(r)) is not None)
-        command = f'pip install "{_NAME}[{name}]"' + (f" && pip install --no-deps {' '.join(beside)}" if beside else "")
+        lacking = dict.fromkeys(text for requirement in needed(name) if (text := missing(requirement)) is not None)
+        command = f'pip install "{_NAME}[{name}]"'
+        if name in beside:
+            command = beside[name].install
+            lacking |= {} if beside[name].available else {beside[name].requires: None}
         found.append(Extra(name, tuple(lacking), command if lacking else ""))
     return tuple(found)
 

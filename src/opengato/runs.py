@@ -141,7 +141,7 @@ def _typed(hint: Any, value: Any) -> Any:
         return origin(_typed(inner[0], part) for part in value)
     if hint is Path:
         return Path(value)
-    if is_dataclass(hint) and isinstance(hint, type):
+    if (is_dataclass(hint) and isinstance(hint, type)) or typing.is_typeddict(hint):
         types_of = typing.get_type_hints(hint)
         return hint(**{name: _typed(types_of[name], part) for name, part in value.items()})
     return value

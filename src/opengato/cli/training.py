@@ -46,6 +46,8 @@ class TrainSettings(TypedDict, total=False):
     """batches that such a measurement takes"""
     workers: int
     """processes that make batches beside the training; 0: a thread"""
+    tracker: tuple[Literal["wandb", "trackio"], ...]
+    """who is told of the rows besides TensorBoard, offline; $WANDB_MODE online sends them to its server"""
     device: str
     """cpu, cuda or auto"""
     autocast: bool

@@ -26,6 +26,7 @@ from opengato.model.config import ModelConfig, preset
 from opengato.model.gato import Gato
 from opengato.model.prompt import crop_prompt
 from opengato.recipes import Recipe, resolve_weights
+from opengato.runs import versions
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
@@ -72,7 +73,13 @@ def make_checkpoint(trainer: Trainer, datasets: list[TokenDataset], tokenizer: T
     """The trained model with everything it needs."""
     share = trainer.mixture.sampling.validation_share
     prompts = best_prompts(datasets, trainer.model.config, share)
-    facts = {"steps": trainer.step, "seed": trainer.config.seed}
+    facts = {
+        "steps": trainer.step,
+        "seed": trainer.config.seed,
+        "train": asdict(trainer.config),
+        "data": {d.task: {"episodes": len(d), "timesteps": d.timesteps, "by": list(d.source_names)} for d in datasets},
+        "versions": dict(versions()),
+    }
     return Checkpoint(trainer.model, tokenizer, trainer.mixture.layouts, prompts, facts, starts_of(datasets, share))
 
 
@@ -269,6 +276,7 @@ def finish(
         checkpoint.layouts = {**start.layouts, **checkpoint.layouts}
         checkpoint.starts = join_starts(start.starts, checkpoint.starts)
         checkpoint.prompts = {**start.prompts, **checkpoint.prompts}
+        checkpoint.facts["data"] = {**start.facts.get("data", {}), **checkpoint.facts["data"]}
     if trainer.ranks.first:
         checkpoint.save(out / "checkpoint")
         print(f"{out / 'checkpoint'}: {trainer.step} steps")
