@@ -54,7 +54,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(/revision/[^/]+|/tree/[^/]+)?", path):
             files = self.server.repositories.get(found[1])
             if files is not None and "/tree/" in path:
-                return self._answer([{"type": "file", "path": n, "size": len(c), "oid": hashlib.sha1(c).hexdigest()} for n, c in files.items()])
+                return self._answer(
+                    [{"type": "file", "path": n, "size": len(c), "oid": hashlib.sha1(c).hexdigest()} for n, c in files.items()]
+                )
             if files is not None:
                 return self._answer({"id": found[1], "sha": SHA, "siblings": [{"rfilename": name} for name in files]})
         self._answer({"error": "Repository not found"}, 404, X_Error_Code="RepoNotFound")
