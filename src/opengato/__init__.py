@@ -35,4 +35,8 @@ for _name, _value in {
 def __getattr__(name: str) -> Any:
     if name in _PLACES:
         return getattr(import_module(_PLACES[name]), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("opengato")
     raise AttributeError(f"module 'opengato' has no attribute {name!r}")

@@ -8,6 +8,7 @@ import traceback
 
 import tyro
 
+import opengato
 from opengato.cli import (  # noqa: F401  registers their commands
     dagger,
     data,
@@ -35,6 +36,9 @@ def main(arguments: list[str] | None = None) -> None:
         if name in ("", "-h", "--help"):
             print(overview())
             sys.exit(0 if name else 2)
+        if name == "--version":
+            print(f"opengato {opengato.__version__}")
+            return
         if verbosity is not None:
             set_verbosity(verbosity)
         if name not in commands:
