@@ -29,11 +29,22 @@ def test_help_names_every_command_and_imports_nothing_heavy():
         "demo",
         "serve",
         "robot",
+        "doctor",
+        "cache list",
+        "cache clear",
     ):
         assert command in done.stdout
     code = "import sys; sys.argv = ['opengato', '--help']\nimport opengato.cli\ntry: opengato.cli.main()\nexcept SystemExit: pass\n"
     code += "assert not {'torch', 'pyarrow', 'gymnasium', 'sentencepiece', 'aiohttp'} & set(sys.modules), 'heavy'"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    import opengato
+    from opengato.cli import main
+
+    main(["--version"])
+    assert capsys.readouterr().out == f"opengato {opengato.__version__}\n" and opengato.__version__[0].isdigit()
 
 
 def test_tasks_are_objects_with_all_their_keys():

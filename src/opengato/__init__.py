@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -19,8 +20,23 @@ _PLACES = {
 }
 __all__ = list(_PLACES)
 
+# Nothing is sent anywhere about who uses this package and how; nor by packages that it may use, which read these as they are imported.
+# Whoever wants it sets them otherwise beforehand.
+for _name, _value in {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "WANDB_ERROR_REPORTING": "false",
+    "GRADIO_ANALYTICS_ENABLED": "False",  # of trackio's dashboard
+    "DO_NOT_TRACK": "1",
+}.items():
+    os.environ.setdefault(_name, _value)
+
 
 def __getattr__(name: str) -> Any:
     if name in _PLACES:
         return getattr(import_module(_PLACES[name]), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("opengato")
     raise AttributeError(f"module 'opengato' has no attribute {name!r}")

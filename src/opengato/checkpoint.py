@@ -15,18 +15,22 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
-from opengato.datasets.starts import STARTS_FILE, Starts, load_starts, save_starts
+from opengato.console import detail
+from opengato.datasets.starts import Starts, load_starts, save_starts
 from opengato.errors import OpenGatoError
 from opengato.layouts import known_layout
 from opengato.model.config import ModelConfig
 from opengato.model.embedding import TABLE_STD
 from opengato.model.gato import Gato
-from opengato.pretrained import agent_folder
+from opengato.pretrained import FILES, agent_folder
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
 
-_FILES = ("config.json", "model.safetensors", "tokenizer.model", "prompts.safetensors", STARTS_FILE)
+# Of config.json and what lies beside it. It grows where a version without the change would read a checkpoint wrongly or not at all; a
+# version reads its own format and all before it, of each of which tests/checkpoints keeps one.
+FORMAT = 1
+
 _WORDS = "embedding.tokens.words.weight"
 _PROMPT_ARRAYS = ("tokens", "kinds", "local", "offsets", "patches", "boxes")
 
@@ -71,7 +75,7 @@ class Checkpoint:
         _replace(folder / "tokenizer.model", lambda path: path.write_bytes(self.tokenizer.bytes))
         save_starts(folder, self.starts)
         config = {
-            "format": 1,
+            "format": FORMAT,
             "model": self.model.config.to_json(),
             "tasks": {task: layout.to_json() for task, layout in self.layouts.items()},
             "facts": self.facts,
@@ -81,7 +85,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
-        """Read a checkpoint folder, or the weights of this name that come along. Raises OpenGatoError where there are none."""
+        """Read a checkpoint folder, weights that come along, or hub:OWNER/NAME. Raises OpenGatoError where there are none."""
         folder = agent_folder(folder)
         config = read_config(folder)
         with torch.device("meta"):
@@ -103,20 +107,32 @@ class Checkpoint:
         names = {key.split("|")[0] for key in arrays}
         prompts = {task: Encoded(**{name: arrays[f"{task}|{name}"] for name in _PROMPT_ARRAYS}) for task in names}
         tokenizer = TextTokenizer.load(folder / "tokenizer.model")
+        detail(f"{folder}: {model.parameter_count():,} parameters, {len(layouts)} tasks, {len(prompts)} demonstrations")
         return cls(model.eval(), tokenizer, layouts, prompts, config.get("facts", {}), load_starts(folder))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """A checkpoint's config.json."""
+    """A checkpoint's config.json. Raises OpenGatoError where there is none, or it is of a format that this version does not know."""
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise OpenGatoError(f"{folder} is no checkpoint: it has no config.json")
-    return json.loads(path.read_text())
+    try:
+        config = json.loads(path.read_text())
+    except ValueError as error:
+        raise OpenGatoError(f"{path} is damaged ({error}): take the checkpoint from where it was made") from None
+    found = config.get("format") if isinstance(config, dict) else None
+    if not isinstance(found, int) or found < 1:
+        raise OpenGatoError(f"{path} has format {found!r}, which is none of a checkpoint: name a folder that OpenGato wrote")
+    if found > FORMAT:
+        raise OpenGatoError(
+            f"{path} has format {found}, and this version of OpenGato reads formats up to {FORMAT}: pip install --upgrade opengato"
+        )
+    return config
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
     """The files of a checkpoint, all that must travel with it."""
-    return [path for name in _FILES if (path := folder / name).is_file()]
+    return [path for name in FILES if (path := folder / name).is_file()]
 
 
 def _replace(path: Path, write: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from opengato.collection import collect, dataset_id
+from opengato.console import notice
 from opengato.datasets.captions import load_emoji
 from opengato.demo_mixture import DEMO_DATA, DEMO_EVALUATION_EPISODES, DEMO_MODEL, DEMO_TASKS, DEMO_WEIGHTS
 from opengato.domains import get_task
@@ -68,7 +69,7 @@ class _Clock:
         return self
 
     def __enter__(self) -> None:
-        print(f"── {self.stage}")
+        notice(f"── {self.stage}")
 
     def __exit__(self, *exception: Any) -> None:
         self.spent[self.stage] = round(self.spent.get(self.stage, 0.0) + time.monotonic() - self.started, 1)

@@ -8,6 +8,9 @@ from pathlib import Path
 from opengato.errors import OpenGatoError
 
 CARD = "README.md"
+# Of a checkpoint; a folder that has the first is one.
+FILES = ("config.json", "model.safetensors", "tokenizer.model", "prompts.safetensors", "starts.safetensors")
+HUB = "hub:"  # begins the name of a checkpoint of the Hugging Face Hub, see `opengato.hub`
 
 
 def shipped() -> Path:
@@ -21,11 +24,15 @@ def names() -> list[str]:
 
 
 def agent_folder(name: str | Path) -> Path:
-    """The folder of an agent: as it was given where there is one, or that of the weights of this name.
+    """The folder of an agent: as it was given where there is one, that of the weights of this name, or of what hub:OWNER/NAME has.
 
-    Raises OpenGatoError where a plain name is neither.
+    Only the last asks the network. Raises OpenGatoError where a plain name is neither of the first two, or the Hub does not give it.
     """
     folder = Path(name)
+    if str(name).startswith(HUB) and not folder.exists():
+        from opengato.hub import download
+
+        return download(name)
     if folder.exists() or len(folder.parts) != 1:
         return folder
     if folder.name in names():

@@ -18,6 +18,7 @@ from typing import Any, cast
 import gymnasium as gym
 
 from opengato.collection import record_episode
+from opengato.console import progress
 from opengato.domains.task import Expert, Reference, Task, reference_scores
 from opengato.errors import OpenGatoError
 from opengato.jobs import TIMEOUT_S, Begun, Done, Job, Result, Workers
@@ -195,7 +196,7 @@ def measure(
     Yields, in place of the reference, what keeps a task from having one: the random agent fails to finish an episode, or the expert all.
     Raises OpenGatoError, before any work, where a task has no expert or its simulator is not installed.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -215,7 +216,7 @@ def measure(
                 yield part.task, error
 
     columns = (TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, disable=not show) as bar, Workers(workers, timeout_s=timeout_s) as pool:
+    with progress(*columns, show=show) as bar, Workers(workers, timeout_s=timeout_s) as pool:
         line = bar.add_task("episodes")
 
         def told() -> None:

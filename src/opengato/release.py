@@ -1,11 +1,13 @@
-"""The card of a model that is given away: what it does, how well, what it was made of, and what it cannot do."""
+"""The card of a model that is given away: what it does, how well, what it was made of and how, and what it cannot do."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 from opengato.checkpoint import Checkpoint
+from opengato.licences import origin_of
 
 _FRONT = """---
 library_name: opengato
@@ -15,16 +17,30 @@ tags: [generalist-agent, gato, imitation-learning]
 """
 
 
-_LIMITS = """It knows these tasks, their spaces and their simulators' versions, and nothing else. It imitates its demonstrations.
-No robot has been moved by it, and it should move none without limits of speed and place."""
+_LIMITS = """It knows these tasks, their spaces and their simulators' versions, and nothing else. It imitates its demonstrations, and is no
+better where they are bad. No robot has been moved by it, and it should move none without limits of speed and place."""
+_WORDS = "What it writes is the style of the texts that it was trained on: nothing of it is to be relied upon, and nothing filters it."
+
+_SETTINGS = (
+    *("batch", "seed", "steps", "seconds"),
+    *("optimiser.kind", "optimiser.learning_rate", "optimiser.weight_decay", "optimiser.warmup", "optimiser.schedule"),
+)
 
 
-def model_card(name: str, checkpoint: Checkpoint, about: str, trained_with: str, scores: Mapping[str, Any] | None) -> str:
+def model_card(
+    name: str,
+    checkpoint: Checkpoint,
+    about: str,
+    trained_with: str,
+    scores: Mapping[str, Any] | None,
+    licences: Mapping[str, str] | None = None,
+) -> str:
     """A card in Markdown.
 
     Args:
         name: of the weights. about: its first paragraph. trained_with: the commands that made it, "" where they are not known.
         scores: what `opengato eval --json` printed of these weights; None: not measured.
+        licences: domain -> licence of its data, in place of what the installed packages say.
     """
     model, tasks = checkpoint.model, list(checkpoint.layouts)
     parts = [f"{_FRONT}# {name}", about, _use(name, tasks)]
@@ -33,15 +49,60 @@ def model_card(name: str, checkpoint: Checkpoint, about: str, trained_with: str,
         f"{size:,} parameters outside the embeddings, {config.blocks} blocks {config.width} wide, family `{config.family}`; "
         f"{checkpoint.facts.get('steps', 0):,} steps; {len(tasks)} tasks."
     )
-    if trained_with:
-        parts.append(f"## How it was made\n\n```bash\n{trained_with.strip()}\n```")
+    parts.append("## Data\n\n" + _data(checkpoint, licences or {}))
+    if recipe := _recipe(checkpoint, trained_with):
+        parts.append(f"## How it was made\n\n{recipe}")
     parts.append("## What it reaches\n\n" + (_table(scores) if scores else "Not measured."))
-    parts.append(f"## Limits\n\n{_LIMITS}")
+    parts.append("## Limits\n\n" + " ".join(_limits(checkpoint, scores)))
     return "\n\n".join(parts) + "\n"
 
 
 def _use(name: str, tasks: list[str]) -> str:
     return f"```bash\nopengato play {name} {tasks[0]}\nopengato eval {name} --tasks {tasks[0]} --episodes 20\n```"
+
+
+def _data(checkpoint: Checkpoint, licences: Mapping[str, str]) -> str:
+    """A row for every domain: its tasks, what was trained on, where that comes from, and under which licence."""
+    by_domain: dict[str, list[str]] = defaultdict(list)
+    for task in checkpoint.layouts:
+        by_domain[task.split("/")[0]].append(task)
+    counts = checkpoint.facts.get("data", {})
+    rows = ["| domain | tasks | episodes | timesteps | by | data | licence |", "|---|---|---|---|---|---|---|"]
+    for domain, tasks in by_domain.items():
+        known = [counts[task] for task in tasks if task in counts]
+        episodes, timesteps = (f"{sum(found[key] for found in known):,}" if known else "" for key in ("episodes", "timesteps"))
+        agents = ", ".join(sorted({agent for found in known for agent in found["by"]}))
+        origins = dict.fromkeys(origin_of(task) for task in tasks)
+        licence = licences.get(domain) or ", ".join(sorted({said for _, said in origins if said})) or "not stated"
+        names = ", ".join(f"`{task.split('/', 1)[1]}`" for task in tasks)
+        what = ", ".join(dict.fromkeys(origin for origin, _ in origins))
+        rows.append(f"| {domain} | {names} | {episodes} | {timesteps} | {agents} | {what} | {licence} |")
+    return "\n".join(rows)
+
+
+def _recipe(checkpoint: Checkpoint, trained_with: str) -> str:
+    facts = checkpoint.facts
+    parts = [f"```bash\n{trained_with.strip()}\n```"] if trained_with else []
+    if "train" in facts:
+        settings = {**facts["train"], **{f"optimiser.{name}": value for name, value in facts["train"]["optimiser"].items()}}
+        parts.append("; ".join(f"{name} {settings[name]}" for name in _SETTINGS if settings.get(name) is not None) + ".")
+    if "versions" in facts:
+        parts.append("With " + ", ".join(f"{name} {version}" for name, version in facts["versions"].items()) + ".")
+    return "\n\n".join(parts)
+
+
+def _limits(checkpoint: Checkpoint, scores: Mapping[str, Any] | None) -> list[str]:
+    parts = [_LIMITS]
+    if any(any(field.count is None for field in layout.action) for layout in checkpoint.layouts.values()):
+        parts.append(_WORDS)
+    found = scores["tasks"] if scores else {}
+    if weak := [task for task, score in found.items() if score.get("success") is not None and score["success"] < 0.5]:
+        parts.append(f"It fails more often than not at {', '.join(weak)}.")
+    if low := [task for task, score in found.items() if score.get("score") is not None and score["score"] < 50 and task not in weak]:
+        parts.append(f"It is nearer to a random agent than to the expert at {', '.join(low)}.")
+    if untold := [task for task in checkpoint.layouts if task not in found] if scores else []:
+        parts.append(f"Not measured: {', '.join(untold)}.")
+    return parts
 
 
 def _table(scores: Mapping[str, Any]) -> str:

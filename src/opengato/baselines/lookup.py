@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from opengato.baselines.features import Features, Inputs
 from opengato.baselines.pool import Pool
 from opengato.baselines.settings import Settings
 from opengato.baselines.targets import Targets
+from opengato.console import notice
 
 _BATCH = 8_192  # timesteps made into vectors at a time
 _NEVER = -1e4  # the logit of a choice that no neighbour made
@@ -54,7 +54,7 @@ class Lookup(nn.Module):
         rows = np.arange(len(pool))
         if len(rows) > most:
             rows = np.linspace(0, len(pool) - 1, most).astype(np.int64)
-            print(f"a lookup keeps {most:,} of {len(pool):,} timesteps, equally far apart: more do not fit into rows_mib", file=sys.stderr)
+            notice(f"a lookup keeps {most:,} of {len(pool):,} timesteps, equally far apart: more do not fit into rows_mib")
         parts = [self.features.dense(pool.inputs(rows[at : at + _BATCH])) for at in range(0, len(rows), _BATCH)]
         self.vectors = torch.cat(parts)
         self.norms = self.vectors.square().sum(1)

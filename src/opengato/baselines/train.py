@@ -14,6 +14,7 @@ from opengato.baselines.lookup import Lookup
 from opengato.baselines.networks import check_kind, check_task, make_network
 from opengato.baselines.pool import Pool
 from opengato.baselines.settings import Settings
+from opengato.console import progress
 from opengato.datasets.open import open_datasets
 from opengato.datasets.starts import starts_of
 from opengato.datasets.store import TokenDataset
@@ -82,7 +83,7 @@ def train_baseline(
     Raises:
         OpenGatoError: for a kind that is unknown, or does not see or do what a task has, or `seconds` below 0.
     """
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
     settings = settings or Settings()
     check_kind(kind)
@@ -120,7 +121,7 @@ def train_baseline(
             school.group.network.learn(school.pool)
         spent = seconds
     columns = (TextColumn(f"training {kind}"), BarColumn(), TextColumn("{task.fields[steps]} steps"), TimeRemainingColumn())
-    with Progress(*columns, disable=not show) as line:
+    with progress(*columns, show=show) as line:
         bar = line.add_task("", total=seconds, steps=0)
         while spent < seconds:
             min(schools, key=lambda school: school.seconds).step(1 - spent / seconds)

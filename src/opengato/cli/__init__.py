@@ -4,26 +4,55 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 import tyro
 
-from opengato.cli import dagger, data, datasets, demo, domains, evaluation, model, policy, robots, serving, training  # noqa: F401  registers their commands
-from opengato.cli.app import commands, overview, split
+import opengato
+from opengato.cli import (  # noqa: F401  registers their commands
+    dagger,
+    data,
+    datasets,
+    demo,
+    domains,
+    evaluation,
+    machine,
+    model,
+    policy,
+    robots,
+    serving,
+    training,
+)
+from opengato.cli.app import commands, described, general, overview, split
+from opengato.console import is_debugging, set_verbosity
 from opengato.errors import OpenGatoError, unknown
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of `opengato`."""
-    name, rest = split(sys.argv[1:] if arguments is None else arguments)
-    if name in ("", "-h", "--help"):
-        print(overview())
-        sys.exit(0 if name else 2)
     try:
+        verbosity, config, left = general(sys.argv[1:] if arguments is None else arguments)
+        name, rest = split(left)
+        if name in ("", "-h", "--help"):
+            print(overview())
+            sys.exit(0 if name else 2)
+        if name == "--version":
+            print(f"opengato {opengato.__version__}")
+            return
+        if verbosity is not None:
+            set_verbosity(verbosity)
         if name not in commands:
             inner = [command for command in commands if command.startswith(f"{name} ")]
             raise OpenGatoError(f"say what: {', '.join(inner)}") if inner else unknown("command", name, commands)
-        tyro.cli(commands[name], args=rest, prog=f"opengato {name}")
+        function = commands[name]
+        if config is not None:
+            from opengato.runs import replayed
+
+            function = replayed(function, name, config)
+        tyro.cli(function, args=rest, prog=f"opengato {name}", description=described(function))
     except OpenGatoError as error:
+        if is_debugging():
+            traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:  # `| head` has seen enough

@@ -6,7 +6,11 @@ import inspect
 import json
 import textwrap
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Literal
+
+from opengato.console import Verbosity
+from opengato.errors import OpenGatoError
 
 commands: dict[str, Callable[..., None]] = {}
 
@@ -24,13 +28,42 @@ def split(arguments: list[str]) -> tuple[str, list[str]]:
     return (arguments or [""])[0], arguments[1:]
 
 
+_GENERAL = """With every command: -q, --quiet: no progress bars and notices; -v, --verbose: details, and tracebacks of errors;
+--config FILE: the arguments of a run, as it left them in its folder's run.json, in place of the defaults."""
+
+
+def general(arguments: list[str]) -> tuple[Verbosity | None, Path | None, list[str]]:
+    """What every command takes, wherever it stands: how much is said, None where nothing says it, a run.json; and all other arguments."""
+    verbosity: Verbosity | None = None
+    config, rest, waiting = None, [], iter(arguments)
+    for argument in waiting:
+        if argument in ("-q", "--quiet"):
+            verbosity = "quiet"
+        elif argument in ("-v", "--verbose"):
+            verbosity = "debug"
+        elif argument == "--config":
+            if (following := next(waiting, None)) is None:
+                raise OpenGatoError("--config is without a file: name the run.json of a run's folder")
+            config = Path(following)
+        elif argument == "--":
+            rest += [argument, *waiting]
+        else:
+            rest.append(argument)
+    return verbosity, config, rest
+
+
+def described(function: Callable[..., None]) -> str:
+    """What a command's help begins with."""
+    return (inspect.getdoc(function) or "").split("\n\nArgs:")[0] + f"\n\n{_GENERAL}"
+
+
 def overview() -> str:
     """All commands, each with the first paragraph of its docstring."""
     lines = ["usage: opengato COMMAND …", "", "OpenGato: one transformer, one set of weights, many bodies.", ""]
     for name, function in commands.items():
         about = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
         lines += textwrap.wrap(about, 100, initial_indent=f"  {name:13}", subsequent_indent=15 * " ")
-    return "\n".join([*lines, "", "`opengato COMMAND --help` tells a command's options."])
+    return "\n".join([*lines, "", *textwrap.wrap(_GENERAL, 100), "", "`opengato COMMAND --help` tells a command's options."])
 
 
 # As opengato.model.precision has it, which needs torch.

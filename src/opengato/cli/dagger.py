@@ -7,6 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from opengato.cli.app import command
+from opengato.runs import recorded
 
 
 @command
@@ -40,12 +41,15 @@ def dagger(
         workers: processes; default: one a core.
         out: folder of the data and the rounds; the last round's `train/checkpoint` is the agent.
     """
+    arguments = dict(locals())
     from opengato.dagger import Rounds
     from opengato.dagger import dagger as run
     from opengato.domains import match_tasks
 
     plan = Rounds(rounds, demonstrations, corrections, seconds, beta, evaluation, budget, recipe, seed, workers)
-    for result in run(match_tasks(task, with_expert=True), plan, out):
+    with recorded(out, "dagger", arguments):
+        results = run(match_tasks(task, with_expert=True), plan, out)
+    for result in results:
         for name, score in result["scores"].items():
             told = f"score {score['score']:.1f}%" if score["score"] is not None else f"return {score['return']:.4g}"
             print(f"round {result['round']}  {name:32} {told}  {result['seconds']:.0f} s")

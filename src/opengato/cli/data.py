@@ -11,6 +11,7 @@ from tyro.conf import Positional
 
 from opengato.cli.app import command, print_columns, print_json
 from opengato.cli.training import ReadingSettings, SamplingSettings, reading_of
+from opengato.console import progress as show_progress
 
 
 @command
@@ -169,12 +170,12 @@ def data_build(
         as_json: print what was built as an object.
     """
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from opengato.corpus import build
 
     columns = SpinnerColumn(), TextColumn("{task.description} {task.completed:,.0f} pictures"), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with show_progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("parts", total=len(names or build.names()))
 
         def begun(name: str) -> build.Advance:

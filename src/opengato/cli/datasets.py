@@ -10,6 +10,7 @@ from tyro.conf import Positional
 
 from opengato.cli.app import command
 from opengato.cli.training import ReadingSettings, reading_of
+from opengato.console import progress as show_progress
 
 
 @command
@@ -31,7 +32,7 @@ def tokenize(
         verify: compare what is there with the checksums of what was written; what is damaged is tokenised anew.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from opengato.datasets.open import find_dataset, open_dataset, open_datasets
     from opengato.datasets.reading import Budget, Reading
@@ -45,7 +46,7 @@ def tokenize(
     how, skip_bad = Reading(root, pictures=settings["pictures"] or Budget()), settings["skip_bad"]
     console, tokenizer = Console(stderr=True), TextTokenizer.load()
     told = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
-    with Progress(TextColumn("{task.description}"), *told, console=console) as progress:
+    with show_progress(TextColumn("{task.description}"), *told, console=console) as progress:
         if verify:
             for name in progress.track(data, description="verifying"):
                 if (shard := damaged(find_dataset(name, how), tokenizer)) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from opengato.cli.app import command
+from opengato.runs import recorded
 
 
 @command
@@ -16,6 +17,8 @@ def demo(minutes: float = 15.0, out: Path = Path("demo"), seed: int = 0) -> None
         out: folder of the data, the checkpoint, scores.json and report.html.
         seed: of everything random.
     """
+    arguments = dict(locals())
     from opengato.demo import demo as run
 
-    run(minutes, out, seed)
+    with recorded(out, "demo", arguments):
+        run(minutes, out, seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,8 @@ import tyro
 from tyro.conf import Positional
 
 from opengato.cli.app import command, print_columns, print_json
+from opengato.console import notice
+from opengato.runs import recorded
 
 if TYPE_CHECKING:
     from opengato.domains import Task
@@ -51,7 +52,7 @@ def domains(as_json: Annotated[bool, tyro.conf.arg(name="json")] = False) -> Non
 def _tell(broken: dict[str, str]) -> None:
     """What is wrong with plug-ins, beside what the others have to say."""
     for problem in broken.values():
-        print(problem, file=sys.stderr)
+        notice(problem)
 
 
 @command
@@ -137,6 +138,9 @@ def collect(
         beta: chance, at every timestep, that the expert's action is executed in place of the student's.
         round: of the student's corrections, which its episodes say.
     """
+    arguments = dict(locals())
+    from contextlib import nullcontext
+
     from opengato.collection import collect as run
     from opengato.domains import match_tasks
     from opengato.errors import OpenGatoError
@@ -151,8 +155,10 @@ def collect(
 
         acting = student_in(student, beta, round)
     chosen = match_tasks(task, with_expert=True)
-    for dataset in run(chosen, episodes, out, workers=workers, seed=seed, noise=noise, timeout_s=timeout, ray=ray, student=acting):
-        print(dataset)
+    # Minari's own folder is no run's; what made a dataset is in its metadata too.
+    with recorded(out, "collect", arguments) if out is not None else nullcontext():
+        found = run(chosen, episodes, out, workers=workers, seed=seed, noise=noise, timeout_s=timeout, ray=ray, student=acting)
+    print("\n".join(found))
 
 
 @command

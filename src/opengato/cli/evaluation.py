@@ -12,6 +12,7 @@ from tyro.conf import Positional
 
 from opengato.cli.app import Precision, command, print_json
 from opengato.cli.training import ReadingSettings, reading_of
+from opengato.runs import recorded
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def eval_(
         out: folder in which every finished episode is kept; default: one in runs/eval for this agent and these settings.
         as_json: print an object instead of a table.
     """
+    arguments = dict(locals())
     from opengato.errors import OpenGatoError
 
     if baseline is None and (data or (root is not None and not demonstrations)):
@@ -120,7 +122,8 @@ def eval_(
     told_of = introduce(loaded, chosen, demonstrations, root)
     settings = {**playing.sampling, **settings_of_introductions(told_of), **settings_of_protocol(chosen)}
     kept = out or default_folder(agent, settings_of(agent, **settings))
-    found = run(agent, chosen, episodes, out=kept, show=not as_json, introductions=told_of, **playing.pool, **playing.sampling)
+    with recorded(kept, "eval", arguments | {"tasks": [task.id for task in chosen], "out": kept}):
+        found = run(agent, chosen, episodes, out=kept, show=not as_json, introductions=told_of, **playing.pool, **playing.sampling)
     summary = summarise(found.scores, found.unscored)  # stops where there is nothing to print
     if as_json:
         print_json(summary | told)

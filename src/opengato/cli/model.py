@@ -24,10 +24,10 @@ def info(model: Positional[str], as_json: Annotated[bool, tyro.conf.arg(name="js
     from opengato.checkpoint import read_config
     from opengato.model.config import ModelConfig, preset
     from opengato.model.gato import Gato
-    from opengato.pretrained import agent_folder, names
+    from opengato.pretrained import HUB, agent_folder, names
 
     folder = Path(model)
-    if model in names():
+    if model in names() or model.startswith(HUB):
         folder = agent_folder(model)
     config = read_config(folder) if folder.is_dir() else None
     model_config = ModelConfig(**config["model"]) if config else preset(model)
@@ -72,6 +72,9 @@ def release(
     about: str,
     scores: Path | None = None,
     trained_with: str = "",
+    licences: dict[str, str] | None = None,
+    push: str | None = None,
+    public: bool = False,
 ) -> None:
     """Make a checkpoint small, to be given away, with a model card: weights of bfloat16, no rows of words where no task has text.
 
@@ -81,6 +84,9 @@ def release(
         about: a sentence or two, which open the card.
         scores: what `opengato eval --json` printed of the released folder, for the card; run again once it is there.
         trained_with: the commands that made it.
+        licences: of the data of domains, for the card: --licences text "CC BY 4.0"; default: what the installed packages say.
+        push: hub:OWNER/NAME, a repository of the Hugging Face Hub to upload it to; needs the extra `hub` and a token ($HF_TOKEN).
+        public: a repository that is made is for everybody.
     """
     import json
 
@@ -91,6 +97,10 @@ def release(
     loaded = Checkpoint.load(checkpoint)
     loaded.save(out, small=True)
     found = json.loads(scores.read_text()) if scores is not None else None
-    (out / CARD).write_text(model_card(out.name, loaded, about, trained_with, found))
+    (out / CARD).write_text(model_card(out.name, loaded, about, trained_with, found, licences))
     size = sum(path.stat().st_size for path in out.iterdir())
     print(f"{out}: {size / 1e6:.1f} MB")
+    if push is not None:
+        from opengato.hub import push_to_hub
+
+        print(push_to_hub(out, push, private=not public))

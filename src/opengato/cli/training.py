@@ -10,6 +10,7 @@ import tyro
 from tyro.conf import Positional
 
 from opengato.cli.app import command
+from opengato.runs import recorded
 
 
 class TrainSettings(TypedDict, total=False):
@@ -45,6 +46,8 @@ class TrainSettings(TypedDict, total=False):
     """batches that such a measurement takes"""
     workers: int
     """processes that make batches beside the training; 0: a thread"""
+    tracker: tuple[Literal["wandb", "trackio"], ...]
+    """who is told of the rows besides TensorBoard, offline; $WANDB_MODE online sends them to its server"""
     device: str
     """cpu, cuda or auto"""
     autocast: bool
@@ -126,6 +129,16 @@ def _resolved(chosen: Any, settings: TrainSettings, optimiser: OptimiserSettings
     return replace(chosen, train=config, sampling=replace(chosen.sampling, **sampling))
 
 
+def _settled(chosen: Any) -> dict[str, Any]:
+    """The arguments that say what a recipe says, whatever a later version's recipe of that name does."""
+    parts = (("settings", chosen.train, TrainSettings), ("optimiser", chosen.train.optimiser, OptimiserSettings))
+    found = {}
+    for name, part, kind in (*parts, ("sampling", chosen.sampling, SamplingSettings)):
+        values = {field: getattr(part, field) for field in kind.__annotations__}
+        found[name] = {field: value for field, value in values.items() if value is not None}
+    return found
+
+
 @command
 def train(
     recipe: Positional[str] = "",
@@ -161,9 +174,11 @@ def train(
         keep_held_out: train on the tasks, too, that the paper holds out for fine-tuning, which its recipes leave out of the data.
         show_list: print the recipes, and what each needs, takes and reaches.
     """
+    arguments = dict(locals())
     from dataclasses import replace
 
     from opengato.errors import OpenGatoError
+    from opengato.model.config import preset
     from opengato.recipes import RECIPES
     from opengato.recipes import recipe as find
 
@@ -187,7 +202,9 @@ def train(
 
     gaps = by_gap(_read_json(weights_by_gap)) if weights_by_gap is not None else None
     read = {"weights": weights, "gaps": gaps, "stages": _read_stages(stages)} | reading_of(reading)
-    run(chosen, list(data), out, **read, model=dict(model), root=root, keep_held_out=keep_held_out)  # type: ignore[arg-type]
+    of_model = {name: getattr(replace(preset(chosen.model), **model), name) for name in ModelSettings.__annotations__}
+    with recorded(out, "train", arguments | _settled(chosen) | {"model": of_model}):
+        run(chosen, list(data), out, **read, model=dict(model), root=root, keep_held_out=keep_held_out)  # type: ignore[arg-type]
 
 
 def _read_stages(path: Path | None) -> dict[int, dict[str, float]]:
@@ -233,8 +250,10 @@ def finetune(
         freeze: parts of the model that stay as they are, as their names begin: embedding, blocks.0, …
         dropout: on the blocks' branches.
     """
+    arguments = dict(locals())
     from opengato.recipes import FINETUNE
     from opengato.training.train import finetune as run
 
     settled = _resolved(FINETUNE, settings, optimiser, sampling)
-    run(checkpoint, settled, list(data), out, lora=lora, freeze=freeze, dropout=dropout, root=root, **reading_of(reading))
+    with recorded(out, "finetune", arguments | _settled(settled)):
+        run(checkpoint, settled, list(data), out, lora=lora, freeze=freeze, dropout=dropout, root=root, **reading_of(reading))

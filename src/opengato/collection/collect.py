@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from opengato import console
 from opengato.collection.assembly import assemble
 from opengato.collection.claim import claimed
 from opengato.collection.staging import full_disk_is_an_error, save_episode
@@ -174,7 +175,7 @@ def collect(
         for job in jobs:
             if job.failures:
                 first, reason = min(job.failures)
-                print(f"{job.task.id}: {len(job.failures)} seeds gave no episode, the first {first}: {reason}")
+                console.notice(f"{job.task.id}: {len(job.failures)} seeds gave no episode, the first {first}: {reason}")
         for job in jobs:
             if job.done == 0:
                 reason = min(job.failures)[1] if job.failures else "every start is kept for evaluation" if job.passed else "no time"
@@ -184,10 +185,10 @@ def collect(
 
 def _record_all(jobs: list[_Collection], root: Path, make_workers: Callable[[], Workers], progress: bool) -> None:
     """Every episode that is missing, staged."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(elapsed_when_finished=True))
-    with Progress(*columns, disable=not progress) as bar:
+    with console.progress(*columns, show=progress) as bar:
         had = {j.task.id: min(j.done, j.episodes) for j in jobs}
         line = {j.task.id: bar.add_task(j.task.id, total=j.episodes, completed=had[j.task.id], visible=len(jobs) < 30) for j in jobs}
         total = bar.add_task("total", total=sum(j.episodes for j in jobs), completed=sum(had.values()))
@@ -199,7 +200,7 @@ def _record_all(jobs: list[_Collection], root: Path, make_workers: Callable[[], 
                 job.give(result)
                 if not known and all(j.added or j.done >= j.episodes or j.failures for j in jobs):
                     known = True  # an episode of every task comes first
-                    _check_disk(jobs, root, bar.console.print if progress else None)
+                    _check_disk(jobs, root, bar.console.print if progress and not console.is_quiet() else None)
                 recorded = result.failure is None and result.value is not None
                 bar.update(line[job.task.id], advance=recorded)
                 bar.update(total, advance=recorded)

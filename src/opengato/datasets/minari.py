@@ -19,6 +19,7 @@ from opengato.datasets.recompress import recompress
 from opengato.domains.task import Task, dataset_id
 from opengato.episode import Episode, Nested, leaves
 from opengato.errors import OpenGatoError
+from opengato.runs import versions
 
 _SAID = ("ended", "start", "agents", "student")  # what an episode's info says in words
 _COUNTED = ("round", "beta")  # and in numbers: of the corrections of a student
@@ -168,6 +169,7 @@ def _metadata(dataset: Any, task: Task, source: str, command: str) -> dict[str, 
         "opengato_source": dataset.storage.metadata.get("opengato_source", source),  # of episodes that do not say by whom they are
         "opengato_noise": random_steps / sum(int(n["total_steps"]) for n in notes),
         "opengato_commands": list(dict.fromkeys(commands)),
+        "opengato_versions": dict(versions()),  # of what wrote last
     }
     # Minari's own argument for these is ignored where there is no gymnasium id.
     if task.measured:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from opengato.console import detail
 from opengato.datasets import (
     captions,
     chat,
@@ -159,6 +160,10 @@ def open_datasets(
     found = {name: stored(dataset, tokenizer, cache) for name, dataset in datasets.items()}
     told = done or (lambda name: None)
     missing = [name for name, data in found.items() if data is None]
+    for name, data in found.items():
+        detail(
+            f"{name}: task {datasets[name].task}, " + ("to be tokenised" if data is None else f"{len(data):,} episodes in the token store")
+        )
     for name in (name for name in names if name not in missing):
         told(name)
     if len(missing) > 1:

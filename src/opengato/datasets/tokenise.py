@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from opengato.console import notice
 from opengato.datasets.dataset import Dataset
 from opengato.datasets.index import NAMED, Index, Segment, index_path, shards_of, sweep
 from opengato.datasets.pictures import Album
@@ -106,7 +106,7 @@ def _kept(before: Index, now: Index, dataset: Dataset, layout: Layout, tokenizer
     kept: list[Segment] = []
     for segment in before.segments:
         if (missing := shards.missing(segment.arrays.values())) is not None:
-            print(f"{missing} is damaged: tokenising {dataset.name} anew from episode {kept[-1].read if kept else 0} on", file=sys.stderr)
+            notice(f"{missing} is damaged: tokenising {dataset.name} anew from episode {kept[-1].read if kept else 0} on")
             missing.unlink(missing_ok=True)  # nothing may be appended to it: other datasets would take that for theirs
             break
         kept.append(segment)
@@ -159,7 +159,7 @@ def _add(
     index.complete = True
     index.save(path)
     if index.skipped:
-        print(f"{dataset.name}: {index.skipped} of {read} samples cannot be read and are left out; {index.reasons[0]}", file=sys.stderr)
+        notice(f"{dataset.name}: {index.skipped} of {read} samples cannot be read and are left out; {index.reasons[0]}")
 
 
 def _check_share(index: Index, read: int, skip_bad: float) -> None:

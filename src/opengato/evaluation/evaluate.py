@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 
+from opengato.console import notice, progress
 from opengato.datasets.starts import Starts
 from opengato.domains import Task, match_tasks, tasks
 from opengato.domains.starts import SEEDS, evaluation_seeds
@@ -201,7 +201,7 @@ def evaluate(
         OpenGatoError: before any work, where a task is neither known to the agent nor introduced, or is not installed, or `out` holds
             results of other settings.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     if episodes < 1 or batch < 1:
         raise OpenGatoError(f"episodes is {episodes} and batch {batch}: ask for 1 or more of each")
@@ -214,7 +214,7 @@ def evaluate(
         agent.layout(task.id, task.observation_space, task.action_space)
         reference = reference_of(task)
         if show and reference is not None and reference.problem is not None:
-            print(f"{task.id} will have no score: {reference.problem}", file=sys.stderr)
+            notice(f"{task.id} will have no score: {reference.problem}")
     known = agent.starts
     del agent
     sampling = {"temperature": temperature, "prompt": prompt, "precision": precision, **settings_of_introductions(introductions)}
@@ -235,7 +235,7 @@ def evaluate(
                 finished(scores[task.id], done[task.id])
 
     with (
-        Progress(TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), disable=not show) as bar,
+        progress(TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), show=show) as bar,
         Workers(workers, start, timeout_s, ray) as pool,
     ):
         line = bar.add_task("evaluating", total=episodes * len(chosen))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from opengato.console import notice
 from opengato.domains import Task
 from opengato.domains.starts import evaluation_seeds, fingerprint, start_of
 from opengato.domains.task import success_of
@@ -204,7 +204,7 @@ class _Desk:
                 raise OpenGatoError("its environment draws no pictures")
             episode.frames.append(frame)
         except Exception as error:  # a machine without OpenGL: scores matter more than pictures
-            print(f"{self.task.id}: no video: {error}", file=sys.stderr)
+            notice(f"{self.task.id}: no video: {error}")
             self.filmed = False
         if len(episode.frames) == MOST_FRAMES:
             episode.frames, episode.stride = episode.frames[::2], 2 * episode.stride

@@ -20,6 +20,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from opengato.console import detail
 from opengato.errors import OpenGatoError
 from opengato.jobs.process import Begun, Done, Failed, Lost, Raised, Ready, ThisMachine, Work
 
@@ -96,6 +97,7 @@ class Workers:
             self._place = RayCluster(ray, start or _nothing)
         self.count = count or self._place.workers
         self.timeout_s = timeout_s
+        detail(f"{self.count} workers on {f'the Ray cluster at {ray}' if ray else 'this machine'}, {timeout_s:g} s an episode at most")
         self._posts: list[_Post] = []
         self._stillborn = 0
 

@@ -15,7 +15,6 @@ episode, each seen by those after it; but an agent is shown one picture at a tim
 from __future__ import annotations
 
 import fnmatch
-import sys
 from collections.abc import Mapping
 from collections.abc import Sequence as Sequences
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from opengato.console import notice
 from opengato.datasets.store import TokenDataset
 from opengato.errors import OpenGatoError
 from opengato.mixture.packing import Piece, Sequence, pack
@@ -112,10 +112,9 @@ class Source:
             )
         self.left_out = {"too long for the context": int((keep & ~fits).sum())}  # reason -> episodes
         if left_out := self.left_out["too long for the context"]:
-            print(
+            notice(
                 f"{data.task}: {left_out} of {len(data)} episodes have a timestep that does not fit into the context of {length}, or a "
-                "picture that leaves no room for words: left out, use a preset with a longer context or smaller observations",
-                file=sys.stderr,
+                "picture that leaves no room for words: left out, use a preset with a longer context or smaller observations"
             )
         self.kept = np.flatnonzero(keep & fits)
         self.timesteps = int(np.diff(data.episodes)[self.kept].sum())  # that may be drawn

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Literal, get_args
 
 import torch
 from torch import nn
 
+from opengato.console import notice
 from opengato.errors import unknown
 from opengato.model.bfloat16 import multiplies_bfloat16
 from opengato.model.embedding import SetEmbedding, TokenTable
@@ -87,7 +87,7 @@ def convert(model: Gato, precision: Precision, compiled: bool = False) -> Gato:
         raise unknown("precision", precision, get_args(Precision))
     table = model.table
     if precision != "float32" and not multiplies_bfloat16(table.device):
-        print(f"precision {precision}: this processor has no products of bfloat16, so that float32 is faster on it", file=sys.stderr)
+        notice(f"precision {precision}: this processor has no products of bfloat16, so that float32 is faster on it")
     if precision == "int8" and table.device.type == "cpu":
         for layer in (part for block in model.blocks for part in block.children()):
             for name, linear in list(layer.named_children()):

@@ -44,7 +44,7 @@ class Policy:
         compiled: bool = False,
         **settings: Any,
     ) -> Policy:
-        """Load a checkpoint folder.
+        """Load a checkpoint folder, weights that come along, or hub:OWNER/NAME (needs the extra `hub`).
 
         Args:
             precision: of the weights: "bfloat16" and "int8" are quicker (docs/performance.md), "float32" acts exactly as it was trained.

@@ -9,6 +9,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from opengato.console import is_quiet
+
 
 class Display:
     """A context manager; `update` takes a row of the log."""
@@ -19,7 +21,7 @@ class Display:
         )
         self.bar = self.progress.add_task("training", total=total, completed=done)
         self.validation: float | None = None  # the last one measured
-        self.live = Live(self.progress, refresh_per_second=2, transient=False) if show else None
+        self.live = Live(self.progress, refresh_per_second=2, transient=False) if show and not is_quiet() else None
 
     def __enter__(self) -> Display:
         if self.live:

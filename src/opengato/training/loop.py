@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
+from opengato.console import detail
 from opengato.errors import OpenGatoError
 from opengato.mixture import Mixture
 from opengato.model.batch import Batch, collate
@@ -31,6 +32,7 @@ from opengato.training.parallel import distribute, join, without_exchange
 from opengato.training.resuming import check_same_run
 from opengato.training.state import States
 from opengato.training.tally import Tally
+from opengato.training.trackers import Trackers, check_trackers
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class TrainConfig:
         accumulate: micro-batches a step, and rank. parallel: with several ranks, "ddp" (weights on each) or "fsdp" (weights shared out).
         allow_changes: go on with a run that was begun with other data, weights, model, sampling, batch, seed or optimiser.
         recompute: activation checkpointing. compile: compile the blocks with torch.compile; on a GPU, attend with FlexAttention.
+        tracker: who is told of the rows besides TensorBoard: "wandb", "trackio" (see `trackers`).
         device: "cpu", "cuda", or "auto". autocast: compute in bfloat16 where the processor multiplies it.
         optimiser: see OptimiserConfig.
     """
@@ -69,6 +72,7 @@ class TrainConfig:
     allow_changes: bool = False
     recompute: bool = False
     compile: bool = False
+    tracker: tuple[str, ...] = ()
     device: str = "auto"
     autocast: bool = True
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
@@ -93,6 +97,7 @@ class Trainer:
 
     def __init__(self, model: Gato, mixture: Mixture, config: TrainConfig, folder: Path, facts: dict[str, Any] | None = None):
         self.mixture, self.config, self.folder = mixture, config, folder
+        check_trackers(config.tracker)
         self.ranks = join(config.device)
         if config.batch % (self.ranks.size * config.accumulate):
             raise OpenGatoError(
@@ -115,13 +120,15 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         self.log_path = folder / "log.jsonl"
         self.states = States(folder, self.ranks, config.states)
-        resolved = {**(facts or {}), "train": asdict(config), "model": model.config.to_json()}
+        self.resolved = {**(facts or {}), "train": asdict(config), "model": model.config.to_json()}
         if self.states.exist and not config.allow_changes:
-            check_same_run(folder / "train.json", resolved)
+            check_same_run(folder / "train.json", self.resolved)
         self.step, self.elapsed = self.states.load(self.model, self.optimisers)
+        precision = "bfloat16" if self.autocast else "float32"
+        detail(f"rank {self.ranks.rank} of {self.ranks.size} trains on {self.ranks.device} in {precision}, from step {self.step} on")
         if self.ranks.first:
             self._trim_log()
-            (folder / "train.json").write_text(json.dumps(resolved, indent=1))
+            (folder / "train.json").write_text(json.dumps(self.resolved, indent=1))
 
     def _trim_log(self) -> None:
         """Drop rows written after the state that the run goes on from."""
@@ -222,8 +229,6 @@ class Trainer:
 
     def run(self, show: bool = True) -> None:
         """Train to the last step; saves every `checkpoint_every` seconds and at the end."""
-        from torch.utils.tensorboard import SummaryWriter
-
         config, first = self.config, self.ranks.first
         self.model.train()
         saved = logged = time.monotonic()
@@ -232,7 +237,7 @@ class Trainer:
         window = Tally(self.mixture.domains)  # since the last logged row
         with ExitStack() as stack:
             if first:
-                board = stack.enter_context(SummaryWriter(str(self.folder), purge_step=self.step))
+                trackers = stack.enter_context(Trackers(config.tracker, self.folder, self.resolved, self.step))
                 log = stack.enter_context(open(self.log_path, "a", buffering=1))
                 total, done = (config.seconds, self.elapsed) if config.seconds else (config.steps, self.step)
                 display = stack.enter_context(Display(int(total), int(done), show))
@@ -263,9 +268,7 @@ class Trainer:
                             learning_rate=self.optimisers[0].param_groups[0]["lr"],
                         )
                         log.write(json.dumps(row) + "\n")
-                        for key, value in row.items():
-                            if key != "step":
-                                board.add_scalar(key, value, self.step)
+                        trackers.log(row)
                         display.update(row, self.elapsed if config.seconds else self.step)
                     window = Tally(self.mixture.domains)
                     logged, waited = now, 0.0

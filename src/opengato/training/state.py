@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import warnings
 from concurrent.futures import Future
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from opengato.checksum import checksum
+from opengato.console import notice
 from opengato.errors import OpenGatoError
 from opengato.training.parallel import Ranks
 
@@ -102,7 +102,7 @@ class States:
             if wrong is not None:
                 damaged.append(wrong)
                 if self.ranks.first:
-                    print(f"{wrong} is damaged: going back to the state before it", file=sys.stderr)
+                    notice(f"{wrong} is damaged: going back to the state before it")
                 continue
             state = _state(model, optimisers)
             try:

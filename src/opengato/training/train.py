@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from opengato.checkpoint import Checkpoint
+from opengato.console import notice
 from opengato.datasets.demonstrations import best_demonstration
 from opengato.datasets.open import find_dataset, open_datasets, weight_of
 from opengato.datasets.reading import Budget, Reading
@@ -26,6 +26,7 @@ from opengato.model.config import ModelConfig, preset
 from opengato.model.gato import Gato
 from opengato.model.prompt import crop_prompt
 from opengato.recipes import Recipe, resolve_weights
+from opengato.runs import versions
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
@@ -72,7 +73,13 @@ def make_checkpoint(trainer: Trainer, datasets: list[TokenDataset], tokenizer: T
     """The trained model with everything it needs."""
     share = trainer.mixture.sampling.validation_share
     prompts = best_prompts(datasets, trainer.model.config, share)
-    facts = {"steps": trainer.step, "seed": trainer.config.seed}
+    facts = {
+        "steps": trainer.step,
+        "seed": trainer.config.seed,
+        "train": asdict(trainer.config),
+        "data": {d.task: {"episodes": len(d), "timesteps": d.timesteps, "by": list(d.source_names)} for d in datasets},
+        "versions": dict(versions()),
+    }
     return Checkpoint(trainer.model, tokenizer, trainer.mixture.layouts, prompts, facts, starts_of(datasets, share))
 
 
@@ -110,7 +117,7 @@ def train(
     resolved, missing = weights_of_run(weights, gaps, chosen, datasets)
     later = {step: _weights_of_stage(of_stage, gaps, chosen, datasets) for step, of_stage in sorted((stages or {}).items())}
     if missing:
-        print(f"no data of {', '.join(missing)}: the weights of the others are scaled up", file=sys.stderr)
+        notice(f"no data of {', '.join(missing)}: the weights of the others are scaled up")
     trainer = make_trainer(make_model(config, chosen.train.seed), datasets, resolved, chosen, out, stages=later)
     return finish(trainer, datasets, tokenizer, out)
 
@@ -127,7 +134,7 @@ def pictures_within(pictures: Budget | None, config: ModelConfig) -> Budget:
     wanted = pictures or Budget()
     found = wanted.within(config.context // 2 * max(config.fold.patches_per_position, 1))
     if found != wanted:
-        print(f"pictures of {wanted} patches leave no room for words in a context of {config.context}: {found}", file=sys.stderr)
+        notice(f"pictures of {wanted} patches leave no room for words in a context of {config.context}: {found}")
     return found
 
 
@@ -154,7 +161,7 @@ def without_held_out(datasets: list[TokenDataset], chosen: Recipe) -> list[Token
     """Those that the recipe trains on; says which are left out. Raises OpenGatoError where none is left."""
     kept = [data for data in datasets if data.task not in chosen.held_out]
     if left_out := sorted({data.task for data in datasets} & set(chosen.held_out)):
-        print(f"{', '.join(left_out)}: held out by the recipe, as in the paper (--keep-held-out trains on them too)", file=sys.stderr)
+        notice(f"{', '.join(left_out)}: held out by the recipe, as in the paper (--keep-held-out trains on them too)")
     if not kept:
         raise OpenGatoError(f"data has only tasks that the recipe holds out, {', '.join(left_out)}: add others, or use --keep-held-out")
     return kept
@@ -221,7 +228,7 @@ def open_all(
         ranks.wait()
         for name in names:
             for line in warnings_of(find_dataset(name, reading), in_bins=in_bins):
-                print(f"{name}: {line}", file=sys.stderr)
+                notice(f"{name}: {line}")
     return datasets, tokenizer
 
 
@@ -270,6 +277,7 @@ def finish(
         checkpoint.layouts = {**start.layouts, **checkpoint.layouts}
         checkpoint.starts = join_starts(start.starts, checkpoint.starts)
         checkpoint.prompts = {**start.prompts, **checkpoint.prompts}
+        checkpoint.facts["data"] = {**start.facts.get("data", {}), **checkpoint.facts["data"]}
     if trainer.ranks.first:
         checkpoint.save(out / "checkpoint")
         print(f"{out / 'checkpoint'}: {trainer.step} steps")
