@@ -136,15 +136,11 @@ def _flatten(spec: Any) -> None:
 
 
 def _take_off(spec: Any, limbs: set[str]) -> None:
-    """Delete limbs and their motors, which have no joint then; with a limb goes what hangs on it."""
+    """Take off limbs; with a limb goes what hangs on it, and with their joints go the motors."""
     for limb in limbs:
         body = spec.body(limb)
-        if body is None:  # went with another
-            continue
-        joints = {joint.name for part in (body, *body.find_all("body")) for joint in part.joints}
-        for motor in [motor for motor in spec.actuators if motor.target in joints]:
-            motor.delete()
-        spec.detach_body(body)
+        if body is not None:  # or it went with another
+            spec.detach_body(body)
 
 
 def _make_leg(spec: Any, limbs: list[str]) -> None:
