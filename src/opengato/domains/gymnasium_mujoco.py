@@ -27,23 +27,30 @@ class Body(gym.Env):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012
     render_mode = "rgb_array"
 
-    def __init__(self, env_id: str, limit: int, observation_space: spaces.Box, action_space: spaces.Box):
+    def __init__(self, name: str, limit: int, observation_space: spaces.Space, action_space: spaces.Box):
         os.environ.setdefault("MUJOCO_GL", "egl")
         self.observation_space, self.action_space, self.limit = observation_space, action_space, limit
-        self.inner: Any = gym.make(env_id, render_mode="rgb_array", width=240, height=240, disable_env_checker=True).unwrapped
+        self.inner: Any = self._make(name)
         self._steps = 0
 
-    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+    def _make(self, name: str) -> Any:
+        """The gymnasium.envs.mujoco.MujocoEnv of an id."""
+        return gym.make(name, render_mode="rgb_array", width=240, height=240, disable_env_checker=True).unwrapped
+
+    def _observation(self, raw: np.ndarray) -> Any:
+        return np.asarray(raw, np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
         super().reset(seed=seed)
         raw, _ = self.inner.reset(seed=seed)
         self._steps = 0
-        return np.asarray(raw, np.float32), {}
+        return self._observation(raw), {}
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict]:
         raw, reward, ended, _, _ = self.inner.step(np.asarray(action, np.float64))
         self._steps += 1
         ended = bool(ended)
-        return np.asarray(raw, np.float32), float(reward), ended, not ended and self._steps >= self.limit, {}
+        return self._observation(raw), float(reward), ended, not ended and self._steps >= self.limit, {}
 
     def render(self) -> np.ndarray:
         return self.inner.render()
@@ -83,11 +90,13 @@ def _alive(healthy: np.ndarray) -> np.ndarray:
     return np.cumprod(np.concatenate([np.ones_like(healthy[:, :1], float), healthy[:, :-1]], 1), axis=1)
 
 
-def runner(seconds: float, cost: float, bonus: float = 0.0, healthy: Callable[[Rolled], np.ndarray] | None = None) -> Reward:
+def runner(
+    seconds: float, cost: float, bonus: float = 0.0, healthy: Callable[[Rolled], np.ndarray] | None = None, weight: float = 1.0
+) -> Reward:
     """Forward speed of the root's x, less the effort, and a bonus while healthy, whose loss is the end; `seconds`: of a control step."""
 
     def reward(r: Rolled) -> np.ndarray:
-        speed = _forward(r.start[0], r.qpos[..., 0], seconds) - cost * _effort(r)
+        speed = weight * _forward(r.start[0], r.qpos[..., 0], seconds) - cost * _effort(r)
         if healthy is None:
             return speed
         well = healthy(r)

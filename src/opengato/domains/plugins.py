@@ -89,6 +89,7 @@ _OWN = tuple(
         "ogbench": "ogbench",
         "gymnasium-robotics": "gymnasium_robotics",
         "gymnasium-mujoco": "gymnasium_mujoco",
+        "modular-rl": "modular_rl",
         "dm-manipulation": "dm_manipulation",
         "gym": "registered",
     }.items()
