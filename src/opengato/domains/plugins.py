@@ -90,6 +90,7 @@ _OWN = tuple(
         "gymnasium-robotics": "gymnasium_robotics",
         "gymnasium-mujoco": "gymnasium_mujoco",
         "dm-manipulation": "dm_manipulation",
+        "textworld": "textworld",
         "gym": "registered",
     }.items()
 )
