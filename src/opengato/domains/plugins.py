@@ -91,6 +91,7 @@ _OWN = tuple(
         "gymnasium-mujoco": "gymnasium_mujoco",
         "dm-manipulation": "dm_manipulation",
         "textworld": "textworld",
+        "openspiel": "openspiel",
         "gym": "registered",
     }.items()
 )

@@ -37,7 +37,7 @@ def _make_expert() -> Expert:
 
 def _start(env: gym.Env) -> dict[str, Any]:
     world: Any = env.unwrapped
-    return {"goal": world.goal, "facts": "\n".join(world.facts)}
+    return {"game": world.file.read_bytes()}  # as it is before the first command
 
 
 TASKS = [

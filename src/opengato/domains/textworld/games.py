@@ -1,25 +1,25 @@
-"""Which games there are, and how each seed's is made: by a process of its own, once.
+"""Which games there are, and where each seed's is: made once, by a process of its own.
 
-TextWorld's generators iterate over sets, so that what they make depends on how the process hashes strings: `make_game` runs with hashing
+TextWorld's generators iterate over sets, so that what they make depends on how the process hashes strings: `make_games` runs with hashing
 that is fixed, and makes the same game anywhere.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from opengato.cache import cache_root
 from opengato.errors import OpenGatoError
-
-_TIMEOUT_S = 600
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,44 @@ GAMES: dict[str, Recipe] = {
 }
 
 
+class _Maker:
+    """A process that makes games, one line of JSON each, as long as this one lives: most of the work of the first is to begin."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "opengato.domains.textworld.make_games"],
+            env=os.environ | {"PYTHONHASHSEED": "0"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def __call__(self, name: str, seed: int, path: Path) -> None:
+        """Raises OpenGatoError, with the generator's last words."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps([name, seed, str(path)]) + "\n")
+            self._process.stdin.flush()
+            failed = json.loads(self._process.stdout.readline() or '"its process ended"')
+        except OSError as error:
+            failed = str(error)
+        if failed:
+            _maker.cache_clear()
+            self._process.kill()
+            raise OpenGatoError(f"game {seed} of 'textworld/{name}' cannot be made: {failed}")
+
+
+@cache
+def _maker(process: int) -> _Maker:
+    """Of this process: one that was forked from it must not write into the same pipe."""
+    return _Maker()
+
+
 def game_file(name: str, seed: int) -> Path:
     """The compiled game of a task and a seed, with its .json beside it; made where it is not there yet.
 
-    Raises OpenGatoError where the generator fails, with its last words.
+    Raises OpenGatoError where it cannot be made.
     """
     folder = cache_root() / "textworld" / version("textworld")
     path = folder / f"{name}-{seed}.z8"
@@ -70,16 +104,7 @@ def game_file(name: str, seed: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         made = Path(scratch) / path.name
-        command = [sys.executable, "-m", "opengato.domains.textworld.make_game", name, str(seed), str(made)]
-        try:
-            done = subprocess.run(
-                command, env=os.environ | {"PYTHONHASHSEED": "0"}, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise OpenGatoError(f"game {seed} of 'textworld/{name}' was not made in {_TIMEOUT_S} s: take another seed") from None
-        if done.returncode or not made.is_file():
-            reason = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()[-1]
-            raise OpenGatoError(f"game {seed} of 'textworld/{name}' cannot be made: {reason}")
+        _maker(os.getpid())(name, seed, made)
         for suffix in (".json", ".z8"):  # whoever sees the game finds its description too
             os.replace(made.with_suffix(suffix), path.with_suffix(suffix))
     return path

@@ -48,11 +48,6 @@ class TextGame(gym.Env):
         return plain(self._state.objective)
 
     @property
-    def facts(self) -> list[str]:
-        """All that is so in the world, seen or not, sorted."""
-        return sorted(map(str, self._state.facts))
-
-    @property
     def advice(self) -> list[str]:
         """The commands that win from here, the cookbook read first where it lies at hand; empty where nothing does."""
         read = [COOKBOOK] if not self._recipe and COOKBOOK in self._state.admissible_commands else []
@@ -64,10 +59,11 @@ class TextGame(gym.Env):
 
         number = int(self.np_random.integers(2**31)) if seed is None else seed
         wanted = textworld.EnvInfos(
-            description=True, inventory=True, objective=True, admissible_commands=True, policy_commands=True, facts=True, won=True, lost=True
+            description=True, inventory=True, objective=True, admissible_commands=True, policy_commands=True, won=True, lost=True
         )
         self.close()
-        self._game = textworld.start(str(game_file(self.name, number)), wanted)
+        self.file = game_file(self.name, number)
+        self._game = textworld.start(str(self.file), wanted)
         self._state = self._game.reset()
         self._said = self._recipe = self.command = ""
         self._points, self._steps = 0, 0

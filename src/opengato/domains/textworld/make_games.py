@@ -1,11 +1,14 @@
-"""Makes one game: `python -m opengato.domains.textworld.make_game NAME SEED FILE.z8`, as `games.game_file` runs it."""
+"""Makes games: reads [name, seed, file] in JSON, line by line, and answers each with what went wrong, "" where nothing did."""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from pathlib import Path
 
 from opengato.domains.textworld.games import GAMES
+from opengato.errors import OpenGatoError
 
 _OTHER = 1_000_003  # added to the seed where it has no such game
 _TRIES = 20
@@ -31,8 +34,21 @@ def make_game(name: str, seed: int, path: Path) -> None:
         options.path = str(path)
         compile_game(game, options)
         return
-    raise SystemExit(f"{_TRIES} worlds in a row have no such game")
+    raise OpenGatoError(f"{_TRIES} worlds in a row have no way of the length asked for")
+
+
+def _serve() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what the compilers say is no answer
+    for line in sys.stdin:
+        name, seed, path = json.loads(line)
+        try:
+            make_game(name, seed, Path(path))
+            failed = ""
+        except Exception as error:  # whatever a generator or a compiler raises
+            failed = f"{type(error).__name__}: {error}"
+        print(json.dumps(failed), file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    make_game(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    _serve()
