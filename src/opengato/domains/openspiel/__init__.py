@@ -29,10 +29,10 @@ def _make_env(game: Game, opponent: str) -> gym.Env:
     return Table(game, opponent, SIMULATIONS["opponent"])
 
 
-def _make_expert(game: Game) -> Expert:
+def _make_expert(game: Game, opponent: str) -> Expert:
     from opengato.domains.openspiel.players import Master
 
-    return Master(game, SIMULATIONS["expert"])
+    return Master(game, opponent, SIMULATIONS["expert"])
 
 
 def _start(env: gym.Env) -> dict[str, Any]:
@@ -46,10 +46,10 @@ def _task(name: str, game: Game, opponent: str) -> Task:
         observation_space=game.observation_space,
         action_space=game.action_space,
         make_env=partial(_make_env, game, opponent),
-        make_expert=partial(_make_expert, game),
+        make_expert=partial(_make_expert, game, opponent),
         requires="pyspiel",
         extra="openspiel",
-        expert_name="an equilibrium of its own" if game.hidden else f"MCTS, {SIMULATIONS['expert']} simulations",
+        expert_name="the best response" if game.hidden else f"MCTS, {SIMULATIONS['expert']} simulations",
         has_success=True,
         burst=2,
         start=_start,

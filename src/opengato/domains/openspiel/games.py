@@ -13,14 +13,15 @@ class Game:
     """One of OpenSpiel's games.
 
     Attributes:
-        name: OpenSpiel's, with its parameters. actions: as many different ones. numbers: entries of its observation tensor, from 0 to 1.
-        players: 2, or 1. hidden: whether a player does not see all: it is solved, not searched.
+        name: OpenSpiel's, with its parameters. actions: as many different ones. numbers: entries of its observation tensor.
+        most: the largest of them; the least is 0. players: 2, or 1. hidden: whether a player does not see all: it is solved, not searched.
         rounds: games of an episode, one after another.
     """
 
     name: str
     actions: int
     numbers: int
+    most: float = 1.0
     players: int = 2
     hidden: bool = False
     rounds: int = 1
@@ -32,7 +33,7 @@ class Game:
 
     @property
     def observation_space(self) -> spaces.Dict:
-        board = spaces.Box(0.0, 1.0, (self.numbers,), np.float32)
+        board = spaces.Box(0.0, self.most, (self.numbers,), np.float32)
         return spaces.Dict(board=board, legal=spaces.MultiBinary(self.actions), side=spaces.Discrete(2))
 
     @property
@@ -62,6 +63,6 @@ GAMES: dict[str, Game] = {
     "pig": Game("pig(winscore=50)", 2, 153),
     "einstein-wurfelt-nicht": Game("einstein_wurfelt_nicht", 300, 300),
     "catch": Game("catch", 3, 50, players=1),
-    "kuhn-poker": Game("kuhn_poker", 2, 7, hidden=True, rounds=100),
-    "leduc-poker": Game("leduc_poker", 3, 16, hidden=True, rounds=50),
+    "kuhn-poker": Game("kuhn_poker", 2, 7, most=2.0, hidden=True, rounds=100),
+    "leduc-poker": Game("leduc_poker", 3, 16, most=13.0, hidden=True, rounds=50),
 }
