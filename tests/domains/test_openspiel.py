@@ -87,7 +87,7 @@ def test_search_never_loses_at_what_is_a_draw():
 
 
 def test_search_plays_nim_as_theory_does():
-    """Misère nim (OpenSpiel's default: who takes the last object loses), solved by its sums: from a won position of six objects or fewer it leaves none."""
+    """Misère nim, OpenSpiel's default (who takes the last object loses): from a won position of six objects or fewer it leaves none."""
 
     def winning(piles):  # for who is to move: Bouton 1901
         return (max(piles) > 1 and np.bitwise_xor.reduce(piles) != 0) or (max(piles) <= 1 and sum(piles) % 2 == 0)

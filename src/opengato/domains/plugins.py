@@ -90,6 +90,7 @@ _OWN = tuple(
         "gymnasium-robotics": "gymnasium_robotics",
         "gymnasium-mujoco": "gymnasium_mujoco",
         "dm-manipulation": "dm_manipulation",
+        "dm-lab": "dm_lab",
         "textworld": "textworld",
         "openspiel": "openspiel",
         "gym": "registered",

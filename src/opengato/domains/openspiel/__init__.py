@@ -1,4 +1,4 @@
-"""OpenSpiel: board games, dice and small poker against named opponents; the seed draws the side that the agent plays, and all else.
+"""OpenSpiel: board games, dice and small poker against named opponents, the agent at the side that the seed draws.
 
 A task is a game and an opponent: `connect-four-random`'s draws each legal move as likely, `connect-four-mcts`'s searches with 50 simulations
 a move, and `kuhn-poker-cfr`'s plays an equilibrium, as counterfactual regret minimisation finds it. A seed always meets the same opponent,

@@ -1,4 +1,4 @@
-"""Who plays: at random, by Monte Carlo tree search, by an equilibrium or against one. What a player does is a function of the position and a seed."""
+"""Who plays: at random, by Monte Carlo tree search, by an equilibrium or against one; each a function of the position and a seed."""
 
 from __future__ import annotations
 
