@@ -10,7 +10,7 @@ from opengato.domains.openspiel.games import GAMES
 from opengato.references import RandomAgent
 
 if not TASKS[0].available:
-    pytest.skip("pyspiel", allow_module_level=True)
+    pytest.skip("open_spiel", allow_module_level=True)
 
 import pyspiel
 

@@ -1,8 +1,8 @@
 """OpenSpiel: board games, dice and small poker against named opponents, the agent at the side that the seed draws.
 
-A task is a game and an opponent: `connect-four-random`'s draws each legal move as likely, `connect-four-mcts`'s searches with 50 simulations
-a move, and `kuhn-poker-cfr`'s plays an equilibrium, as counterfactual regret minimisation finds it. A seed always meets the same opponent,
-down to its dice.
+A task is a game and an opponent: that of `connect-four-random` draws each legal move as likely, that of `connect-four-mcts` searches, with
+50 simulations a move, and that of `kuhn-poker-cfr` plays an equilibrium, as counterfactual regret minimisation finds it. A seed always meets
+the same opponent, down to its dice.
 
 An observation is the agent's own view, as OpenSpiel's observation tensor has it, flat; which moves are legal; and the side that it plays.
 An action is a number of OpenSpiel's. One that is illegal is replaced by a legal one, each as likely, and `info["legal"]` is False: so a
@@ -47,7 +47,7 @@ def _task(name: str, game: Game, opponent: str) -> Task:
         action_space=game.action_space,
         make_env=partial(_make_env, game, opponent),
         make_expert=partial(_make_expert, game, opponent),
-        requires="pyspiel",
+        requires="open_spiel",
         extra="openspiel",
         expert_name="the best response" if game.hidden else f"MCTS, {SIMULATIONS['expert']} simulations",
         has_success=True,
