@@ -91,6 +91,9 @@ _OWN = tuple(
         "gymnasium-mujoco": "gymnasium_mujoco",
         "modular-rl": "modular_rl",
         "dm-manipulation": "dm_manipulation",
+        "dm-lab": "dm_lab",
+        "textworld": "textworld",
+        "openspiel": "openspiel",
         "gym": "registered",
     }.items()
 )
