@@ -28,9 +28,8 @@ _TORQUES = (80, 80, 40, 40, 9, 9, 9)
 _FRICTIONLOSS = {"large_joint": "0.3", "medium_joint": "0.3", "small_joint": "0.1"}
 _COLOURS = {"red": (1, 0, 0, 1), "green": (0, 1, 0, 1), "blue": (0, 0, 1, 1)}
 _FACETS = 500  # of a mesh; some have 80,000, and a software renderer's time goes with them
-# What objects touch of the basket, whose meshes are only looked at: its floor and four slopes.
-_SURFACES = (
-    ((0, 0, -0.02), (0.25, 0.25, 0.02), (1, 0, 0, 0)),
+# What objects touch of the basket, whose meshes are only looked at: besides its floor, four slopes.
+_SLOPES = (
     ((-0.28, 0, 0.07), (0.20, 0.40, 0.005), (0, 1, 0, 0.44506)),
     ((0.28, 0, 0.07), (0.20, 0.40, 0.005), (0, 1, 0, 2.69653)),
     ((0, -0.28, 0.07), (0.40, 0.20, 0.005), (1, 0, 0, 2.69653)),
@@ -151,8 +150,11 @@ def _basket() -> Any:
     for geom in spec.geoms:
         geom.contype = geom.conaffinity = 0
     solid = spec.worldbody.add_body(name="solid", quat=(0.707, 0, 0, 0.707))
-    for i, (pos, size, turn) in enumerate(_SURFACES):
-        solid.add_geom(name=f"surface{i}", type=_geom("BOX"), pos=pos, size=size, axisangle=turn, group=5, contype=1, conaffinity=1)
+    touched = {"group": 5, "contype": 1, "conaffinity": 1}
+    # A plane, which meshes lie on with all their corners; on a box they would tremble.
+    solid.add_geom(name="floor", type=_geom("PLANE"), size=(0.25, 0.25, 0.01), **touched)
+    for i, (pos, size, turn) in enumerate(_SLOPES):
+        solid.add_geom(name=f"slope{i}", type=_geom("BOX"), pos=pos, size=size, axisangle=turn, **touched)
     frame = spec.body("rgb_basket").add_body(name="cameras", pos=(0, 0.6, 0), quat=(0.707, 0, 0, -0.707))
     for name, (pos, quat) in _CAMERA_POSES.items():
         frame.add_camera(name=name, pos=pos, quat=quat, fovy=_FIELD_OF_VIEW)
@@ -180,7 +182,7 @@ def _geom(kind: str) -> Any:
 _WORLD = f"""
 <mujoco model="rgb_stacking">
   <compiler angle="radian"/>
-  <option timestep="{TIMESTEP}"/>
+  <option timestep="{TIMESTEP}"><flag multiccd="enable"/></option>
   <visual><quality offsamples="0"/><map znear="0.01"/></visual>
   <statistic center="0 0 0" extent="1"/>
   <asset>
