@@ -38,6 +38,13 @@ class Arm:
         x, y = data.site_xmat[self._pinch].reshape(3, 3)[:2, 0]
         return float(np.arctan2(y, x))
 
+    def turn_to(self, data: Any, yaw: float) -> float:
+        """The shortest turn, radians, that the wrist can make for its fingers to close along the line that they close along at `yaw`."""
+        turns = (yaw - self.yaw(data)) % np.pi + np.array([0.0, -np.pi])
+        wrist = -data.qpos[self._joints[-1]]
+        beyond = np.maximum(0.0, np.abs(wrist + turns) - YAW_LIMIT + 0.05)
+        return float(min(zip(beyond, np.abs(turns), turns, strict=True))[2])
+
     def command(self, data: Any, action: np.ndarray) -> np.ndarray:
         """The actuators' controls, (8,), for an action (5,)."""
         wanted = np.clip(np.asarray(action, np.float64), -ACTION_LIMIT, ACTION_LIMIT)
