@@ -90,6 +90,7 @@ _OWN = tuple(
         "gymnasium-robotics": "gymnasium_robotics",
         "gymnasium-mujoco": "gymnasium_mujoco",
         "dm-manipulation": "dm_manipulation",
+        "rgb-stacking": "rgb_stacking",
         "gym": "registered",
     }.items()
 )

@@ -29,7 +29,10 @@ _OBJECT = {"pose": 7, "to_pinch": 3}
 
 
 def observation_space(cameras: bool) -> spaces.Dict:
-    """Proprioception, and two pictures (128, 128, 3) uint8 or the poses of the objects: metres, and quaternions with w first and not below 0."""
+    """Proprioception, and two pictures (128, 128, 3) uint8 or the poses of the objects.
+
+    Poses are metres, and quaternions with w first and not below 0; joints radians; the gripper 0 open to 255 closed.
+    """
     told = _BODY if cameras else _BODY | {f"{colour}.{what}": n for colour in COLOURS for what, n in _OBJECT.items()}
     found: dict[str, spaces.Space] = {name: spaces.Box(-np.inf, np.inf, (n,), np.float32) for name, n in told.items()}
     if cameras:

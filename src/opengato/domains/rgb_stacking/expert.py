@@ -1,195 +1,118 @@
-"""An expert that stacks: what to do now follows from how things lie, and what it chooses was tried in a simulation of its own first."""
+"""An expert that stacks: it tries in a simulation of its own what it could do, and does the first that works."""
 
 from __future__ import annotations
 
-from copy import copy
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
 
-from opengato.domains.rgb_stacking.arm import ACTION_LIMIT, WORKSPACE, Arm
 from opengato.domains.rgb_stacking.environment import STEPS, advance
 from opengato.domains.rgb_stacking.grasps import Grasp, grasps
-from opengato.domains.rgb_stacking.objects import COLOURS, Triplet
-from opengato.domains.rgb_stacking.rewards import Contacts
-from opengato.domains.rgb_stacking.scene import FINGER_JOINT
+from opengato.domains.rgb_stacking.machine import Cell, Plan, advise, in_hand
+from opengato.domains.rgb_stacking.objects import COLOURS
 from opengato.domains.rgb_stacking.shapes import Shape
 
-_OPEN, _CLOSE = -255.0, 255.0
-_GAIN = 6.0  # of the way that is left, a second
-_SQUEEZE = 12.0  # of 255: how much farther than they are the fingers want to close, when they hold something
-_CLEAR = 0.012  # metres above what is passed over
-_UP = float(WORKSPACE[1, 2])
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How the top object is taken, how it is turned (radians) before it is put down, and where its mass's centre goes beside the seat (2,)."""
-
-    grasp: Grasp
-    turn: float = 0.0
-    shift: tuple[float, float] = (0.0, 0.0)
-
-
-class Cell:
-    """The state of an episode, the environment's or a copy of it."""
-
-    def __init__(self, model: Any, data: Any, arm: Arm, contacts: Contacts, triplet: Triplet, top: str, bottom: str):
-        self.model, self.data, self.arm, self.contacts = model, data, arm, contacts
-        self.names = dict(zip(COLOURS, triplet, strict=True))
-        self.top, self.bottom = top, bottom
-        self._finger = model.joint(FINGER_JOINT).qposadr[0]
-
-    @classmethod
-    def of(cls, env: Any) -> Cell:
-        """That of an environment."""
-        return cls(env.model, env.data, env.arm, env.contacts, env.triplet, env.top, env.bottom)
-
-    def copy(self) -> Cell:
-        """The same state, to be simulated on."""
-        return Cell(self.model, copy(self.data), self.arm, self.contacts, tuple(self.names.values()), self.top, self.bottom)  # type: ignore[arg-type]
-
-    def shape(self, colour: str) -> Shape:
-        body = self.data.body(colour)
-        return Shape(self.names[colour], body.xpos, body.xmat.reshape(3, 3), body.xipos)
-
-    @property
-    def fingers(self) -> float:
-        """How far they are closed, 0 to 255."""
-        return float(self.data.qpos[self._finger] / 0.8 * 255)
-
-    @property
-    def holds(self) -> bool:
-        """Whether the top object is between both fingers, which press."""
-        return self.data.act[7] - self.fingers > _SQUEEZE and self.contacts.tips(self.data, self.top)
-
-    @property
-    def stacked(self) -> bool:
-        return self.contacts.stacked(self.data, self.top, self.bottom)
-
-
-def advise(cell: Cell, plan: Plan) -> np.ndarray:
-    """What to do now, (5,) float32, in any state: it follows from the state and the plan alone."""
-    top, bottom = cell.shape(cell.top), cell.shape(cell.bottom)
-    pinch = cell.arm.pinch(cell.data)
-    if cell.stacked:
-        return _leave(pinch, top)
-    seat = bottom.seat()
-    goal = seat[:2] + plan.shift
-    if cell.holds or _rests(cell, top, goal):
-        return _put(cell, plan, top, bottom, goal, pinch)
-    return _take(cell, plan, top, pinch)
-
-
-def _action(off: np.ndarray, turn: float, fingers: float, gain: float = _GAIN) -> np.ndarray:
-    """A step along `off` (3,) and around by `turn`, straight, at most as fast as is allowed."""
-    move = gain * off
-    move *= min(1.0, ACTION_LIMIT[0] / max(1e-9, float(np.abs(move).max())))
-    return np.array([*move, np.clip(gain * turn, -1, 1), fingers], np.float32)
-
-
-def _leave(pinch: np.ndarray, top: Shape) -> np.ndarray:
-    height = min(_UP, top.position[2] + 0.1)
-    return _action(np.array([0, 0, max(0.0, height - pinch[2])]), 0.0, _OPEN)
-
-
-def _rests(cell: Cell, top: Shape, goal: np.ndarray) -> bool:
-    """Whether the top object lies where it should, and only has to be let go."""
-    near = np.hypot(*(top.centre[:2] - goal)) < 0.02
-    return bool(near and cell.contacts.between(cell.data, cell.top, cell.bottom) and not cell.contacts.with_ground(cell.data, cell.top))
-
-
-def _put(cell: Cell, plan: Plan, top: Shape, bottom: Shape, goal: np.ndarray, pinch: np.ndarray) -> np.ndarray:
-    away = goal - top.centre[:2]
-    if _rests(cell, top, goal):
-        return _action(np.zeros(3), 0.0, _OPEN)
-    far = np.hypot(*away)
-    others = [cell.shape(colour) for colour in COLOURS if colour != cell.top]
-    over = max(shape.top for shape in others) if far > 0.03 else bottom.top
-    room = top.bottom - over
-    if far > 0.006:
-        # First up, then across: as fast as the way up allows.
-        rise = min(over + _CLEAR - top.bottom, _UP - pinch[2])
-        across = away if room > 0.004 or rise < 0.002 else 0 * away
-        return _action(np.array([*across, rise]), _turn_left(cell, plan, top) if room > 0 else 0.0, _CLOSE)
-    slow = -0.03 if room < 0.01 else -0.07
-    return np.array([*np.clip(_GAIN * away, -0.02, 0.02), slow, 0.0, _CLOSE], np.float32)
-
-
-def _turn_left(cell: Cell, plan: Plan, top: Shape) -> float:
-    del cell, plan, top
-    return 0.0
-
-
-def _take(cell: Cell, plan: Plan, top: Shape, pinch: np.ndarray) -> np.ndarray:
-    point, yaw = plan.grasp.at(top)
-    point = np.clip(point, WORKSPACE[0], WORKSPACE[1])
-    off = point - pinch
-    turn = cell.arm.turn_to(cell.data, yaw)
-    fingers = cell.fingers
-    closing = fingers > 15 and cell.data.act[7] > fingers  # they are already on their way
-    slack = 0.015 if closing else 0.004
-    if np.abs(off[:2]).max() < slack and abs(off[2]) < max(slack, 0.006) and abs(turn) < (0.2 if closing else 0.08):
-        return _action(np.zeros(3), 0.0, _CLOSE)
-    if np.hypot(off[0], off[1]) < (0.006 if off[2] < -0.01 else 0.01) and abs(turn) < 0.06 and fingers < 15:
-        return _action(off, turn, _OPEN)
-    safe = min(_UP, max(cell.shape(colour).top for colour in COLOURS) + _CLEAR)
-    rise = safe - pinch[2]
-    if rise > 0.004:  # up, and open, before it goes anywhere
-        return _action(np.array([0, 0, rise]), 0.0, _OPEN)
-    return _action(np.array([off[0], off[1], rise]), turn, _OPEN)
+EXPERT_NAME = "grasps by geometry, tried in simulation"
+_GRASPS = 12  # different ones that are thought of
+_TIMEOUT = 30  # steps that fingers may take to close on something
+_LONG_ENOUGH = 100  # steps without which trying again is not worth a simulation
 
 
 class StackingExpert:
-    """Takes the top object as is easiest, puts it down on the bottom one, and tries again where that fails."""
+    """Takes the top object as is easiest, puts it down on the bottom one, and tries again where that fails.
 
-    def __init__(self, trials: int = 10):
+    Args:
+        trials: how many ways it may simulate an episode; half of them at most before its first step.
+    """
+
+    def __init__(self, trials: int = 24):
         self._trials = trials
 
     def reset(self, env: gym.Env, observation: Any, seed: int) -> None:
         del observation, seed
-        self._env: Any = env.unwrapped
-        self._cell = Cell.of(self._env)
-        self._left = self._trials
-        self._step = 0
-        self._plan = self._choose()
+        self._cell = Cell.of(env.unwrapped)
+        self._left, self._step = self._trials, 0
+        self._failed: list[Grasp] = []
+        self._had, self._closing = False, 0
+        self._plan, self._lay = self._choose(self._trials // 2)
 
     def act(self, observation: Any) -> np.ndarray:
         del observation
+        if self._lost():
+            self._plan, self._lay = self._choose(self._left)
         self._step += 1
-        return advise(self._cell, self._plan)
+        action = advise(self._cell, self._plan)
+        self._closing = self._closing + 1 if action[4] > 0 else 0
+        return action
 
-    def _choose(self) -> Plan:
-        """The first plan that works when it is simulated; where none does, the first."""
-        plans = candidates(self._cell)
-        for plan in plans[: self._left]:
-            self._left -= 1
-            if works(self._cell, plan, STEPS - self._step):
-                return plan
-        return plans[0]
+    def _lost(self) -> bool:
+        """Whether the plan is of no use any more: the object was lost or not got hold of, or lies otherwise than when it was made."""
+        had, self._had = self._had, in_hand(self._cell, self._plan)
+        if self._had:
+            self._closing = 0
+            return False
+        if had or self._closing > _TIMEOUT:
+            self._failed.append(self._plan.grasp)
+            return True
+        top = self._cell.shape(self._cell.top)
+        return bool(np.linalg.norm(top.position - self._lay.position) > 0.03 or self._lay.axes[2] @ top.axes[2] < 0.95)
+
+    def _choose(self, trials: int) -> tuple[Plan, Shape]:
+        """The first plan that works when it is simulated, where none does the first that was thought of; and how the object lies."""
+        self._had, self._closing, lay = False, 0, self._cell.shape(self._cell.top)
+        steps = STEPS - self._step
+        plans = list(_grasped(self._cell, self._failed))
+        first = plans[0]
+        while plans and trials > 0 and steps >= _LONG_ENOUGH:
+            trials, self._left = trials - 1, self._left - 1
+            plan = plans.pop(0)
+            came = outcome(self._cell, plan, steps)
+            if came == "stands":
+                return plan, lay
+            if came == "fell" and plan.heading is None:  # the grasp is good: put it down otherwise
+                plans[:0] = _put_otherwise(self._cell, plan)
+        return first, lay
 
 
-def candidates(cell: Cell) -> list[Plan]:
+def _grasped(cell: Cell, failed: list[Grasp]) -> Iterator[Plan]:
+    """A plan for each of the best grasps that are not much like one another, those that have failed last."""
     top = cell.shape(cell.top)
     others = [cell.shape(colour) for colour in COLOURS if colour != cell.top]
     found: list[Grasp] = []
-    for grasp in grasps(top, others):
-        point, yaw = grasp.at(top)
-        if all(np.linalg.norm(point - p) > 0.009 or min(abs(yaw - y), np.pi - abs(yaw - y)) > 0.25 for p, y in (g.at(top) for g in found)):
+    every = grasps(top, others)
+    for grasp in every:
+        if not any(grasp.like(other) for other in (*found, *failed)):
             found.append(grasp)
-        if len(found) == 16:
+            yield Plan(grasp)
+        if len(found) == _GRASPS:
             break
-    return [Plan(grasp) for grasp in found]
+    yield from (Plan(grasp) for grasp in failed or every[:1] or [Grasp.above(top)])
 
 
-def works(cell: Cell, plan: Plan, steps: int) -> bool:
-    """Whether the plan, followed for so many steps, ends with a stack that stands."""
-    tried, still = cell.copy(), 0
+def _put_otherwise(cell: Cell, plan: Plan) -> list[Plan]:
+    """The same grasp, with other headings, and with the middle of the mass over the other object's own."""
+    bottom = cell.shape(cell.bottom)
+    _, yaw = plan.grasp.at(cell.shape(cell.top))
+    x, y = (float(part) for part in bottom.centre[:2] - bottom.seat()[:2])
+    turned = [Plan(plan.grasp, yaw + turn) for turn in (np.pi / 2, np.pi / 4, -np.pi / 4)]
+    return turned + ([Plan(plan.grasp, yaw, (x, y)), Plan(plan.grasp, yaw + np.pi / 2, (x, y))] if np.hypot(x, y) > 0.004 else [])
+
+
+def outcome(cell: Cell, plan: Plan, steps: int) -> Literal["stands", "fell", "lost"]:
+    """What comes of a plan that is followed for so many steps: a stack that stands at their end, one that fell, or not even that."""
+    tried, stood, had, closing = cell.copy(), False, False, 0
     for _ in range(steps):
-        advance(tried.model, tried.data, tried.arm, advise(tried, plan))
-        still = still + 1 if tried.stacked else 0
-        if still == 30:
-            return True
-    return still > 0
+        action = advise(tried, plan)
+        advance(tried.model, tried.data, tried.arm, action)
+        if tried.stacked:
+            stood = had = True
+            continue
+        if in_hand(tried, plan):
+            had, closing = True, 0
+            continue
+        closing = closing + 1 if action[4] > 0 else 0
+        if had or closing > _TIMEOUT:
+            break
+    return "stands" if tried.stacked else "fell" if stood else "lost"

@@ -37,6 +37,17 @@ class Grasp:
         yaw = float(np.arctan2(y, x))
         return shape.position + shape.axes @ self.pinch, (yaw + np.pi / 2) % np.pi - np.pi / 2
 
+    def like(self, other: Grasp) -> bool:
+        """Whether another grasp of the same object is nearly this one."""
+        turned = abs(float(self.direction @ other.direction)) / (np.linalg.norm(self.direction) * np.linalg.norm(other.direction))
+        return bool(np.linalg.norm(self.pinch - other.pinch) < 0.009 and turned > 0.97)
+
+    @classmethod
+    def above(cls, shape: Shape) -> Grasp:
+        """From above its middle, for an object that no grasp fits."""
+        height = np.array([0.0, 0.0, max(shape.bottom + 0.02, WORKSPACE[0, 2]) - shape.position[2]])
+        return cls(shape.axes.T @ height, shape.axes.T @ np.array([1.0, 0.0, 0.0]), np.inf)
+
 
 def grasps(shape: Shape, others: Sequence[Shape]) -> list[Grasp]:
     """All that fit, the cheapest first; the cost has millimetres in it: of what is not flat, off the middle, or in the way."""

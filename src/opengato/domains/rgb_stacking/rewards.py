@@ -80,9 +80,9 @@ def shaped(seen: Seen) -> float:
     closed = _near(np.array([255.0 - seen.fingers]), None, 255.0)
     grasp = max(0.5 * closed, float(seen.grasps))
     stages: tuple[Callable[[], float], ...] = (
-        lambda: _stacks(seen) * _near(seen.top + (0, 0, 0.1) - seen.pinch, (1.0, 1.0, 0.03), 0.05),
+        lambda: _stacks(seen) * _near(seen.top + np.array([0, 0, 0.1]) - seen.pinch, (1.0, 1.0, 0.03), 0.05),
         lambda: _stacks(seen),
-        lambda: 0.0 if seen.top[2] < 0.1 else _near(seen.bottom + (0, 0, _HEIGHT) - seen.top, (0.01,) * 3, 0.2),
+        lambda: 0.0 if seen.top[2] < 0.1 else _near(seen.bottom + np.array([0, 0, _HEIGHT]) - seen.top, (0.01,) * 3, 0.2),
         lambda: grasp * _lifted(seen.top),
         lambda: _reaches(seen, grasp),
     )

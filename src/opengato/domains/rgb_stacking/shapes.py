@@ -59,7 +59,7 @@ class Shape:
         return np.average(self.triangles[face].mean(1), axis=0, weights=areas[face])
 
     def apart(self, outline: np.ndarray, above: float) -> float:
-        """How far it is from a convex outline (n, 2) seen from above, metres, below 0 where they overlap; inf if all of it is below `above`."""
+        """How far it is from a convex outline (n, 2) seen from above, metres, below 0 in it; inf if it is all lower than `above`."""
         if self.top <= above:
             return np.inf
         mine, other = self.corners[:, :2] @ _DIRECTIONS.T, outline @ _DIRECTIONS.T
