@@ -91,6 +91,7 @@ _OWN = tuple(
         "gymnasium-mujoco": "gymnasium_mujoco",
         "dm-manipulation": "dm_manipulation",
         "rgb-stacking": "rgb_stacking",
+        "rgb-stacking-real": "rgb_stacking.real",
         "gym": "registered",
     }.items()
 )

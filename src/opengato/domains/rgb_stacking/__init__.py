@@ -32,9 +32,9 @@ def _task(name: str, top: str, bottom: str, triplet: Triplet | None, cameras: bo
 
 
 _TEST = list(enumerate(TEST_TRIPLETS, 1))
-_SKILLS: list[tuple[str, str, str, Triplet | None]] = [
+SKILLS: list[tuple[str, str, str, Triplet | None]] = [
     *((f"skill-mastery-{n}", "red", "blue", triplet) for n, triplet in _TEST),
     *((f"blue-on-green-{n}", "blue", "green", triplet) for n, triplet in _TEST),
     ("skill-generalization", "red", "blue", None),
 ]
-TASKS = [_task(*skill, cameras) for skill in _SKILLS for cameras in (False, True)]
+TASKS = [_task(*skill, cameras) for skill in SKILLS for cameras in (False, True)]

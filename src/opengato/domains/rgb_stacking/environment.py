@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -40,6 +41,39 @@ def observation_space(cameras: bool) -> spaces.Dict:
     return spaces.Dict(found)
 
 
+@dataclass
+class Drive:
+    """What lies between a command and the motors, and is part of an episode's state.
+
+    Attributes:
+        delay: control steps that a command takes. gap: the fingers' play, of 255: how far their motor turns before they turn back too.
+        waiting: commands that are on their way. slack: how much of the play is used up.
+    """
+
+    delay: int = 0
+    gap: float = 0.0
+    waiting: tuple[np.ndarray, ...] = ()
+    slack: float = 0.0
+
+    def advance(self, model: Any, data: Any, arm: Arm, action: np.ndarray) -> None:
+        """One control step of 1/20 s, after which everything that `data` has is of its end."""
+        import mujoco
+
+        self.waiting = (*self.waiting, np.array(action))
+        if len(self.waiting) <= self.delay:
+            now = np.array([0, 0, 0, 0, -1], np.float32)  # nothing has come yet
+        else:
+            now, *rest = self.waiting
+            self.waiting = tuple(rest)
+        data.ctrl[:] = arm.command(data, now)
+        turned = data.ctrl[7] / RATE
+        slack = float(np.clip(self.slack + turned, 0.0, self.gap))
+        data.ctrl[7] *= 1 - (slack - self.slack) / turned
+        self.slack = slack
+        mujoco.mj_step(model, data, SUBSTEPS)
+        mujoco.mj_forward(model, data)
+
+
 class Stacking(gym.Env):
     """One task. The seed decides the objects where they are drawn, where they lie and where the gripper begins.
 
@@ -48,7 +82,8 @@ class Stacking(gym.Env):
         cameras: whether it is seen by two cameras, or told where the objects are.
 
     Attributes:
-        model, data: mujoco.MjModel and MjData of the current episode. arm, contacts: of this model. triplet: its objects.
+        model, data: mujoco.MjModel and MjData of the current episode. arm, contacts: of this model.
+        triplet: its objects. drive: its motors.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": RATE}  # noqa: RUF012
@@ -69,12 +104,13 @@ class Stacking(gym.Env):
         triplet = drawn_triplet(self.np_random) if self._given is None else self._given
         if triplet != self.triplet:
             self._load(triplet)
+        self.drive = self._prepare()
         self._scatter()
         self._steps = 0
         return self._observe(), {"success": False}
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict]:
-        advance(self.model, self.data, self.arm, action)
+        self.drive.advance(self.model, self.data, self.arm, action)
         self._steps += 1
         success = self.contacts.stacked(self.data, self.top, self.bottom)
         return self._observe(), self._reward(), False, self._steps >= STEPS, {"success": success}
@@ -89,6 +125,10 @@ class Stacking(gym.Env):
         self._joints = np.array([self.model.joint(name).qposadr[0] for name in ARM_JOINTS])
         self._dofs = np.array([self.model.joint(name).dofadr[0] for name in ARM_JOINTS])
         self._finger = self.model.joint(FINGER_JOINT).qposadr[0]
+
+    def _prepare(self) -> Drive:
+        """What else the seed decides of the cell, before anything is put into it: here nothing."""
+        return Drive()
 
     def _scatter(self) -> None:
         """Put the gripper and the objects somewhere, and wait until the objects lie still."""
@@ -183,15 +223,6 @@ class Stacking(gym.Env):
         for renderer in self._renderers.values():
             renderer.close()
         self._renderers = {}
-
-
-def advance(model: Any, data: Any, arm: Arm, action: np.ndarray) -> None:
-    """One control step of 1/20 s, after which everything that `data` has is of its end."""
-    import mujoco
-
-    data.ctrl[:] = arm.command(data, action)
-    mujoco.mj_step(model, data, SUBSTEPS)
-    mujoco.mj_forward(model, data)
 
 
 def start(env: gym.Env) -> dict[str, np.ndarray]:

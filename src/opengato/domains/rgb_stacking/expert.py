@@ -8,7 +8,7 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 
-from opengato.domains.rgb_stacking.environment import STEPS, advance
+from opengato.domains.rgb_stacking.environment import STEPS
 from opengato.domains.rgb_stacking.grasps import Grasp, grasps
 from opengato.domains.rgb_stacking.machine import Cell, Plan, advise, in_hand
 from opengato.domains.rgb_stacking.objects import COLOURS
@@ -105,7 +105,7 @@ def outcome(cell: Cell, plan: Plan, steps: int) -> Literal["stands", "fell", "lo
     tried, stood, had, closing = cell.copy(), False, False, 0
     for _ in range(steps):
         action = advise(tried, plan)
-        advance(tried.model, tried.data, tried.arm, action)
+        tried.advance(action)
         if tried.stacked:
             stood = had = True
             continue

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from opengato.domains.rgb_stacking.arm import ACTION_LIMIT, WORKSPACE, Arm
+from opengato.domains.rgb_stacking.environment import Drive
 from opengato.domains.rgb_stacking.grasps import Grasp
 from opengato.domains.rgb_stacking.objects import COLOURS, Triplet
 from opengato.domains.rgb_stacking.rewards import Contacts
@@ -39,20 +40,24 @@ class Plan:
 class Cell:
     """The state of an episode, the environment's or a copy of it."""
 
-    def __init__(self, model: Any, data: Any, arm: Arm, contacts: Contacts, triplet: Triplet, top: str, bottom: str):
-        self.model, self.data, self.arm, self.contacts = model, data, arm, contacts
+    def __init__(self, model: Any, data: Any, drive: Drive, arm: Arm, contacts: Contacts, triplet: Triplet, top: str, bottom: str):
+        self.model, self.data, self.drive, self.arm, self.contacts = model, data, drive, arm, contacts
+        self.triplet, self.top, self.bottom = triplet, top, bottom
         self.names = dict(zip(COLOURS, triplet, strict=True))
-        self.top, self.bottom = top, bottom
         self._finger = model.joint(FINGER_JOINT).qposadr[0]
 
     @classmethod
     def of(cls, env: Any) -> Cell:
         """That of an environment."""
-        return cls(env.model, env.data, env.arm, env.contacts, env.triplet, env.top, env.bottom)
+        return cls(env.model, env.data, env.drive, env.arm, env.contacts, env.triplet, env.top, env.bottom)
 
     def copy(self) -> Cell:
         """The same state, to be simulated on."""
-        return Cell(self.model, copy(self.data), self.arm, self.contacts, tuple(self.names.values()), self.top, self.bottom)  # type: ignore[arg-type]
+        return Cell(self.model, copy(self.data), copy(self.drive), self.arm, self.contacts, self.triplet, self.top, self.bottom)
+
+    def advance(self, action: np.ndarray) -> None:
+        """One control step."""
+        self.drive.advance(self.model, self.data, self.arm, action)
 
     def shape(self, colour: str) -> Shape:
         body = self.data.body(colour)

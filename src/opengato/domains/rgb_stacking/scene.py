@@ -78,9 +78,9 @@ def _read(part: str, path: str, change: Any = None) -> Any:
         change(root)
     spec = mujoco.MjSpec.from_string(ElementTree.tostring(root, encoding="unicode"))
     for mesh in spec.meshes:
-        path = Path(spec.meshdir) / mesh.file
-        if "fingertip" not in mesh.file and path.stat().st_size > 50 * _FACETS:  # what grasps is left as it is
-            corners, faces = _coarse(path)
+        source = Path(spec.meshdir) / mesh.file
+        if "fingertip" not in mesh.file and source.stat().st_size > 50 * _FACETS:  # what grasps is left as it is
+            corners, faces = _coarse(source)
             mesh.file, mesh.uservert, mesh.userface = "", corners.ravel().tolist(), faces.ravel().tolist()
     return spec
 
@@ -114,11 +114,11 @@ def _arm() -> Any:
         actuators = ElementTree.SubElement(root, "actuator")
         for i, (speed, torque) in enumerate(zip(_SPEEDS, _TORQUES, strict=True)):
             # A commanded velocity is integrated to the position that a servo holds.
-            given = {"joint": f"right_j{i}", "ctrlrange": f"{-speed} {speed}", "forcerange": f"{-torque} {torque}"}
+            given = {"name": f"j{i}", "joint": f"right_j{i}", "ctrlrange": f"{-speed} {speed}", "forcerange": f"{-torque} {torque}"}
             held = {"gainprm": "500", "biasprm": "0 -500 -50", "dyntype": "integrator", "biastype": "affine"}
             low, high = next(j.get("range", "").split() for j in root.iter("joint") if j.get("name") == f"right_j{i}")
             within = {"actlimited": "true", "actrange": f"{low} {high}", "ctrllimited": "true", "forcelimited": "true"}
-            ElementTree.SubElement(actuators, "general", name=f"j{i}", **given, **held, **within)
+            ElementTree.SubElement(actuators, "general", given | held | within)
         hand = next(body for body in root.iter("body") if body.get("name") == "hand")
         ElementTree.SubElement(hand, "site", name="flange", quat="0.70711 0 0 0.70711")
 
@@ -139,7 +139,7 @@ def _gripper() -> Any:
             pad = next(body for body in root.iter("body") if body.get("name") == f"{side}_pad")
             for i, height in enumerate((0.03, 0.015)):
                 box = {"class": "reinforced_fingertip", "type": "box", "size": "0.007 0.0021575 0.005", "rgba": "0 0 0 0"}
-                ElementTree.SubElement(pad, "geom", name=f"{side}_box{i}", pos=f"0 0.0117 {height}", **box)
+                ElementTree.SubElement(pad, "geom", box | {"name": f"{side}_box{i}", "pos": f"0 0.0117 {height}"})
         fingers = next(found for found in root.iter("general") if found.get("name") == "fingers_actuator")
         moved = {"ctrlrange": "-255 255", "dyntype": "integrator", "gainprm": str(100 * 0.8 / 255), "biasprm": "0 -100 0"}
         fingers.attrib.update(**moved, actlimited="true", actrange="0 255")
@@ -165,8 +165,7 @@ def _basket() -> Any:
 
 def _add_object(spec: Any, colour: str, name: str) -> None:
     """An object that moves freely: `colour` names its body, its joint, and its geoms, one that is seen and one that is touched."""
-    path: Path = mesh_files()[name]
-    spec.add_mesh(name=colour, file=str(path))
+    spec.add_mesh(name=colour, file=str(mesh_files()[name]))
     body = spec.worldbody.add_body(name=colour)
     body.add_freejoint(name=colour)
     seen = {"contype": 0, "conaffinity": 0, "group": 1, "rgba": _COLOURS[colour]}
