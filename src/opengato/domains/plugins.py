@@ -94,6 +94,8 @@ _OWN = tuple(
         "dm-lab": "dm_lab",
         "textworld": "textworld",
         "openspiel": "openspiel",
+        "rgb-stacking": "rgb_stacking",
+        "rgb-stacking-real": "rgb_stacking.real",
         "gym": "registered",
     }.items()
 )

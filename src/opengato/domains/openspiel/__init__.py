@@ -1,8 +1,8 @@
 """OpenSpiel: board games, dice and small poker against named opponents, the agent at the side that the seed draws.
 
 A task is a game and an opponent: that of `connect-four-random` draws each legal move as likely, that of `connect-four-mcts` searches, 50
-simulations a move, and that of `kuhn-poker-cfr` plays an equilibrium, as counterfactual regret minimisation finds it. A seed always meets the
-same opponent, down to its dice.
+simulations a move, and that of `kuhn-poker-cfr` plays an equilibrium, as counterfactual regret minimisation finds it. A seed always meets
+the same opponent, down to its dice.
 
 An observation is the agent's own view, as OpenSpiel's observation tensor has it, flat; which moves are legal; and the side that it plays.
 An action is a number of OpenSpiel's. One that is illegal is replaced by a legal one, each as likely, and `info["legal"]` is False: so a
