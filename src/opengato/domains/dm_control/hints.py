@@ -27,6 +27,11 @@ def cartpole(r: Rolled) -> np.ndarray:
     return -0.1 * np.square(r.qpos[..., 0]) - 0.02 * np.square(r.qvel[..., 0])
 
 
+def cartpole_poles(r: Rolled) -> np.ndarray:
+    """Of several poles: all of them up, and slowly."""
+    return cartpole(r) + rewards.poles(r).mean(-1) - 0.01 * _speed(r, slice(1, None))
+
+
 def cartpole_sparse(r: Rolled) -> np.ndarray:
     """The reward that is not sparse, and the middle of the rail once the pole is up."""
     return rewards.cartpole(r) + cartpole(r) - np.square(r.qpos[..., 0]) * (rewards.poles(r)[..., 0] > 0.9)

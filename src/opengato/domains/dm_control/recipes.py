@@ -6,7 +6,7 @@ A task without a recipe has no expert; docs/bodies.md says why.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -93,6 +93,7 @@ _PLANNED: dict[tuple[str, str], tuple[Callable[[Rolled], np.ndarray], PlannerCon
     ("cartpole", "balance_sparse"): (hints.cartpole_sparse, _SWINGUP),
     ("cartpole", "swingup"): (hints.cartpole, _SWINGUP),
     ("cartpole", "swingup_sparse"): (hints.cartpole_sparse, _SWINGUP),
+    ("cartpole", "two_poles"): (hints.cartpole_poles, replace(_SWINGUP, replan=2)),
     ("cheetah", "run"): (hints.nothing, PlannerConfig(horizon=30, knots=9, samples=30, std=0.7)),
     ("finger", "spin"): (hints.finger_spin, _FLICK),
     ("finger", "turn_easy"): (hints.finger_turn, _TURN),
