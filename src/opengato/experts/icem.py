@@ -208,7 +208,7 @@ class Planner:
         done = passed if not np.isfinite(passed) else round(passed)
         if self._advised is not None:
             since, action = self._advised
-            as_planned = 0 <= done - since <= 1 and (done == since or np.allclose(data.ctrl, action, atol=1e-5))
+            as_planned = 0 <= done - since <= 1 and (done == since or (np.abs(data.ctrl - action) <= 1e-5 * (1 + np.abs(action))).all())
         else:
             as_planned = False
         if not (as_planned and done < config.replan):

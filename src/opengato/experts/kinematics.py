@@ -87,7 +87,8 @@ class Poses:
             return self._qpos[..., at : at + 3], rotation(self._qpos[..., at + 3 : at + 7])
         parent, axes = self._frame(model.body_parentid[body])
         position = parent + axes @ model.body_pos[body]
-        axes = axes @ rotation(model.body_quat[body])
+        if model.body_quat[body, 0] != 1.0:  # most frames are not turned, and this is called in every plan
+            axes = axes @ rotation(model.body_quat[body])
         for joint in joints:
             at, offset, axis = model.jnt_qposadr[joint], model.jnt_pos[joint], model.jnt_axis[joint]
             anchor = position + axes @ offset

@@ -22,6 +22,12 @@ def acrobot(r: Rolled) -> np.ndarray:
     return -0.15 * distance - 0.01 * _speed(r) * np.exp(-distance)
 
 
+def cartpole_poles(r: Rolled) -> np.ndarray:
+    """Of several poles: all of them up, slowly, and the middle of the rail, whose end lies beyond the horizon."""
+    middle = -0.1 * np.square(r.qpos[..., 0]) - 0.02 * np.square(r.qvel[..., 0])
+    return middle + rewards.poles(r).mean(-1) - 0.01 * _speed(r, slice(1, None))
+
+
 def _finger_to_spinner(r: Rolled) -> np.ndarray:
     return rewards.length(r.at.geom("fingertip") - r.at.body("spinner"))
 

@@ -67,6 +67,7 @@ REWARDS: dict[tuple[str, str], Reward] = {
     ("walker", "run"): partial(rewards.walker, speed=8.0),
 }
 
+_POLES = PlannerConfig(horizon=50, step=2, stretch=2, knots=11, samples=40, elites=6, replan=2, std=0.7)
 _ACROBOT = PlannerConfig(horizon=90, step=2, stretch=2, knots=15, samples=60, elites=8, replan=4, std=1.0, action_cost=0.0)
 _TURN = PlannerConfig(horizon=40, knots=8, samples=32, std=0.8)
 # To flick a spinner takes hundredths of a second, and the mean of two good moments for it is none.
@@ -85,6 +86,7 @@ _PLANNED: dict[tuple[str, str], tuple[Callable[[Rolled], np.ndarray], PlannerCon
     ("acrobot", "swingup"): (hints.acrobot, _ACROBOT),
     ("acrobot", "swingup_sparse"): (hints.acrobot, _ACROBOT),
     ("ball_in_cup", "catch"): (hints.ball_in_cup, PlannerConfig(samples=40, std=1.0)),
+    ("cartpole", "two_poles"): (hints.cartpole_poles, _POLES),
     ("cheetah", "run"): (hints.nothing, PlannerConfig(horizon=30, knots=9, samples=30, std=0.7)),
     ("finger", "spin"): (hints.finger_spin, _FLICK),
     ("finger", "turn_easy"): (hints.finger_turn, _TURN),

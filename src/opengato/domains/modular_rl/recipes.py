@@ -50,15 +50,16 @@ def _stand(height: float, high: float, upright: float) -> Reward:
 # RK4 would cost most of the time and changes little within a plan.
 _CHEETAH = PlannerConfig(horizon=16, knots=9, samples=30, elites=3, iterations=3, replan=1, std=1.5, least_std=0.4)
 _WALKER = PlannerConfig(
-    horizon=24, step=4, stretch=2, integrator="implicitfast", knots=9, samples=30, elites=4, replan=3, std=1.0, least_std=0.2
+    horizon=24, step=4, stretch=2, integrator="implicitfast", knots=9, samples=30, elites=4, replan=3, std=0.7, least_std=0.15
 )
-_HUMANOID = replace(_WALKER, step=2, knots=7, iterations=3, replan=2)
+_HOPPER = replace(_WALKER, horizon=30, std=0.6, least_std=0.12)
+_HUMANOID = replace(_WALKER, step=2, knots=7, iterations=3, replan=2, std=1.0, least_std=0.2)
 
 # Seconds are those of a planned step. Gymnasium rewards the speed of the humanoid's centre of mass, here it is the torso's; what contact
 # costs no pose tells.
 RECIPES = {
     "cheetah": Recipe(runner(0.05, 0.1), _stand(-0.1, 6.0, 2.0), 0.0, _CHEETAH),
-    "walker": Recipe(runner(0.032, 1e-3, 1.0, walker_well), _stand(1.2, 1.0, 4.0), 1.25, _WALKER),
-    "hopper": Recipe(runner(0.032, 1e-3, 1.0, hopper_well), _stand(1.2, 3.0, 8.0), 1.25, _WALKER),
+    "walker": Recipe(runner(0.032, 1e-3, 1.0, walker_well), _stand(1.2, 4.0, 4.0), 1.25, _WALKER),
+    "hopper": Recipe(runner(0.032, 1e-3, 1.0, hopper_well), _stand(1.2, 1.0, 12.0), 1.25, _HOPPER),
     "humanoid": Recipe(runner(0.03, 0.1, 5.0, _humanoid_well, weight=1.25), _stand(1.3, 5.0, 2.0), 1.4, _HUMANOID),
 }
