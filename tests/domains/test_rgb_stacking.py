@@ -200,7 +200,7 @@ def test_the_expert_stacks_and_says_what_to_do_in_any_state():
     episode, _ = record_episode(task, env, expert, 10_000)
     assert len(episode) == 400 and episode.success and episode.episode_return > 150
     observation, _ = env.reset(seed=1)
-    expert = StackingExpert(trials=0)
+    expert = StackingExpert(first=0, later=0)
     expert.reset(env, observation, 1)
     env.action_space.seed(0)
     for _ in range(25):
@@ -232,4 +232,39 @@ def test_cells_are_fixed_and_late():
         assert there.delay in (1, 2) and same == [step < there.delay for step in range(4)]
         assert env.data.act[7] == pytest.approx(255 / 20 * (4 - there.delay) - there.gap)
     assert len(set(cells.values())) == 2
+    env.close()
+
+
+def test_what_a_cell_did_in_real_time_is_read_as_lerobot_has_it(tmp_path):
+    """A second through the robots' loop, written as a LeRobotDataset and read again, is what the cell did."""
+    from opengato.datasets.lerobot import LeRobotFolder
+    from opengato.datasets.lerobot_writer import write_lerobot
+    from opengato.robots import Recorder, Simulated, run
+
+    class Up:
+        def reset(self, task):
+            pass
+
+        def act(self, observation):
+            return np.array([0, 0, 0.05, 0, -255], np.float32)
+
+    task, recorder = REAL_TASKS[0], Recorder(source="expert")
+    try:
+        task.make().reset(seed=0)
+    except Exception as error:
+        pytest.skip(f"no pictures here: {error}")
+    with Simulated(task.make(), seed=0, has_success=True) as robot:
+        report = run(robot, Up(), task.id, seconds=0.5, patience=60, record=recorder)
+    episode, _ = recorder.episodes[0]
+    assert report.ended == "time" and len(episode) == report.timing.ticks > 1 and episode.success is False
+    spaces = task.observation_space, task.action_space
+    assert write_lerobot(tmp_path / "cell", [episode], task.id, *spaces, 20, video=False) == 1
+    found = LeRobotFolder(tmp_path / "cell")
+    assert (found.rate, found.task, len(found.rows)) == (20, task.id, 1)
+    assert {f"observation.{name}" for name in task.observation_space} | {"action"} <= set(found.info["features"])
+    env = task.make()
+    observation, _ = env.reset(seed=0)
+    for seen, action in zip(episode.observations["basket_front_left"], episode.actions, strict=True):
+        np.testing.assert_array_equal(seen, observation["basket_front_left"])
+        observation, *_ = env.step(action)
     env.close()
