@@ -106,13 +106,16 @@ def test_stacked_is_on_top_touching_and_let_go(cubes):
     assert cubes.contacts.with_robot(cubes.data, "red") and not cubes.contacts.stacked(cubes.data, "red", "blue")
 
 
-def test_what_leans_on_the_floor_is_not_stacked(cubes):
-    put(cubes, blue=(0.6, 0, 0), green=(0.68, -0.09, 0), red=(0.6, 0.047, 0.021))
-    cubes.data.joint("red").qpos[3:] = np.cos(0.4), np.sin(0.4), 0, 0
-    cubes.data.joint("red").qpos[2] = FLOOR + 0.025 * (np.cos(0.8) + np.sin(0.8)) - 1e-4
-    mujoco.mj_forward(cubes.model, cubes.data)
-    assert cubes.contacts.with_ground(cubes.data, "red")
-    assert not cubes.contacts.stacked(cubes.data, "red", "blue")
+def test_what_stands_on_the_floor_is_not_stacked():
+    """A bar of 15 cm beside a cube, near enough, higher, and touching it."""
+    env = Stacking("red", "blue", ("r6", "s0", "s0"), False)
+    env.reset(seed=0)
+    put(env, blue=(0.6, 0, 0), green=(0.68, -0.09, 0), red=(0.6, 0.0393, 0.05 - 1e-4))
+    assert env.contacts.with_ground(env.data, "red") and env.contacts.between(env.data, "red", "blue")
+    assert not env.contacts.stacked(env.data, "red", "blue")
+    put(env, blue=(0.6, 0, 0), green=(0.68, -0.09, 0), red=(0.6, 0.0393, 0.051))
+    assert env.contacts.stacked(env.data, "red", "blue")
+    env.close()
 
 
 def test_reward_is_staged_as_the_public_task_has_it():
@@ -162,10 +165,10 @@ def test_the_arm_goes_no_faster_and_no_farther_than_it_may(cubes):
     moved = cubes.arm.pinch(cubes.data) - before
     np.testing.assert_allclose(moved, [0.0625, -0.0625, 0], atol=0.008)  # it takes a tenth of a second to follow
     assert 0.8 < cubes.arm.yaw(cubes.data) - turned <= 1.0
-    cubes.arm.place(cubes.data, np.array([0.6, 0.0, 0.11]), 0.0)
+    cubes.arm.place(cubes.data, np.array([0.69, 0.0, 0.2]), 0.0)
     for _ in range(30):
-        cubes.step(np.array([0, 0, -1, 0, 255], np.float32) * ACTION_LIMIT)
-    assert WORKSPACE[0, 2] - 0.01 < cubes.arm.pinch(cubes.data)[2] < WORKSPACE[0, 2]
+        cubes.step(np.array([1, 0, 0, 0, -1], np.float32) * ACTION_LIMIT)
+    assert WORKSPACE[1, 0] < cubes.arm.pinch(cubes.data)[0] < WORKSPACE[1, 0] + 0.015
 
 
 def test_both_cameras_show_the_objects():
