@@ -25,7 +25,7 @@ _DROPPED = np.array([[0.50, -0.10, 0.12], [0.70, 0.10, 0.12]])
 _BEGINS = np.array([[0.5, -0.14, 0.22, -np.pi / 4], [0.7, 0.14, 0.43, np.pi / 4]])
 _REACH = WORKSPACE[:, :2] + np.array([[0.01], [-0.01]])  # of objects' middles, a finger's breadth inside the workspace
 
-_BODY = {"arm.joints": 7, "arm.velocities": 7, "gripper.position": 1, "gripper.grasp": 1, "pinch.pose": 7, "wrist.pose": 7}
+_BODY = {"arm_joints": 7, "arm_velocities": 7, "gripper_position": 1, "gripper_grasp": 1, "pinch_pose": 7, "wrist_pose": 7}
 _OBJECT = {"pose": 7, "to_pinch": 3}
 
 
@@ -34,7 +34,7 @@ def observation_space(cameras: bool) -> spaces.Dict:
 
     Poses are metres, and quaternions with w first and not below 0; joints radians; the gripper 0 open to 255 closed.
     """
-    told = _BODY if cameras else _BODY | {f"{colour}.{what}": n for colour in COLOURS for what, n in _OBJECT.items()}
+    told = _BODY if cameras else _BODY | {f"{colour}_{what}": n for colour in COLOURS for what, n in _OBJECT.items()}
     found: dict[str, spaces.Space] = {name: spaces.Box(-np.inf, np.inf, (n,), np.float32) for name, n in told.items()}
     if cameras:
         found |= {name: spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8) for name in CAMERAS}
@@ -171,17 +171,17 @@ class Stacking(gym.Env):
     def _observe(self) -> dict[str, np.ndarray]:
         data, pinch = self.data, self.data.site(PINCH)
         seen = {
-            "arm.joints": data.qpos[self._joints],
-            "arm.velocities": data.qvel[self._dofs],
-            "gripper.position": [self._fingers()],
-            "gripper.grasp": [self._grasps()],
-            "pinch.pose": _pose(pinch.xpos, pinch.xmat),
-            "wrist.pose": _pose(data.site(WRIST).xpos, data.site(WRIST).xmat),
+            "arm_joints": data.qpos[self._joints],
+            "arm_velocities": data.qvel[self._dofs],
+            "gripper_position": [self._fingers()],
+            "gripper_grasp": [self._grasps()],
+            "pinch_pose": _pose(pinch.xpos, pinch.xmat),
+            "wrist_pose": _pose(data.site(WRIST).xpos, data.site(WRIST).xmat),
         }
         if not self._cameras:
             for colour in COLOURS:
                 body = data.body(colour)
-                seen |= {f"{colour}.pose": _pose(body.xpos, body.xmat), f"{colour}.to_pinch": body.xpos - pinch.xpos}
+                seen |= {f"{colour}_pose": _pose(body.xpos, body.xmat), f"{colour}_to_pinch": body.xpos - pinch.xpos}
         found = {name: np.array(value, np.float32) for name, value in seen.items()}
         if self._cameras:
             found |= {name: self._draw(f"basket/{name}", SIDE, SIDE) for name in CAMERAS}

@@ -16,6 +16,7 @@ from opengato.domains.rgb_stacking.shapes import Shape
 
 EXPERT_NAME = "grasps by geometry, tried in simulation"
 _GRASPS = 12  # different ones that are thought of
+_AGAIN = 6  # ways that are simulated each time that a plan has failed, until there are no more
 _TIMEOUT = 30  # steps that fingers may take to close on something
 _LONG_ENOUGH = 100  # steps without which trying again is not worth a simulation
 
@@ -24,24 +25,25 @@ class StackingExpert:
     """Takes the top object as is easiest, puts it down on the bottom one, and tries again where that fails.
 
     Args:
-        trials: how many ways it may simulate an episode; half of them at most before its first step.
+        first, later: how many ways it may simulate, about a CPU second each, before its first step, and after plans that failed.
     """
 
-    def __init__(self, trials: int = 24):
-        self._trials = trials
+    def __init__(self, first: int = 12, later: int = 12):
+        self._first, self._later = first, later
 
     def reset(self, env: gym.Env, observation: Any, seed: int) -> None:
         del observation, seed
         self._cell = Cell.of(env.unwrapped)
-        self._left, self._step = self._trials, 0
+        self._left, self._step = self._later, 0
         self._failed: list[Grasp] = []
         self._had, self._closing = False, 0
-        self._plan, self._lay = self._choose(self._trials // 2)
+        self._plan, self._lay = self._choose(self._first)
 
     def act(self, observation: Any) -> np.ndarray:
         del observation
         if self._lost():
-            self._plan, self._lay = self._choose(self._left)
+            trials, self._left = min(self._left, _AGAIN), max(0, self._left - _AGAIN)
+            self._plan, self._lay = self._choose(trials)
         self._step += 1
         action = advise(self._cell, self._plan)
         self._closing = self._closing + 1 if action[4] > 0 else 0
@@ -66,7 +68,7 @@ class StackingExpert:
         plans = list(_grasped(self._cell, self._failed))
         first = plans[0]
         while plans and trials > 0 and steps >= _LONG_ENOUGH:
-            trials, self._left = trials - 1, self._left - 1
+            trials -= 1
             plan = plans.pop(0)
             came = outcome(self._cell, plan, steps)
             if came == "stands":

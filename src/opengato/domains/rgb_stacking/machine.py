@@ -95,7 +95,8 @@ def _action(off: np.ndarray, turn: float, fingers: float, gain: float = _GAIN) -
     """A step along `off` (3,) and around by `turn`, straight, at most as fast as is allowed."""
     move = gain * off
     move *= min(1.0, ACTION_LIMIT[0] / max(1e-9, float(np.abs(move).max())))
-    return np.array([*move, np.clip(gain * turn, -1, 1), fingers], np.float32)
+    # In float32 the limit times what it was divided by may come out above the limit.
+    return np.clip(np.array([*move, gain * turn, fingers], np.float32), -ACTION_LIMIT, ACTION_LIMIT)
 
 
 def _leave(pinch: np.ndarray, top: Shape) -> np.ndarray:

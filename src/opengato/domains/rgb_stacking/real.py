@@ -122,7 +122,7 @@ class RealStacking(Stacking):
 
     def _observe(self) -> dict[str, np.ndarray]:
         seen, there = super()._observe(), self._shifts[self.cell]
-        seen["arm.joints"] += self._noise.normal(0, _ENCODER, 7).astype(np.float32)
+        seen["arm_joints"] += self._noise.normal(0, _ENCODER, 7).astype(np.float32)
         for name in CAMERAS:
             shown = seen[name] * there.exposure + self._noise.normal(0, there.noise, seen[name].shape)
             seen[name] = np.clip(np.round(shown), 0, 255).astype(np.uint8)

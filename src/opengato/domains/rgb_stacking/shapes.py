@@ -20,8 +20,9 @@ def _planes(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     offsets = np.einsum("ni,ni->n", normals, triangles[:, 0])
     outward = np.sign(offsets)[:, None]  # the origin is inside
-    faces = np.unique(np.round(np.concatenate([normals * outward, np.abs(offsets)[:, None]], 1), 4), axis=0)
-    return triangles, faces[:, :3], faces[:, 3]
+    faces = np.concatenate([normals * outward, np.abs(offsets)[:, None]], 1)
+    _, one = np.unique(np.round(faces, 4), axis=0, return_index=True)
+    return triangles, faces[one, :3], faces[one, 3]
 
 
 class Shape:
