@@ -89,7 +89,11 @@ def test_what_is_released_is_found_by_its_name(tmp_path, shelf, capsys):
 
 def test_a_card_says_what_it_was_made_of_and_where_it_fails(capsys):
     words = spaces.Text(200)
-    layouts = {"metaworld/reach": Layout(NUMBERS, ARM), "metaworld/push": Layout(NUMBERS, ARM), "text/plain": Layout(spaces.Dict({}), words)}
+    layouts = {
+        "metaworld/reach": Layout(NUMBERS, ARM),
+        "metaworld/push": Layout(NUMBERS, ARM),
+        "text/plain": Layout(spaces.Dict({}), words),
+    }
     whole = Checkpoint(make_model(preset("swift-nano"), 0), TextTokenizer.load(), {**layouts, "mine/pick": Layout(NUMBERS, ARM)})
     whole.facts = {
         "steps": 1200,
