@@ -57,16 +57,16 @@ def test_a_training_is_done_again_from_its_record(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_collect_and_eval_are_done_again_from_their_records(tmp_path, capsys):
-    main(["collect", "memory/*", "--episodes", "1", "--out", "data", "--workers", "1"])
+    main(["collect", "memory/t-maze-short", "--episodes", "1", "--out", "data", "--workers", "1"])
     first = record(tmp_path / "data")
-    assert first["arguments"]["task"] == ["memory/*"] and first["seed"] == 0
+    assert first["arguments"]["task"] == ["memory/t-maze-short"] and first["seed"] == 0
     metadata = next((tmp_path / "data").rglob("metadata.json"))
     assert json.loads(metadata.read_text())["opengato_versions"] == first["versions"]
     main(["collect", "--config", "data/run.json", "--out", "again"])
     names = [sorted(str(p.relative_to(tmp_path / root)) for p in (tmp_path / root).rglob("*.hdf5")) for root in ("data", "again")]
     assert names[0] == names[1] and names[0]
     data = [f"minari:{path.parent.parent}" for path in sorted((tmp_path / "data").rglob("metadata.json"))]
-    main(["eval", "look", "--baseline", "lookup", "--data", *data, "--episodes", "2", "--workers", "1", "--out", "kept", "--timeout", "77"])
+    main(["eval", "look", "--baseline", "lookup", "--data", *data, "--episodes", "1", "--workers", "1", "--out", "kept", "--timeout", "77"])
     kept = record(tmp_path / "kept")
     assert kept["arguments"]["playing"]["timeout"] == 77 and kept["arguments"]["baseline"] == "lookup"
     main(["eval", "--config", "kept/run.json", "--out", "other", "--json", "-q"])
