@@ -147,7 +147,7 @@ def test_failing_experts_are_replaced_by_the_next_seeds(tmp_path: Path, capsys: 
     collect([cartpole(fails=(0, 2, 5))], 4, tmp_path, workers=2, progress=False)
     data = load_minari("opengato/test/cartpole-v0", tmp_path)
     assert [e.seed for e in data] == [1, 3, 4, 6]
-    assert "3 seeds gave no episode, the first 0: RuntimeError('no plan for 0')" in capsys.readouterr().out
+    assert "3 seeds gave no episode, the first 0: RuntimeError('no plan for 0')" in capsys.readouterr().err
     for episode in data:
         assert episode.seed is not None
         assert same(episode.observations, fresh(cartpole(), episode.seed)[0].observations)

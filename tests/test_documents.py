@@ -23,7 +23,7 @@ from opengato.cli.app import commands
 FIXTURES = ROOT / "tests" / "datasets" / "official"
 # What a document's reader has already, of which the repository has a small one.
 READERS_HAVE = {"docs/tutorial-lerobot.md": {"so101_pick": FIXTURES / "lerobot_v3"}}
-SECONDS = 280
+SECONDS = 600
 
 _RUNNING = [path for path in DOCUMENTS if any(block.runs and block.file is None for block in blocks(path))]
 _SLOW = [path for path in _RUNNING if any(block.slow for block in blocks(path))]

@@ -264,7 +264,7 @@ def test_failing_simulators_are_collected_around(place: str | None, tmp_path: Pa
     collect(chosen[:1], 5, tmp_path / "whole", workers=1, noise=0.2, timeout_s=6, progress=False)
     collect(chosen, 4, tmp_path / "data", workers=2, noise=0.2, timeout_s=6, ray=place, progress=False)
     whole = {e.seed: e for e in load_minari("opengato/test/good-v0", tmp_path / "whole")}
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     for task in chosen:
         how = task.id.removeprefix("test/")
         found = list(load_minari(f"opengato/{task.id}-v0", tmp_path / "data"))

