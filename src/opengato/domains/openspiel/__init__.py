@@ -1,13 +1,14 @@
 """OpenSpiel: board games, dice and small poker against named opponents, the agent at the side that the seed draws.
 
 A task is a game and an opponent: that of `connect-four-random` draws each legal move as likely, that of `connect-four-mcts` searches, 50
-simulations a move, and that of `kuhn-poker-cfr` plays an equilibrium, as counterfactual regret minimisation finds it. A seed always meets the
-same opponent, down to its dice. Go on 9×9 is played against GNU Go and chess against Stockfish, where they are installed.
+simulations a move, and that of `kuhn-poker-cfr` plays an equilibrium, as counterfactual regret minimisation finds it. A seed always meets
+the same opponent, down to its dice. Go on 9×9 is played against GNU Go and chess against Stockfish, where they are installed.
 
 An observation is the agent's own view, as OpenSpiel's observation tensor has it, flat; which moves are legal; and the side that it plays.
-An action is a number of OpenSpiel's; chess, which has too many, is read and played in words, FEN and algebraic notation. One that is illegal is replaced by a legal one, each as likely, and `info["legal"]` is False: so a
-random agent is one that plays random legal moves. The return is the game's own: 1 for a win, -1 for a loss, 0 for a draw, chips at poker,
-where an episode is a match of many hands, the side changing with each. `info["success"]` tells that it ended above 0 (Lanctot et al. 2019).
+An action is a number of OpenSpiel's; chess has too many, and is read and played in words, FEN and algebraic notation. One that is illegal
+is replaced by a legal one, each as likely, and `info["legal"]` is False: so a random agent is one that plays random legal moves. The return
+is the game's own: 1 for a win, -1 for a loss, 0 for a draw, chips at poker, where an episode is a match of many hands, the side changing
+with each. `info["success"]` tells that it ended above 0 (Lanctot et al. 2019).
 """
 
 from __future__ import annotations
