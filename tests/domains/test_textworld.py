@@ -132,7 +132,8 @@ def test_games_are_the_same_wherever_and_after_whatever_they_were_made(tmp_path)
     assert other.startswith(str(tmp_path))
     mine = game_file("cooking-house", 3)
     with open(other, "rb") as one, open(mine, "rb") as two:
-        assert one.read() == two.read()
+        content = one.read()
+        assert content == two.read() and content[0x12:0x18] == b"000000"  # not the day of its making
     with open(other.replace(".z8", ".json")) as one, open(mine.with_suffix(".json")) as two:
         assert json.load(one)["quests"] == json.load(two)["quests"]
 
