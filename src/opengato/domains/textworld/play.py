@@ -72,7 +72,7 @@ class TextGame(gym.Env):
 
     def step(self, action: str) -> tuple[dict[str, str], float, bool, bool, dict]:
         self.command = " ".join(re.sub(r"[^a-z0-9'-]+", " ", str(action)[:LONGEST_COMMAND].lower()).split())
-        self.command = self.command.partition(" then ")[0]
+        self.command = self.command.partition(" then ")[0]  # more in a row would be done, and not be told
         self._steps += 1
         points, over = self._points, False
         if not self.command or _TO_THE_PROGRAM.fullmatch(self.command):
