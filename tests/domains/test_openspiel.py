@@ -1,5 +1,8 @@
 """OpenSpiel: the rules are the library's, illegal moves and opponents are as documented, and the experts are worth what theory says."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ from opengato.collection import record_episode
 from opengato.domains import get_task
 from opengato.domains.openspiel import TASKS
 from opengato.domains.openspiel.games import GAMES
+from opengato.errors import OpenGatoError
 from opengato.references import RandomAgent
 
 if not TASKS[0].available:
@@ -14,7 +18,7 @@ if not TASKS[0].available:
 
 import pyspiel
 
-from opengato.domains.openspiel import players
+from opengato.domains.openspiel import engines, players
 
 
 def returns_of(task, agent, seeds):
@@ -22,7 +26,14 @@ def returns_of(task, agent, seeds):
     return [record_episode(task, env, agent(), seed)[0].episode_return for seed in seeds]
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
+def installed(engine):
+    return shutil.which(engine, path=f"{os.environ['PATH']}:{engines._FOLDERS}") is not None
+
+
+SEARCHED = [task for task in TASKS if "go-9x9" not in task.id and "chess" not in task.id]
+
+
+@pytest.mark.parametrize("task", SEARCHED, ids=lambda task: task.id)
 def test_stated_spaces_are_the_games_and_seeds_decide(task):
     game = pyspiel.load_game(
         GAMES[task.id.removeprefix("openspiel/").removesuffix("-random").removesuffix("-mcts").removesuffix("-cfr")].name
@@ -131,6 +142,62 @@ def test_the_equilibrium_can_hardly_be_exploited():
     assert pyspiel.exploitability(game, policy) < 0.002
     value = pyspiel.expected_returns(game.new_initial_state(), [policy, policy], -1, False)
     assert value[0] == pytest.approx(-1 / 18, abs=0.002)  # Kuhn 1950
+
+
+# ---- engines --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["gnugo", "stockfish"])
+def test_a_missing_engine_names_its_package(engine, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(engines, "_FOLDERS", str(tmp_path))
+    for known in (engines._gnugo, engines._stockfish):
+        known.cache_clear()
+    name = {"gnugo": "go-9x9", "stockfish": "chess"}[engine]
+    with pytest.raises(OpenGatoError, match=f"engine '{engine}' is not installed: apt-get install {engine}"):
+        get_task(f"openspiel/{name}-{engine}").make()
+    task = get_task(f"openspiel/{name}-random")
+    with pytest.raises(OpenGatoError, match=f"apt-get install {engine}"):
+        task.make_expert()
+    task.make()  # against whom no engine is needed
+
+
+@pytest.mark.skipif(not installed("stockfish"), reason="stockfish")
+def test_chess_is_played_in_words():
+    task = get_task("openspiel/chess-stockfish")
+    env, expert = task.make(), task.make_expert()
+    openings = set()
+    for seed in (0, 1):
+        observation, _ = env.reset(seed=seed)
+        assert observation in task.observation_space and env.action_space == task.action_space
+        openings.add(observation["board"])
+        expert.reset(env, observation, seed)
+        over, total, engine = False, 0.0, engines._stockfish(os.getpid())
+        while not over:
+            engine.ask(f"position fen {observation['board']}", None)  # an engine of others counts as many legal moves
+            counted = engine.ask("go perft 1", lambda line: line.startswith("Nodes searched"))
+            assert len(observation["legal"].split()) == int(counted.split(":")[1])
+            move = expert.act(observation)
+            assert move in observation["legal"].split()
+            observation, reward, over, late, info = env.step(move)
+            total, over = total + reward, over or late
+            assert info["legal"]
+        assert total == 1 and observation["legal"] == ""
+    assert len(openings) == 2
+    env.reset(seed=0)
+    assert not env.step("castle at once")[4]["legal"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not installed("gnugo"), reason="gnugo")
+def test_go_is_played_by_gnu_go():
+    """Level 10 beats level 1, and both beat chance; what it plays is a function of position and seed."""
+    state = pyspiel.load_game("go(board_size=9)").new_initial_state()
+    weak = engines.gnugo(1)
+    assert [weak(state, seed) for seed in range(6)] == [weak(state, seed) for seed in range(6)]
+    for name, seeds in (("random", (0, 1)), ("gnugo", (0, 1, 2))):
+        task = get_task(f"openspiel/go-9x9-{name}")
+        assert np.mean(returns_of(task, task.make_expert, seeds)) > 0
 
 
 def test_the_expert_labels_states_that_it_did_not_bring_about():

@@ -73,12 +73,16 @@ def test_commands_for_the_program_are_not_passed_on():
 
 
 def test_one_command_a_step_however_it_is_written():
+    """The game's parser takes several in a row, of which TextWorld's own account of the game would miss all but the first."""
     env, first, _ = begin("treasure-guided")
     way = env.advice
-    seen = env.step(f"  {way[0].upper()}!\n then {way[1]}")[0]
-    assert env.advice == way[1:] and seen["room"] != first["room"] and seen["said"] == ""
-    env.step(f"{way[1]}. {way[2]}")  # a full stop does not chain them either
-    assert len(env.advice) >= len(way) - 2
+    once = [env.step(way[0])[0], env.step("look")[0]]
+    assert once[0]["room"] != first["room"] and once[0]["said"] == "" and env.advice == way[1:]
+    for chained in (f"  {way[0].upper()}!\n then {way[1]}", f"{way[0]}. {way[1]}", f"{way[0]}, {way[1]}", f"{way[0]} THEN {way[1]}"):
+        env.reset(seed=3)
+        assert [env.step(chained)[0]["room"], env.step("look")[0]["room"]] in ([seen["room"] for seen in once], [first["room"]] * 2), (
+            chained
+        )
 
 
 def test_the_clock_runs_out():
@@ -132,7 +136,8 @@ def test_games_are_the_same_wherever_and_after_whatever_they_were_made(tmp_path)
     assert other.startswith(str(tmp_path))
     mine = game_file("cooking-house", 3)
     with open(other, "rb") as one, open(mine, "rb") as two:
-        assert one.read() == two.read()
+        content = one.read()
+        assert content == two.read() and content[0x12:0x18] == b"000000"  # not the day of its making
     with open(other.replace(".z8", ".json")) as one, open(mine.with_suffix(".json")) as two:
         assert json.load(one)["quests"] == json.load(two)["quests"]
 

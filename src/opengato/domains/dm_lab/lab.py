@@ -49,6 +49,7 @@ class LabLevel(gym.Env):
         asked.close()
         self._names = [_PICTURE, _INSTRUCTION] if _INSTRUCTION in offered else [_PICTURE]
         self._lab = deepmind_lab.Lab(level, self._names, config=config)
+        self._seen: dict[str, Any] = {}
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[dict[str, Any], dict]:
         super().reset(seed=seed)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from gymnasium import spaces
 
+from opengato.tokens.spaces import text_space
+
 
 @dataclass(frozen=True)
 class Game:
@@ -15,7 +17,9 @@ class Game:
     Attributes:
         name: OpenSpiel's, with its parameters. actions: as many different ones. numbers: entries of its observation tensor.
         most: the largest of them; the least is 0. players: 2, or 1. hidden: whether a player does not see all: it is solved, not searched.
-        rounds: games of an episode, one after another.
+        rounds: games of an episode, one after another. engine: which plays it in place of search, "gnugo" or "stockfish".
+        opening: moves, of both sides together, that the seed draws at random before anyone plays, where an engine's would ever be the same.
+        in_words: whether positions and moves are written, FEN and algebraic notation, since they are too many for numbers.
     """
 
     name: str
@@ -25,20 +29,25 @@ class Game:
     players: int = 2
     hidden: bool = False
     rounds: int = 1
+    engine: str = ""
+    opening: int = 0
+    in_words: bool = False
 
     @property
     def opponents(self) -> tuple[str, ...]:
         """The named opponents; "" where there is none."""
-        return ("",) if self.players == 1 else ("random", "cfr") if self.hidden else ("random", "mcts")
+        return ("",) if self.players == 1 else ("random", "cfr") if self.hidden else ("random", self.engine or "mcts")
 
     @property
     def observation_space(self) -> spaces.Dict:
+        if self.in_words:
+            return spaces.Dict(board=text_space(100), legal=text_space(2_000), side=spaces.Discrete(2))
         board = spaces.Box(0.0, self.most, (self.numbers,), np.float32)
         return spaces.Dict(board=board, legal=spaces.MultiBinary(self.actions), side=spaces.Discrete(2))
 
     @property
-    def action_space(self) -> spaces.Discrete:
-        return spaces.Discrete(self.actions)
+    def action_space(self) -> spaces.Discrete | spaces.Text:
+        return text_space(8) if self.in_words else spaces.Discrete(self.actions)
 
 
 GAMES: dict[str, Game] = {
@@ -62,6 +71,8 @@ GAMES: dict[str, Game] = {
     "nine-mens-morris": Game("nine_mens_morris", 600, 245),
     "pig": Game("pig(winscore=50)", 2, 153),
     "einstein-wurfelt-nicht": Game("einstein_wurfelt_nicht", 300, 300),
+    "go-9x9": Game("go(board_size=9)", 82, 324, engine="gnugo", opening=4),
+    "chess": Game("chess", 4674, 1280, engine="stockfish", opening=4, in_words=True),
     "catch": Game("catch", 3, 50, players=1),
     "kuhn-poker": Game("kuhn_poker", 2, 7, most=2.0, hidden=True, rounds=100),
     "leduc-poker": Game("leduc_poker", 3, 16, most=13.0, hidden=True, rounds=50),

@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from opengato.domains.openspiel import engines
 from opengato.domains.openspiel.games import Game
 
 # From a position in which it is to move and a seed of 31 bits, the number of a legal action.
@@ -82,19 +83,31 @@ def responding(name: str, player: str) -> Player:
 
 
 def opponent(game: Game, name: str, simulations: int) -> Player:
-    """The opponent of a name, "random", "mcts" or "cfr"."""
+    """The opponent of a name, "random", "mcts", "cfr", "gnugo" or "stockfish". Raises OpenGatoError where it is not installed."""
+    if name == "gnugo":
+        return engines.gnugo(level=1)
+    if name == "stockfish":
+        return engines.stockfish(nodes=50)
     return {"random": at_random, "mcts": searching(simulations), "cfr": solved(game.name)}[name]
+
+
+def master(game: Game, against: str, simulations: int) -> Player:
+    """The best player that there is of a game, against this opponent."""
+    if game.engine:
+        return engines.gnugo(level=10) if game.engine == "gnugo" else engines.stockfish(nodes=5_000)
+    return responding(game.name, against) if game.hidden else searching(simulations)
 
 
 class Master:
     """The expert: it searches further than its opponent does, or where cards are hidden answers best to how the opponent plays them."""
 
     def __init__(self, game: Game, against: str, simulations: int):
-        self._play = responding(game.name, against) if game.hidden else searching(simulations)
+        self._play = master(game, against, simulations)
 
     def reset(self, env: gym.Env, observation: Any, seed: int) -> None:
         self._table: Any = env.unwrapped
         self._rng = np.random.default_rng([seed, 1])
 
-    def act(self, observation: Any) -> int:
-        return self._play(self._table.state, int(self._rng.integers(2**31)))
+    def act(self, observation: Any) -> int | str:
+        move: int | str = self._table.named(self._play(self._table.state, int(self._rng.integers(2**31))))
+        return move

@@ -10,6 +10,8 @@ import numpy as np
 from opengato.domains.openspiel.games import Game
 from opengato.domains.openspiel.players import opponent
 
+LONGEST = 500  # moves of the agent's in an episode
+
 
 class Table(gym.Env):
     """See `opengato.domains.openspiel`.
@@ -25,7 +27,7 @@ class Table(gym.Env):
         import pyspiel
 
         self.observation_space, self.action_space = game.observation_space, game.action_space
-        self.rounds, self.players = game.rounds, game.players
+        self.rounds, self.players, self.opening, self.in_words = game.rounds, game.players, game.opening, game.in_words
         self._game = pyspiel.load_game(game.name)
         self._opponent = opponent(game, against, simulations) if against else None
 
@@ -34,12 +36,14 @@ class Table(gym.Env):
         self.chance = int(self.np_random.integers(2**31))
         self._rng = np.random.default_rng(self.chance)
         self.side = int(self._rng.integers(self.players))
-        self._round, self._total = 0, 0.0
+        self._round, self._total, self._steps = 0, 0.0, 0
         self._deal()
         return self._seen(), {"success": False, "legal": True}
 
     def _deal(self) -> None:
         self.state = self._game.new_initial_state()
+        for _ in range(self.opening):
+            self.state.apply_action(int(self._rng.choice(self.state.legal_actions())))
         self._before = 0.0
         self._go_on()
 
@@ -54,10 +58,16 @@ class Table(gym.Env):
                 assert self._opponent is not None
                 self.state.apply_action(self._opponent(self.state, int(self._rng.integers(2**31))))
 
+    def named(self, action: int) -> int | str:
+        """An action of OpenSpiel's as this environment takes it."""
+        return str(self.state.action_to_string(action)) if self.in_words else action
+
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict]:
-        chosen, legal = int(action), self.state.legal_actions()
-        is_legal = chosen in legal
-        self.state.apply_action(chosen if is_legal else int(self._rng.choice(legal)))
+        legal = {self.named(known): known for known in self.state.legal_actions()}
+        chosen = legal.get(str(action).strip() if self.in_words else int(action))
+        is_legal = chosen is not None
+        self.state.apply_action(chosen if is_legal else int(self._rng.choice(list(legal.values()))))
+        self._steps += 1
         self._go_on()
         reward = self._gained()
         while self.state.is_terminal() and self._round + 1 < self.rounds:  # a hand may be over before the agent was asked
@@ -67,7 +77,7 @@ class Table(gym.Env):
             reward += self._gained()
         over = self.state.is_terminal()
         self._total += reward
-        return self._seen(), reward, over, False, {"success": over and self._total > 0, "legal": is_legal}
+        return self._seen(), reward, over, not over and self._steps >= LONGEST, {"success": over and self._total > 0, "legal": is_legal}
 
     def _gained(self) -> float:
         now = float(self.state.returns()[self.side])
@@ -75,8 +85,11 @@ class Table(gym.Env):
         return gained
 
     def _seen(self) -> dict[str, Any]:
+        if self.in_words:
+            moves = "" if self.state.is_terminal() else " ".join(map(str, map(self.named, self.state.legal_actions())))
+            return {"board": str(self.state), "legal": moves, "side": np.int64(self.side)}
         if self.state.is_terminal():
-            legal = np.zeros(self.action_space.n, np.int8)
+            legal = np.zeros(self._game.num_distinct_actions(), np.int8)
         else:
             legal = np.array(self.state.legal_actions_mask(self.side), np.int8)
         board = np.array(self.state.observation_tensor(self.side), np.float32)

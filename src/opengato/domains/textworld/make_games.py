@@ -12,6 +12,7 @@ from opengato.errors import OpenGatoError
 
 _OTHER = 1_000_003  # added to the seed where it has no such game
 _TRIES = 20
+_SERIAL = 0x12  # where it stands in the header, before all that the checksum covers
 
 
 def make_game(name: str, seed: int, path: Path) -> None:
@@ -33,6 +34,9 @@ def make_game(name: str, seed: int, path: Path) -> None:
             continue
         options.path = str(path)
         compile_game(game, options)
+        with open(path, "r+b") as compiled:  # the serial number of a Z-machine's file is the day on which it was compiled
+            compiled.seek(_SERIAL)
+            compiled.write(b"000000")
         return
     raise OpenGatoError(f"{_TRIES} worlds in a row have no way of the length asked for")
 

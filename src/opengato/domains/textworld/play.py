@@ -38,7 +38,8 @@ class TextGame(gym.Env):
 
     def __init__(self, name: str):
         self.name = name
-        self.observation_space, self.action_space = OBSERVATION_SPACE, Commands()
+        self._commands = Commands()
+        self.observation_space, self.action_space = OBSERVATION_SPACE, self._commands
         self._game: Any = None
         self._said = self._recipe = self.command = ""
 
@@ -71,7 +72,7 @@ class TextGame(gym.Env):
 
     def step(self, action: str) -> tuple[dict[str, str], float, bool, bool, dict]:
         self.command = " ".join(re.sub(r"[^a-z0-9'-]+", " ", str(action)[:LONGEST_COMMAND].lower()).split())
-        self.command = self.command.partition(" then ")[0]
+        self.command = self.command.partition(" then ")[0]  # more in a row would be done, and not be told
         self._steps += 1
         points, over = self._points, False
         if not self.command or _TO_THE_PROGRAM.fullmatch(self.command):
@@ -79,7 +80,7 @@ class TextGame(gym.Env):
         else:
             self._state, points, over = self._game.step(self.command)
             self._said = plain(self._state.feedback)
-            if self.command == COOKBOOK and COOKBOOK in self.action_space.admissible:
+            if self.command == COOKBOOK and COOKBOOK in self._commands.admissible:
                 self._recipe = self._said
         reward, self._points = float(points - self._points), int(points)
         late = self._steps >= GAMES[self.name].steps and not over
@@ -91,8 +92,8 @@ class TextGame(gym.Env):
         return {"carrying": plain(self._state.inventory), "goal": self.goal, "recipe": self._recipe, "room": room, "said": said}
 
     def _info(self) -> dict[str, Any]:
-        self.action_space.admissible = [command for command in self._state.admissible_commands if len(command) <= LONGEST_COMMAND]
-        return {"success": bool(self._state.won), "admissible_commands": list(self.action_space.admissible)}
+        self._commands.admissible = [command for command in self._state.admissible_commands if len(command) <= LONGEST_COMMAND]
+        return {"success": bool(self._state.won), "admissible_commands": list(self._commands.admissible)}
 
     def render(self) -> np.ndarray:
         """What is read and was said, written on a picture of 480×640."""
