@@ -15,6 +15,7 @@ PARTS = {
     "tokens": "the token store: datasets, tokenised",
     "surveys": "what one pass over a dataset found: its spaces, ranges and faults",
     "compiled": "code that torch.compile made of networks",
+    "textworld": "games of TextWorld, as they were made",
     "packages": "packages of registries, from which `opengato data build` builds",
 }
 

@@ -18,11 +18,12 @@ from safetensors.torch import load_file, save_file
 from opengato.console import detail
 from opengato.datasets.starts import Starts, load_starts, save_starts
 from opengato.errors import OpenGatoError
+from opengato.hub import FILES
 from opengato.layouts import known_layout
 from opengato.model.config import ModelConfig
 from opengato.model.embedding import TABLE_STD
 from opengato.model.gato import Gato
-from opengato.pretrained import FILES, agent_folder
+from opengato.pretrained import agent_folder
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from opengato.errors import OpenGatoError
-from opengato.pretrained import CARD, FILES, HUB
+
+HUB = "hub:"  # begins the name of a checkpoint that lies there
+CARD = "README.md"
+# Of a checkpoint; a folder that has the first is one.
+FILES = ("config.json", "model.safetensors", "tokenizer.model", "prompts.safetensors", "starts.safetensors")
 
 
 def _library() -> Any:

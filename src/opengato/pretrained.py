@@ -6,11 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from opengato.errors import OpenGatoError
-
-CARD = "README.md"
-# Of a checkpoint; a folder that has the first is one.
-FILES = ("config.json", "model.safetensors", "tokenizer.model", "prompts.safetensors", "starts.safetensors")
-HUB = "hub:"  # begins the name of a checkpoint of the Hugging Face Hub, see `opengato.hub`
+from opengato.hub import CARD, HUB, download
 
 
 def shipped() -> Path:
@@ -30,8 +26,6 @@ def agent_folder(name: str | Path) -> Path:
     """
     folder = Path(name)
     if str(name).startswith(HUB) and not folder.exists():
-        from opengato.hub import download
-
         return download(name)
     if folder.exists() or len(folder.parts) != 1:
         return folder

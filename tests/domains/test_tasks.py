@@ -132,7 +132,7 @@ def test_search_leaves_the_game_as_it_was():
 
 
 def test_planning_rolls_out_as_the_environment_does():
-    task = get_task("dm-control/cartpole-balance")
+    task = get_task("dm-control/cartpole-two-poles")
     if not task.available:
         pytest.skip(task.extra)
     env, expert = task.make(), task.make_expert()

@@ -22,9 +22,10 @@ def info(model: Positional[str], as_json: Annotated[bool, tyro.conf.arg(name="js
     import torch
 
     from opengato.checkpoint import read_config
+    from opengato.hub import HUB
     from opengato.model.config import ModelConfig, preset
     from opengato.model.gato import Gato
-    from opengato.pretrained import HUB, agent_folder, names
+    from opengato.pretrained import agent_folder, names
 
     folder = Path(model)
     if model in names() or model.startswith(HUB):
@@ -91,7 +92,7 @@ def release(
     import json
 
     from opengato.checkpoint import Checkpoint
-    from opengato.pretrained import CARD
+    from opengato.hub import CARD
     from opengato.release import model_card
 
     loaded = Checkpoint.load(checkpoint)
