@@ -115,3 +115,17 @@ def test_a_card_says_what_it_was_made_of_and_where_it_fails(capsys):
     assert "It fails more often than not at metaworld/push." in card and "Not measured: text/plain, mine/pick." in card
     assert "nothing filters it" in card and "nothing filters it" not in model_card("arm", checkpoint(NUMBERS), "An arm.", "", None)
     assert "| mine | `pick` |  |  |  | data of its user | not stated |" in model_card("arm", whole, "An arm.", "", None)
+
+
+@pytest.mark.parametrize("name", ["drawer-open", "button-press", "plate-slide", "door-close"])
+def test_the_weights_that_come_along_do_what_their_card_says(name):
+    """Four tasks that the card says it solves 50 times of 50, in two episodes each, by their name alone."""
+    from opengato.domains import get_task
+    from opengato.evaluation.agent import load_agent
+    from opengato.evaluation.rollout import rollout
+
+    pytest.importorskip("metaworld")
+    assert "metaworld-mt50" in pretrained.names()
+    assert f"| `metaworld/{name}` | 100% |" in (pretrained.shipped() / "metaworld-mt50" / "README.md").read_text()
+    played = rollout(load_agent(pretrained.agent_folder("metaworld-mt50")), get_task(f"metaworld/{name}"), 2, seed=500_000)
+    assert all(episode.success for episode in played)

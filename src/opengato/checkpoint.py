@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ class Checkpoint:
             "facts": self.facts,
             **({"left_out": left_out} if left_out else {}),
         }
-        _replace(folder / "config.json", lambda path: path.write_text(json.dumps(config, indent=1)))
+        _replace(folder / "config.json", lambda path: path.write_text(_readable(config)))
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
@@ -134,6 +135,12 @@ def read_config(folder: Path) -> dict[str, Any]:
 def checkpoint_files(folder: Path) -> list[Path]:
     """The files of a checkpoint, all that must travel with it."""
     return [path for name in FILES if (path := folder / name).is_file()]
+
+
+def _readable(config: Any) -> str:
+    """JSON to look at: indented, but a list of numbers, of which statistics have thousands, is a line."""
+    # Only what is indented has a line's end, which a text never has: json escapes its own.
+    return re.sub(r"\[\n[-+\w., \n]+\]", lambda found: f"[{' '.join(found[0][1:-1].split())}]", json.dumps(config, indent=1))
 
 
 def _replace(path: Path, write: Any) -> None:
