@@ -1,6 +1,6 @@
 # OpenGato with the simulators of its demo, drawing without a display:
 #     docker build -t opengato .
-#     docker run --rm -v "$PWD/demo:/work/demo" opengato demo --out demo
+#     docker run --rm -v "$PWD/demo:/home/agent/demo" opengato demo --out demo
 FROM python:3.11-slim-bookworm
 
 RUN apt-get update \
@@ -16,9 +16,9 @@ ARG PIP_INDEX_URL
 RUN pip install --no-cache-dir -c constraints.txt torch \
     && pip install --no-cache-dir -c constraints.txt ".[${EXTRAS}]"
 
-RUN useradd --create-home agent && mkdir /work && chown agent /work
+RUN useradd --create-home agent
 USER agent
-WORKDIR /work
+WORKDIR /home/agent
 ENV MUJOCO_GL=egl
 ENTRYPOINT ["opengato"]
 CMD ["--help"]
