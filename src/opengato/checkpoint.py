@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
+from opengato.atomic import replacing, write_text
 from opengato.console import detail
 from opengato.datasets.starts import Starts, load_starts, save_starts
 from opengato.errors import OpenGatoError
@@ -71,10 +71,13 @@ class Checkpoint:
         left_out = [_WORDS] if small and not any(layout.has_text for layout in self.layouts.values()) else []
         if small:
             weights = {name: tensor.to(torch.bfloat16) for name, tensor in weights.items() if name not in left_out}
-        _replace(folder / "model.safetensors", lambda path: save_file(weights, path, metadata={"format": "pt"}))
+        with replacing(folder / "model.safetensors") as path:
+            save_file(weights, path, metadata={"format": "pt"})
         arrays = {f"{task}|{name}": np.ascontiguousarray(getattr(p, name)) for task, p in self.prompts.items() for name in _PROMPT_ARRAYS}
-        _replace(folder / "prompts.safetensors", lambda path: save_arrays(arrays, path))
-        _replace(folder / "tokenizer.model", lambda path: path.write_bytes(self.tokenizer.bytes))
+        with replacing(folder / "prompts.safetensors") as path:
+            save_arrays(arrays, path)
+        with replacing(folder / "tokenizer.model") as path:
+            path.write_bytes(self.tokenizer.bytes)
         save_starts(folder, self.starts)
         config = {
             "format": FORMAT,
@@ -83,7 +86,7 @@ class Checkpoint:
             "facts": self.facts,
             **({"left_out": left_out} if left_out else {}),
         }
-        _replace(folder / "config.json", lambda path: path.write_text(_readable(config)))
+        write_text(folder / "config.json", _readable(config))
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
@@ -141,9 +144,3 @@ def _readable(config: Any) -> str:
     """JSON to look at: indented, but a list of numbers, of which statistics have thousands, is a line."""
     # Only what is indented has a line's end, which a text never has: json escapes its own.
     return re.sub(r"\[\n[-+\w., \n]+\]", lambda found: f"[{' '.join(found[0][1:-1].split())}]", json.dumps(config, indent=1))
-
-
-def _replace(path: Path, write: Any) -> None:
-    partial = path.with_name(path.name + ".partial")
-    write(partial)
-    os.replace(partial, path)

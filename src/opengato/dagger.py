@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from opengato.atomic import write_text
 from opengato.collection import Acting, Student, collect, dataset_id
 from opengato.domains import Task
 from opengato.errors import OpenGatoError
@@ -85,7 +85,7 @@ def dagger(tasks: list[Task], plan: Rounds, out: Path, show: bool = True) -> lis
             spent = sum(result["seconds"] for result in results)
             if results and plan.budget is not None and spent >= plan.budget:
                 break
-            _write(path, _round(tasks, plan, out, number, show))
+            write_text(path, json.dumps(_round(tasks, plan, out, number, show), indent=1))
         results.append(json.loads(path.read_text()))
     return results
 
@@ -98,7 +98,7 @@ def _check_same(path: Path, tasks: list[Task], plan: Rounds) -> None:
             if begun != fixed[name]:
                 raise OpenGatoError(f"{path.parent} was begun with {name} {begun!r}, not {fixed[name]!r}: choose another --out")
     else:
-        _write(path, fixed)
+        write_text(path, json.dumps(fixed, indent=1))
 
 
 def _round(tasks: list[Task], plan: Rounds, out: Path, number: int, show: bool) -> dict[str, Any]:
@@ -112,12 +112,12 @@ def _round(tasks: list[Task], plan: Rounds, out: Path, number: int, show: bool) 
         student = student_in(before, plan.beta, number) if number else None
         episodes = plan.corrections if number else plan.demonstrations
         collect(tasks, episodes, data, workers=plan.workers, seed=1_000_000 * plan.seed, progress=show, student=student)
-        _write(folder / "collected.json", {"seconds": time.monotonic() - began})
+        write_text(folder / "collected.json", json.dumps({"seconds": time.monotonic() - began}, indent=1))
     checkpoint = folder / "train" / "checkpoint"
     began = time.monotonic()
     if not (folder / "trained.json").is_file():
         _train(tasks, plan, data, folder / "train", before if number else None, number)
-        _write(folder / "trained.json", {"seconds": time.monotonic() - began})
+        write_text(folder / "trained.json", json.dumps({"seconds": time.monotonic() - began}, indent=1))
     began = time.monotonic()
     found = evaluate(checkpoint, tasks, plan.evaluation, workers=plan.workers, out=folder / "evaluation", show=show)
     spent = {stage: json.loads((folder / f"{stage}.json").read_text())["seconds"] for stage in ("collected", "trained")}
@@ -143,10 +143,3 @@ def _train(tasks: list[Task], plan: Rounds, data: Path, out: Path, start: Path |
         train(chosen, names, out, root=data, keep_held_out=True)
     else:
         finetune(start, chosen, names, out, dropout=0.0, root=data)
-
-
-def _write(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1))
-    os.replace(partial, path)

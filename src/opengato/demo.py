@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from opengato.atomic import write_text
 from opengato.collection import collect, dataset_id
 from opengato.console import notice
 from opengato.datasets.captions import load_emoji
@@ -48,7 +49,7 @@ def demo(minutes: float, out: Path, seed: int = 0) -> dict[str, Any]:
         scores, unscored = _evaluate(out, max(DEMO_EVALUATION_EPISODES, round(DEMO_EVALUATION_EPISODES * minutes / 15)))
     with seconds("report"):
         summary = {**summarise(scores, unscored), "seconds": {**seconds.spent}, "minutes": minutes, "seed": seed, "model": DEMO_MODEL}
-        _write(out / "scores.json", json.dumps(summary, indent=1))
+        write_text(out / "scores.json", json.dumps(summary, indent=1))
         _report(Checkpoint.load(out / "checkpoint"), out, scores, unscored, minutes, seconds.spent)
     print(
         f"\nmean score {summary['mean_score']:.1f}% of the expert over {len(scores)} control tasks, "
@@ -73,13 +74,7 @@ class _Clock:
 
     def __exit__(self, *exception: Any) -> None:
         self.spent[self.stage] = round(self.spent.get(self.stage, 0.0) + time.monotonic() - self.started, 1)
-        _write(self.path, json.dumps(self.spent))
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+        write_text(self.path, json.dumps(self.spent))
 
 
 def _collect(out: Path, seconds: float, scale: float, seed: int) -> None:
@@ -97,7 +92,7 @@ def _collect(out: Path, seconds: float, scale: float, seed: int) -> None:
         noise={d.task: d.noise for d in DEMO_TASKS},
         time_budget_s={d.task: d.seconds * scale * allowance for d in DEMO_TASKS},
     )
-    _write(done, json.dumps({"scale": scale}))
+    write_text(done, json.dumps({"scale": scale}))
 
 
 def _train(out: Path, seconds: float, seed: int) -> None:
@@ -114,7 +109,7 @@ def _train(out: Path, seconds: float, seed: int) -> None:
     plan = out / "train" / "seconds.json"
     if not plan.is_file():  # fixed once, so that an interrupted run ends where it would have
         plan.parent.mkdir(exist_ok=True)
-        _write(plan, json.dumps(max(seconds - (time.monotonic() - started), 20.0)))
+        write_text(plan, json.dumps(max(seconds - (time.monotonic() - started), 20.0)))
     chosen = recipe(DEMO_MODEL)
     chosen = replace(chosen, train=replace(chosen.train, seed=seed, seconds=json.loads(plan.read_text())))
     trainer = make_trainer(make_model(preset(chosen.model), seed), datasets, DEMO_WEIGHTS, chosen, out / "train")
@@ -139,7 +134,7 @@ def _evaluate(out: Path, episodes: int) -> tuple[list[Any], dict[str, dict[int, 
     def keep(score: TaskScore, rollouts: list[Any]) -> None:
         if rollouts[0].frames:
             path(score.task).with_suffix(".mp4").write_bytes(encode_mp4(rollouts[0].frames, 20))
-        _write(path(score.task), json.dumps(score.to_json()))
+        write_text(path(score.task), json.dumps(score.to_json()))
 
     waiting = [get_task(d.task) for d in DEMO_TASKS if not path(d.task).is_file()]
     unscored = {}

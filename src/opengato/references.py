@@ -7,7 +7,6 @@ goes on where it stopped, and as what it was measured with changes, it is measur
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any, cast
 
 import gymnasium as gym
 
+from opengato.atomic import write_text
 from opengato.collection import record_episode
 from opengato.console import progress
 from opengato.domains.task import Expert, Reference, Task, reference_scores
@@ -251,10 +251,7 @@ def write_references(
             continue
         table = json.loads(out.read_text()) if out.is_file() else {}
         table[task.id] = asdict(found)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
-        partial.write_text(_as_text(table))
-        os.replace(partial, out)
+        write_text(out, _as_text(table))
         reference_scores.cache_clear()
         if found.problem:
             print(f"{task.id}: {found.problem}, so that it has no score: mend the expert", flush=True)

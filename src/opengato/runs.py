@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from opengato.atomic import write_text
 from opengato.console import notice
 from opengato.errors import OpenGatoError
 
@@ -27,7 +28,7 @@ FILE = "run.json"
 # What a result may depend on; those that are not installed are left out.
 _PACKAGES = (
     "opengato torch numpy gymnasium pyarrow safetensors sentencepiece minari mujoco dm_control metaworld minigrid ale-py procgen-mirror "
-    "miniworld vizdoom gymnasium-robotics ogbench ray lerobot"
+    "miniworld vizdoom gymnasium-robotics ogbench textworld open_spiel ray lerobot"
 ).split()
 
 
@@ -64,7 +65,7 @@ def recorded(folder: Path, command: str, arguments: Mapping[str, Any]) -> Iterat
     fresh = not path.is_file()
     if fresh:
         made = not folder.exists()
-        _write(path, text)
+        write_text(path, text)
     try:
         yield
     except OpenGatoError:
@@ -73,14 +74,7 @@ def recorded(folder: Path, command: str, arguments: Mapping[str, Any]) -> Iterat
             if made:
                 folder.rmdir()
         raise
-    _write(path, text)
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+    write_text(path, text)
 
 
 def _plain(value: Any) -> Any:

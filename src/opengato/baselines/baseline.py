@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from gymnasium import spaces
 from safetensors.torch import load_file, save_file
 
+from opengato.atomic import replacing, write_text
 from opengato.baselines.actor import Actor
 from opengato.baselines.cnn import Cnn
 from opengato.baselines.features import Features
@@ -117,13 +117,9 @@ class Baseline:
             "facts": self.facts,
         }
         save_starts(folder, self.starts)
-        for name in ("model.safetensors", "baseline.json"):
-            partial = folder / f"{name}.partial"
-            if name == "baseline.json":
-                partial.write_text(json.dumps(described))
-            else:
-                save_file(tensors, partial)
-            os.replace(partial, folder / name)
+        with replacing(folder / "model.safetensors") as partial:
+            save_file(tensors, partial)
+        write_text(folder / "baseline.json", json.dumps(described))
 
     @classmethod
     def load(cls, folder: Path | str) -> Baseline:

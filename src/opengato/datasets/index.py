@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from opengato.atomic import write_text
 from opengato.cache import cache_root
 from opengato.datasets.dataset import Dataset
 from opengato.datasets.shards import Place, Shards
@@ -92,9 +92,7 @@ class Index:
 
     def save(self, path: Path) -> None:
         """Write it, replaced atomically."""
-        partial = path.with_suffix(f".partial-{os.getpid()}")
-        partial.write_text(json.dumps({**vars(self), "segments": [segment.to_json() for segment in self.segments]}))
-        os.replace(partial, path)
+        write_text(path, json.dumps({**vars(self), "segments": [segment.to_json() for segment in self.segments]}))
 
     @classmethod
     def load(cls, path: Path) -> Index | None:

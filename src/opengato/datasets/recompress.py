@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
+
+from opengato.atomic import replacing
 
 _LEAST = 4_096  # bytes of an array that it is worth while for
 _CHUNK = 2**18  # bytes that are compressed together: a picture is much like the one before
@@ -17,10 +18,8 @@ def recompress(path: Path) -> None:
     """
     import h5py
 
-    partial = path.with_suffix(".partial")
-    with h5py.File(path, "r") as old, h5py.File(partial, "w", track_order=True) as new:
+    with replacing(path) as partial, h5py.File(path, "r") as old, h5py.File(partial, "w", track_order=True) as new:
         _copy(old, new)
-    os.replace(partial, path)
 
 
 def _copy(old: Any, new: Any) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from opengato.atomic import replacing
 from opengato.datasets.store import TokenDataset
 
 STARTS_FILE = "starts.safetensors"
@@ -32,9 +32,8 @@ def join_starts(one: Starts, other: Starts) -> Starts:
 
 def save_starts(folder: Path, starts: Starts) -> None:
     """Write them, replaced atomically."""
-    partial = folder / f"{STARTS_FILE}.partial"
-    save_file(starts, partial)
-    os.replace(partial, folder / STARTS_FILE)
+    with replacing(folder / STARTS_FILE) as partial:
+        save_file(starts, partial)
 
 
 def load_starts(folder: Path) -> Starts:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from opengato.atomic import write_text
 from opengato.cache import cache_root
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
@@ -133,10 +134,7 @@ def survey(
         except (ValueError, TypeError, KeyError):  # a file that was cut short is made anew
             pass
     found = make(episodes, observation_space, action_space)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_suffix(".new")
-    work.write_text(json.dumps(found.to_json()))
-    work.replace(path)
+    write_text(path, json.dumps(found.to_json()))
     return found
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import opengato
+from opengato.atomic import write_text
 from opengato.errors import OpenGatoError
 from opengato.evaluation.agent import agent_files
 from opengato.evaluation.rollout import Rollout
@@ -64,9 +64,7 @@ class Results:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "settings.json"
         if not path.is_file():
-            partial = path.with_name(f"settings.{os.getpid()}.partial")
-            partial.write_text(json.dumps(dict(settings), indent=1))
-            os.replace(partial, path)
+            write_text(path, json.dumps(dict(settings), indent=1))
         kept = json.loads(path.read_text())
         for name in {**kept, **settings}:
             if kept.get(name) != settings.get(name):
