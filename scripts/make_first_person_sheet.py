@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from opengato.domains import get_task, match_tasks
-from opengato.domains.vizdoom_explore import MAPS
+from opengato.domains.vizdoom.explore import MAPS
 
 COLUMNS, STEPS = 10, 12
 EXPLORED = ["explore-e1m1", "explore-e2m2", "explore-map01", "explore-map15"]

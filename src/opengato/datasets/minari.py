@@ -23,6 +23,8 @@ from opengato.runs import versions
 
 _SAID = ("ended", "start", "agents", "student")  # what an episode's info says in words
 _COUNTED = ("round", "beta")  # and in numbers: of the corrections of a student
+# Compressing writes the whole file anew: it waits until the file has doubled and what is new of it is much, or the work would be quadratic.
+_MOST_GROWTH, _MOST_PLAIN = 2, 64 * 2**20  # times what was compressed, and bytes
 _BATCH_STEPS = 4_000  # written at once, so that thousands of Atari frames need not fit into memory together
 
 
@@ -139,11 +141,14 @@ def write_minari(
                 )
             _note(dataset, 0, [first])
             batches = _batches(episodes)
+        compressed = _size(dataset)
         for batch in batches:
             start = int(dataset.total_episodes)
             dataset.update_dataset_from_buffer([_buffer(e, o, dataset.storage.FORMAT) for e, o in batch])
             _note(dataset, start, [e for e, _ in batch])
-            _recompress(dataset)
+            if _size(dataset) > _MOST_GROWTH * compressed + _MOST_PLAIN:
+                _recompress(dataset)
+                compressed = _size(dataset)
         _recompress(dataset)
         dataset.storage.update_metadata(_metadata(dataset, task, first.source, command) | (metadata or {}))
         # A namespace is a folder that says so.
@@ -198,6 +203,11 @@ def _note(dataset: Any, start: int, episodes: list[Episode]) -> None:
         notes[-1] |= {key: str(e.info[key]) for key in _SAID if key in e.info}
         notes[-1] |= {key: e.info[key] for key in _COUNTED if key in e.info}
     dataset.storage.update_episode_metadata(notes, range(start, start + len(episodes)))
+
+
+def _size(dataset: Any) -> int:
+    """Bytes of the episodes' files."""
+    return sum(path.stat().st_size for path in Path(dataset.storage.data_path).rglob("*") if path.is_file())
 
 
 def _recompress(dataset: Any) -> None:
