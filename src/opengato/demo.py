@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import time
@@ -14,11 +13,11 @@ import numpy as np
 
 from opengato.atomic import write_text
 from opengato.collection import collect, dataset_id
-from opengato.console import notice
-from opengato.datasets.captions import load_emoji
 from opengato.demo_mixture import DEMO_DATA, DEMO_EVALUATION_EPISODES, DEMO_MODEL, DEMO_TASKS, DEMO_WEIGHTS
 from opengato.domains import get_task
 from opengato.errors import OpenGatoError
+from opengato.showcase import captions_of, texts_of
+from opengato.stages import Clock
 
 _REPORT_SECONDS = 25.0
 _COLLECT_SHARE, _EVALUATE_SHARE = 0.28, 0.12  # of the whole time; training has the rest
@@ -38,7 +37,7 @@ def demo(minutes: float, out: Path, seed: int = 0) -> dict[str, Any]:
     for task in tasks:
         if not task.available:
             raise OpenGatoError(f'the demo needs {task.requires!r}, which is not installed: pip install "opengato[demo]"')
-    seconds = _Clock(out / "seconds.json")
+    seconds = Clock(out / "seconds.json")
     total = minutes * 60
     with seconds("collect"):
         _collect(out, total * _COLLECT_SHARE, minutes / 15, seed)
@@ -56,25 +55,6 @@ def demo(minutes: float, out: Path, seed: int = 0) -> dict[str, Any]:
         f"{(time.monotonic() - started) / 60:.1f} minutes\n{out / 'report.html'}"
     )
     return summary
-
-
-class _Clock:
-    """Adds up the seconds of every stage over interrupted runs."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.spent: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
-
-    def __call__(self, stage: str) -> _Clock:
-        self.stage, self.started = stage, time.monotonic()
-        return self
-
-    def __enter__(self) -> None:
-        notice(f"── {self.stage}")
-
-    def __exit__(self, *exception: Any) -> None:
-        self.spent[self.stage] = round(self.spent.get(self.stage, 0.0) + time.monotonic() - self.started, 1)
-        write_text(self.path, json.dumps(self.spent))
 
 
 def _collect(out: Path, seconds: float, scale: float, seed: int) -> None:
@@ -144,35 +124,11 @@ def _evaluate(out: Path, episodes: int) -> tuple[list[Any], dict[str, dict[int, 
     return [TaskScore.from_json(task, json.loads(path(task).read_text())) for task in scored], unscored
 
 
-def _png(image: np.ndarray) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def _report(
     checkpoint: Any, out: Path, scores: list[Any], unscored: dict[str, dict[int, str]], minutes: float, seconds: dict[str, float]
 ) -> None:
-    from opengato.datasets import dialogue
     from opengato.evaluation.report import write_report
-    from opengato.policy.language import caption, continue_text
-    from opengato.policy.policy import Policy
 
-    greedy, sampling = Policy(checkpoint), Policy(checkpoint, temperature=0.7, top_p=0.9)
-    pictures = [*list(load_emoji("train"))[::160][:10], *list(load_emoji("test"))[:6]]
-    captions = [
-        {
-            "png": _png(e.observations["image"][0]),
-            "said": caption(greedy, e.observations["image"][0]),
-            "truth": e.actions[0] + ("" if i < 10 else " (held out)"),
-        }
-        for i, e in enumerate(pictures)
-    ]
-    texts = [{"prompt": "", "said": continue_text(sampling)} for _ in range(3)]
-    sampling.reset(dialogue.TASK)
-    texts += [{"prompt": line, "said": sampling.act(line)} for line in ("Hello! How are you today?", "What do you like to do?")]
     losses = [json.loads(line) for line in (out / "train" / "log.jsonl").read_text().splitlines()]
     videos = {d.task: path.read_bytes() for d in DEMO_TASKS if (path := out / "evaluation" / f"{d.task.replace('/', '--')}.mp4").is_file()}
     facts = {
@@ -192,7 +148,7 @@ def _report(
         unscored=unscored,
         losses=losses,
         videos=videos,
-        captions=captions,
-        texts=texts,
+        captions=captions_of(checkpoint),
+        texts=texts_of(checkpoint),
         facts=facts,
     )

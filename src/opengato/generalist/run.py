@@ -1,0 +1,154 @@
+"""From experts to a report, in rounds: demonstrations first, then corrections of what the agent cannot do yet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from opengato.atomic import write_text
+from opengato.collection import collect, dataset_id
+from opengato.console import notice
+from opengato.datasets.open import SHIPPED
+from opengato.domains import Task, get_task
+from opengato.errors import OpenGatoError
+from opengato.generalist.plan import COLLECT, SHARES, Budget, Plan
+from opengato.showcase import captions_of, texts_of
+from opengato.stages import Clock
+
+_SOLVED = 90.0  # per cent of the expert: a task above it needs no corrections
+
+
+def generalist(
+    plan: Plan,
+    budget: Budget,
+    out: Path,
+    *,
+    rounds: int = 1,
+    recipe: str = "swift-tiny",
+    data: Sequence[str] = tuple(SHIPPED),
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Collect, train, evaluate and report; returns the last round's scores, as `out/round-N/scores.json` has them.
+
+    The first round learns from demonstrations. In every further one the agent acts in the tasks that it has not solved, their experts label
+    what it met, and the same training goes on with all there is, what is unsolved weighing more. What is finished is kept: an interrupted
+    run goes on, and asked for more rounds it goes on from the last one.
+
+    Args:
+        plan, budget: of one round. recipe: of the model and its training. data: of words and pictures, as for `opengato train`.
+    """
+    if rounds < 1:
+        raise OpenGatoError(f"rounds is {rounds}: give 1, for demonstrations alone, or more")
+    tasks = [get_task(name) for name in plan.demonstrations]
+    for task in tasks:
+        if not task.available:
+            task.make()  # says what to install
+    out.mkdir(parents=True, exist_ok=True)
+    clock = Clock(out / "seconds.json")
+    for number in range(rounds):
+        folder = out / f"round-{number}"
+        if (folder / "scores.json").is_file():
+            continue
+        before = out / f"round-{number - 1}" if number else None
+        with clock(f"round {number}: collect"):
+            _collect(tasks, plan, budget, out / "data", before, number, seed)
+        with clock(f"round {number}: train"):
+            # Another seed every round: the same one would draw the same windows again.
+            _train(tasks, plan, out, folder, before, seed + 1000 * number, recipe, data)
+        with clock(f"round {number}: evaluate"):
+            scores = _evaluate(tasks, plan, folder)
+        write_text(folder / "scores.json", json.dumps(scores | {"seconds": dict(clock.spent), "seed": seed, "model": recipe}, indent=1))
+        _report(out, folder, recipe)
+    found: dict[str, Any] = json.loads((out / f"round-{rounds - 1}" / "scores.json").read_text())
+    return found
+
+
+def _collect(tasks: list[Task], plan: Plan, budget: Budget, data: Path, before: Path | None, number: int, seed: int) -> None:
+    wanted = plan.demonstrations
+    if before is None:
+        collect(
+            tasks,
+            {task: d.episodes for task, d in wanted.items()},
+            data,
+            workers=budget.cores,
+            seed=1_000_000 * seed,
+            noise={task: d.noise for task, d in wanted.items()},
+            time_budget_s={task: d.seconds for task, d in wanted.items()},
+        )
+        return
+    from opengato.dagger import student_in
+
+    scores = json.loads((before / "scores.json").read_text())["tasks"]
+    unsolved = [task for task in tasks if (scores[task.id].get("score") or 0.0) < _SOLVED]
+    if not unsolved:
+        notice("every task is solved: no corrections")
+        return
+    each = budget.hours * 3600 * COLLECT * budget.cores / len(unsolved)
+    collect(
+        unsolved,
+        {task.id: wanted[task.id].episodes for task in unsolved},
+        data,
+        workers=budget.cores,
+        seed=1_000_000 * seed,
+        time_budget_s={task.id: each for task in unsolved},
+        student=student_in(before / "checkpoint", round=number),
+    )
+
+
+def _train(
+    tasks: list[Task], plan: Plan, out: Path, folder: Path, before: Path | None, seed: int, recipe_name: str, data: Sequence[str]
+) -> None:
+    from opengato.mixture.weights import by_gap
+    from opengato.recipes import HELD_OUT, recipe
+    from opengato.training.train import train
+
+    if (folder / "checkpoint" / "config.json").is_file():
+        return
+    ends = folder / "training.json"  # fixed once, so that an interrupted training ends where it would have
+    if not ends.is_file():
+        begun = json.loads((before / "training.json").read_text())["until"] if before else 0.0
+        write_text(ends, json.dumps({"until": begun + plan.training}))
+    chosen = recipe(recipe_name)
+    settings = replace(chosen.train, seed=seed, seconds=json.loads(ends.read_text())["until"], allow_changes=before is not None)
+    chosen = replace(chosen, train=settings, weights=SHARES, held_out=HELD_OUT)
+    gaps = by_gap(json.loads((before / "scores.json").read_text())) if before else None
+    names = [dataset_id(task) for task in tasks]
+    train(chosen, [*names, *data], out / "train", gaps=gaps, root=out / "data")
+    (out / "train" / "checkpoint").replace(folder / "checkpoint")
+
+
+def _evaluate(tasks: list[Task], plan: Plan, folder: Path) -> dict[str, Any]:
+    from opengato.evaluation.agent import load_agent
+    from opengato.evaluation.evaluate import evaluate
+    from opengato.evaluation.score import summarise
+    from opengato.evaluation.words import held_out_nats
+
+    found = evaluate(folder / "checkpoint", tasks, plan.rollouts, out=folder / "evaluation")
+    return summarise(found.scores, found.unscored) | {"nats_a_token": held_out_nats(load_agent(folder / "checkpoint"))}
+
+
+def _report(out: Path, folder: Path, recipe_name: str) -> None:
+    from opengato.checkpoint import Checkpoint
+    from opengato.evaluation.report import write_report
+    from opengato.evaluation.score import read_scores
+
+    checkpoint = Checkpoint.load(folder / "checkpoint")
+    found = json.loads((folder / "scores.json").read_text())
+    write_report(
+        out / "report.html",
+        title="OpenGato, the generalist",
+        scores=read_scores(found),
+        losses=[json.loads(line) for line in (out / "train" / "log.jsonl").read_text().splitlines()],
+        videos={},
+        captions=captions_of(checkpoint),
+        texts=texts_of(checkpoint),
+        facts={
+            "model": f"{recipe_name}, {checkpoint.model.parameter_count():,} parameters, "
+            f"{checkpoint.model.parameter_count(embeddings=False):,} outside the embeddings",
+            "steps": str(checkpoint.facts.get("steps")),
+            **{f"seconds of {stage}": f"{value:.0f}" for stage, value in found["seconds"].items()},
+        },
+    )
