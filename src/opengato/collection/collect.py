@@ -70,6 +70,7 @@ class _Collection:
         self._unused = (s for s in range(seed, seed + 100_000_000) if s not in have and s not in kept)
         self.under_way = 0
         self.used, self.added, self.passed = 0.0, 0, 0
+        self.quickest = math.inf  # seconds of an episode
         self.bytes = 0  # of the episodes that were added
         self.failures: list[tuple[int, str]] = []
 
@@ -94,7 +95,9 @@ class _Collection:
         if hopeless or missing <= 0 or (spent and self.done + self.under_way > 0):
             return []
         known = self.added + len(self.failures) > 0
-        quick = int(_CHUNK_SECONDS / max(self.seconds_each, 1e-3)) if known and not spent else 1
+        # By the quickest, as a job's first episode has its simulator made, which may take far longer. So that one is not the first, there are
+        # two in every job at least.
+        quick = max(2, int(_CHUNK_SECONDS / max(self.quickest, 1e-3))) if known and not spent else 1
         if self.student is not None and known and not spent:
             quick = 4 * STUDENT_SLOTS  # beside one another, or else little is gained; the more, the less of the time the last one is alone
         else:
@@ -107,6 +110,7 @@ class _Collection:
         """What became of a seed."""
         self.under_way -= 1
         self.used += result.seconds / (STUDENT_SLOTS if self.student is not None else 1)  # beside one another
+        self.quickest = min(self.quickest, result.seconds)
         if result.failure is not None:
             self.failures.append((result.seed, result.failure))
             return

@@ -54,7 +54,9 @@ def generalist(
             continue
         before = out / f"round-{number - 1}" if number else None
         with clock(f"round {number}: collect"):
-            _collect(tasks, plan, budget, out / "data", before, number, seed)
+            if not (folder / "collected.json").is_file():
+                _collect(tasks, plan, budget, out / "data", before, number, seed)
+                write_text(folder / "collected.json", json.dumps({"hours": budget.hours, "cores": budget.cores}))
         with clock(f"round {number}: train"):
             # Another seed every round: the same one would draw the same windows again.
             _train(tasks, plan, out, folder, before, seed + 1000 * number, recipe, data)
