@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -48,6 +49,18 @@ def cartpole(seconds: float = 0.0, fails: tuple[int, ...] = (), name: str = "car
         extra="demo",
         expert_name="linear controller",
     )
+
+
+def make_slowly(log: Path, name: str) -> gym.Env:
+    with log.open("a") as file:
+        file.write(f"{name}\n")
+    time.sleep(2.2)
+    return make_cartpole()
+
+
+def slow_to_make(name: str, log: Path) -> Task:
+    """Its simulator takes seconds to be made, an episode milliseconds; `log` has a line for every time it was."""
+    return replace(cartpole(name=name), make_env=partial(make_slowly, log, name))
 
 
 class Overshoots:

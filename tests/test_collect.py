@@ -167,6 +167,14 @@ def test_time_budgets_leave_one_episode_each(tmp_path: Path) -> None:
     assert 10 < len(load_minari("opengato/test/b-v0", tmp_path / "each")) <= 30
 
 
+@pytest.mark.slow
+def test_simulators_that_are_slow_to_make_are_not_made_for_every_episode(tmp_path: Path) -> None:
+    log = tmp_path / "made"
+    both = [collect_tasks.slow_to_make(name, log) for name in ("one", "other")]
+    collect(both, 12, tmp_path / "data", workers=1, progress=False)
+    assert len(log.read_text().splitlines()) <= 2 * 3  # 24 if each episode's job makes its own
+
+
 def test_errors_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(OpenGatoError, match=r"noise is 0.7 .*choose"):
         collect([cartpole()], 1, tmp_path, noise=0.7)
