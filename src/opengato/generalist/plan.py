@@ -12,7 +12,7 @@ from opengato.recipes import TABLE_1
 COLLECT, TRAIN, EVALUATE = 0.3, 0.5, 0.2  # of the hours
 FEWEST = 10  # demonstrations: a task whose expert is too slow for as many is left out
 _AN_EPISODE = 1.0  # second of one core that the network takes beside the simulator, roughly
-_ROLLOUTS = 5, 50  # fewest and most, of each task
+_ROLLOUTS = 10, 50  # fewest and most, of each task
 
 # Domains that the paper has not weigh as their number of tasks would in Table 1, where 604 tasks have 85.3 per cent.
 SHARES = TABLE_1 | {
