@@ -16,6 +16,7 @@ from opengato.cli import (  # noqa: F401  registers their commands
     demo,
     domains,
     evaluation,
+    figures,
     machine,
     model,
     policy,
