@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -113,6 +114,66 @@ def figure_attention(
         print(f"attention of {of}: {mean:.1%} of it on the picture, mean over {len(looks)} timesteps")
     else:
         print(f"occlusion: covering its patches one by one changes the action by {mean:.3g} nats in all, mean over {len(looks)} timesteps")
+    print(out)
+
+
+@command
+def figure_embedding(
+    checkpoint: Positional[Path],
+    data: tuple[str, ...],
+    out: Path = Path("embedding.svg"),
+    episodes: int = 100,
+    positions: int = 128,
+    layer: int | None = None,
+    perplexity: float = 30.0,
+    seed: int = 0,
+    root: Path | None = None,
+    pictures: str | None = None,
+) -> None:
+    """Draw a map of episodes by their mean hidden states, a colour a task (the paper's Figure 13); needs the extra `figures`.
+
+    Args:
+        checkpoint: a checkpoint folder, or weights that come along, see `opengato pretrained`.
+        data: datasets, as for `train`, of tasks that it was trained on or not.
+        out: the figure, .svg, or its points as an object, .json.
+        episodes: of each dataset, at most.
+        positions: of the beginning of each episode, over which the mean is: tokens of gato-*, timesteps of most tasks of swift-*.
+        layer: after which block, from 1; default: half of them.
+        perplexity: of t-SNE: about how many neighbours every episode has.
+        seed: of t-SNE.
+        root: folder of the Minari datasets; default: Minari's own.
+        pictures: patches that a picture of a photograph or a page may take, width x height, as in training: 4x4, 12x9.
+    """
+    import numpy as np
+
+    from opengato.checkpoint import Checkpoint
+    from opengato.datasets.open import find_dataset
+    from opengato.datasets.reading import Budget, Reading
+    from opengato.errors import OpenGatoError
+    from opengato.evaluation.figures import scatter_chart, standalone
+    from opengato.evaluation.hidden_states import chance_accuracy, embed, mean_hidden_states, nearest_neighbour_accuracy
+
+    _check_suffix(out, ".svg", ".json")
+    if not data:
+        raise OpenGatoError("data is empty: name at least one dataset, for example opengato/metaworld/reach-v0")
+    how = Reading(root, pictures=Budget.parse(pictures) if pictures else Budget())
+    found = mean_hidden_states(Checkpoint.load(checkpoint), [find_dataset(name, how) for name in data], episodes, positions, layer)
+    points = embed(found.states, perplexity, seed)
+    accuracy = {
+        "hidden": nearest_neighbour_accuracy(found.states, found.tasks),
+        "embedding": nearest_neighbour_accuracy(points, found.tasks),
+        "chance": chance_accuracy(found.tasks),
+    }
+    if out.suffix == ".json":
+        rows = zip(found.tasks, found.numbers.tolist(), np.round(points, 4).tolist())
+        listed = [{"task": task, "episode": number, "x": x, "y": y} for task, number, (x, y) in rows]
+        out.write_text(json.dumps({"nearest_neighbour_accuracy": accuracy, "episodes": listed}, indent=1) + "\n")
+    else:
+        out.write_text(standalone(scatter_chart(points, found.tasks, "Episodes by their mean hidden states, t-SNE")), encoding="utf-8")
+    print(
+        f"{len(points)} episodes of {len(set(found.tasks))} tasks; the nearest other one is of the same task for {accuracy['hidden']:.1%} "
+        f"by hidden states, {accuracy['embedding']:.1%} on the map, {accuracy['chance']:.1%} by chance"
+    )
     print(out)
 
 

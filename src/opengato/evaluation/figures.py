@@ -20,6 +20,7 @@ COLOURS = """
 STYLE = """
 .figure{width:100%;height:auto;font-size:12.5px}.figure text{fill:var(--ink)}.figure text[fill]{fill:revert-layer}
 .figure .muted{fill:var(--muted)}.figure .number{font-variant-numeric:tabular-nums}.figure .rule{stroke:var(--rule)}
+.figure .name{font-size:10px;stroke:var(--paper);stroke-width:3;paint-order:stroke}
 .figure .whisker{stroke:var(--ink);stroke-width:1.4;opacity:.65}.figure .ring{fill:var(--paper);stroke:var(--ink);stroke-width:1.4}
 """
 
@@ -157,3 +158,22 @@ def threshold_chart(scores: Sequence[TaskScore], share: Share = "score") -> str:
         body.append(_text(width - 142, top + 10 + 17 * i, domain, "start", f'fill="{colour}"'))
     of = "the expert" if share == "score" else "success"
     return _svg(width, height, f"Number of tasks at or above each share of {of}", body)
+
+
+def scatter_chart(points: np.ndarray, labels: Sequence[str], title: str) -> str:
+    """Points (N, 2) of a map whose axes mean nothing, a colour a label, whose name stands over its points, too."""
+    colours = colour_of(labels)
+    side, margin, row = 560.0, 16.0, 16.0
+    height = max(side, 2 * margin + row * len(colours))
+    low, span = points.min(0), float(np.ptp(points, axis=0).max()) or 1.0
+    at = margin + (points - low + (span - np.ptp(points, axis=0)) / 2) / span * (side - 2 * margin)
+    body, names, of = [], [], np.array(labels)
+    for i, (label, colour) in enumerate(colours.items()):
+        own = at[of == label]
+        circles = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in own)
+        body.append(f'<g fill="{colour}" fill-opacity="0.75"><title>{escape(label)}</title>{circles}</g>')
+        x, y = np.median(own[:, 0]), np.percentile(own[:, 1], 10)
+        names.append(_text(float(x), max(float(y) - 8, 10), label.rpartition("/")[2], "middle", 'class="name"'))
+        body.append(f'<circle cx="{side + 12:g}" cy="{margin + row * i:g}" r="4" fill="{colour}"/>')
+        body.append(_text(side + 22, margin + row * i + 4, label))
+    return _svg(820.0, height, title, body + names)
