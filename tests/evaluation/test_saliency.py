@@ -77,16 +77,8 @@ def packed(layout, model, observations, actions):
     return collate([sequence], model.config), encoded, positions
 
 
-@pytest.mark.parametrize("task", ["press", "move", "eyes"])
-@pytest.mark.parametrize("family", ["gato", "swift"])
-@pytest.mark.parametrize("layer, head", [(None, None), (1, 2)])
-def test_attention_is_the_softmax_of_the_packed_form(family, task, layer, head, monkeypatch):
-    checkpoint, layout = checkpoint_of(family), LAYOUTS[task]
-    saliency = Attention(checkpoint, task, layer, head, temperature=0.0)
-    saliency.begin(0)
-    observations = observations_of(layout, 4)
-    actions, maps = zip(*map(saliency.act, observations))
-
+def packed_weights(checkpoint, layout, observations, actions, layer, head, monkeypatch):
+    """(L, L), who attends to whom in an episode as one sequence; the sequence as a batch, its tokens and their positions."""
     weights = []  # of every block, (1, heads, L, L): attention to values that are the rows of the identity
 
     def attend(q, k, v, mask, q_distance=None, far_first=None):
@@ -98,7 +90,20 @@ def test_attention_is_the_softmax_of_the_packed_form(family, task, layer, head, 
     batch, encoded, positions = packed(layout, checkpoint.model, observations, actions)
     with torch.inference_mode():
         checkpoint.model.hidden(batch)
-    weight = weights[(layer or 3) - 1][0, slice(None) if head is None else slice(head - 1, head)].mean(0).numpy()
+    return weights[layer - 1][0, slice(None) if head is None else slice(head - 1, head)].mean(0).numpy(), batch, encoded, positions
+
+
+@pytest.mark.parametrize("task", ["press", "move", "eyes"])
+@pytest.mark.parametrize("family", ["gato", "swift"])
+@pytest.mark.parametrize("layer, head", [(None, None), (1, 2)])
+def test_attention_is_the_softmax_of_the_packed_form(family, task, layer, head, monkeypatch):
+    checkpoint, layout = checkpoint_of(family), LAYOUTS[task]
+    saliency = Attention(checkpoint, task, layer, head, temperature=0.0)
+    saliency.begin(0)
+    observations = observations_of(layout, 4)
+    actions, maps = zip(*map(saliency.act, observations))
+
+    weight, batch, encoded, positions = packed_weights(checkpoint, layout, observations, actions, layer or 3, head, monkeypatch)
     predictors = batch.target_positions.numpy()
     for step, found in enumerate(maps):
         own = slice(encoded.offsets[step], encoded.offsets[step + 1])
@@ -106,6 +111,23 @@ def test_attention_is_the_softmax_of_the_packed_form(family, task, layer, head, 
         targets = predictors[step * len(predictors) // 4 : (step + 1) * len(predictors) // 4]
         shared = np.array([(images == at).sum() for at in images])
         np.testing.assert_allclose(found, weight[targets][:, images].mean(0) / shared, rtol=1e-5, atol=1e-9)  # numbers are seen in float32
+
+
+def test_a_demonstration_that_is_read_first_is_not_looked_at(monkeypatch):
+    """It takes several passes: the look is from the action, and at this timestep's picture."""
+    layout, shown = LAYOUTS["press"], [observations_of(LAYOUTS["press"], 12), list(np.arange(12) % 7)]
+    demonstration = Episode(stack(shown[0]), np.array(shown[1]), np.zeros(12, np.float32), "press")
+    checkpoint = replace(checkpoint_of("gato"), prompts={"press": encode(layout, demonstration, TOKENIZER)})
+    saliency = Attention(checkpoint, "press", temperature=0.0)
+    saliency.begin(0)
+    observations = observations_of(layout, 2)
+    actions, maps = zip(*map(saliency.act, observations))
+    seen, done = shown[0] + observations, shown[1] + list(actions)
+    weight, batch, encoded, positions = packed_weights(checkpoint, layout, seen, done, 3, None, monkeypatch)
+    for step, found in enumerate(maps, 12):
+        own = slice(encoded.offsets[step], encoded.offsets[step + 1])
+        images = positions[own][encoded.kinds[own] == IMAGE]
+        np.testing.assert_allclose(found, weight[int(batch.target_positions[step])][images], rtol=1e-5, atol=1e-9)
 
 
 def test_acting_is_the_same_whether_anybody_looks(monkeypatch):
@@ -123,7 +145,7 @@ def test_acting_is_the_same_whether_anybody_looks(monkeypatch):
 @pytest.mark.parametrize("family", ["gato", "swift"])
 def test_occlusion_is_the_divergence_of_the_packed_form(family, task):
     checkpoint, layout = checkpoint_of(family), LAYOUTS[task]
-    saliency = Occlusion(checkpoint, task, temperature=0.0)
+    saliency = Occlusion(checkpoint, task, temperature=1.0)  # what covered pictures would make it draw is another action
     saliency.begin(0)
     observations = observations_of(layout, 3)
     actions, maps = zip(*map(saliency.act, observations))
