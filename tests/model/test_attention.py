@@ -213,6 +213,39 @@ def test_cached_equals_banded_recomputation_before_and_after_the_ring_wraps(kind
 
 @pytest.mark.usefixtures("grain")
 @pytest.mark.parametrize("kind", ["relative", "rotary"])
+@pytest.mark.parametrize("most", [attention.CACHED_SCORES, 1])  # scores that are computed at once
+def test_weights_that_are_watched_make_the_output(kind, most, monkeypatch):
+    """Those of every query, put on the values of the positions that they are said to be of, give what the block gives; watched or not."""
+    context, chunks = 5, [3, 1, 4, 1, 1, 2]
+    monkeypatch.setattr(attention, "CACHED_SCORES", most)  # where there are more, slots take turns
+    module = make(kind, seed=5)
+    x = torch.randn(2, sum(chunks), WIDTH, dtype=torch.float64)
+    value = module.qkv(x).chunk(3, -1)[2].unflatten(-1, (HEADS, KEY))  # (slots, L, heads, key)
+    seen = []
+    watched, plain = (Memory(1, 2, HEADS, context, KEY, dtype=torch.float64, chunk=max(chunks)) for _ in range(2))
+    watched.watch = lambda block, step, weights, slots: seen.append((block, step.positions[slots], step.seen[slots], weights, slots))
+    at = 0
+    for size in chunks:
+        seen.clear()
+        new, positions = x[:, at : at + size], torch.arange(at, at + size).expand(2, -1)
+        got = module.forward_cached(new, watched.advance(positions), 0)
+        assert torch.equal(got, module.forward_cached(new, plain.advance(positions), 0))
+        assert [block for block, *_ in seen] == [0] * (2 if most == 1 else 1)
+        assert torch.cat([torch.arange(2)[slots] for *_, slots in seen]).tolist() == [0, 1]
+        queries, where, weights = (torch.cat([one[i] for one in seen]) for i in (1, 2, 3))
+        assert torch.equal(queries, positions) and weights.shape == (2, HEADS, size, where.shape[1])
+        torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]))
+        for slot in range(2):
+            mixed = torch.einsum("hts,shk->thk", weights[slot], value[slot, where[slot].clamp(min=0)])
+            torch.testing.assert_close(mixed.flatten(1) @ module.out.weight.T, got[slot], rtol=1e-10, atol=1e-10)
+            distance = queries[slot][:, None] - where[slot]
+            hidden = (distance < 0) | (distance >= context) | (where[slot] < 0)
+            assert (weights[slot][:, hidden] == 0).all() and (weights[slot][:, ~hidden] > 0).all()
+        at += size
+
+
+@pytest.mark.usefixtures("grain")
+@pytest.mark.parametrize("kind", ["relative", "rotary"])
 def test_padding_and_reset_leave_other_slots_alone(kind):
     module = make(kind, seed=2)
     x = torch.randn(2, 4, WIDTH, dtype=torch.float64)

@@ -17,6 +17,7 @@ from opengato.cli import (  # noqa: F401  registers their commands
     domains,
     evaluation,
     generalist,
+    figures,
     machine,
     model,
     policy,

@@ -60,9 +60,10 @@ def described(function: Callable[..., None]) -> str:
 def overview() -> str:
     """All commands, each with the first paragraph of its docstring."""
     lines = ["usage: opengato COMMAND …", "", "OpenGato: one transformer, one set of weights, many bodies.", ""]
+    wide = 1 + max(map(len, commands))
     for name, function in commands.items():
         about = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
-        lines += textwrap.wrap(about, 100, initial_indent=f"  {name:13}", subsequent_indent=15 * " ")
+        lines += textwrap.wrap(about, 100, initial_indent=f"  {name:{wide}}", subsequent_indent=(wide + 2) * " ")
     return "\n".join([*lines, "", *textwrap.wrap(_GENERAL, 100), "", "`opengato COMMAND --help` tells a command's options."])
 
 

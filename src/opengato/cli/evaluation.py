@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -158,13 +157,13 @@ def compare(
     from opengato.evaluation.evaluate import evaluate as play_all
     from opengato.evaluation.evaluate import known_tasks
     from opengato.evaluation.results import default_folder, settings_of
-    from opengato.evaluation.score import read_scores
+    from opengato.evaluation.score import load_scores
     from opengato.evaluation.table import print_comparison
     from opengato.evaluation.unseen import introduce
     from opengato.pretrained import agent_folder
 
     first, second = agent_folder(first), agent_folder(second)
-    read = {path: read_scores(json.loads(path.read_text())) for path in (first, second) if path.is_file()}
+    read = {path: load_scores(path) for path in (first, second) if path.is_file()}
     known = [[s.task for s in read[p]] if p in read else [t.id for t in known_tasks(load_agent(p), None)] for p in (first, second)]
     chosen = [task.id for task in match_tasks(tasks)] if tasks else [task for task in known[0] if task in known[1]]
     if not chosen:

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
 
-from opengato.evaluation.score import THRESHOLDS, TaskScore, scored
+from opengato.evaluation.score import THRESHOLDS, Share, TaskScore, scored, shares
 
 PALETTE = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#a463f2", "#9c6b4e", "#97bbf5", "#3ca951")
 
+COLOURS = """
+:root{--ink:#1d2126;--muted:#6b7480;--rule:#dfe3e8;--paper:#fbfbfa;--card:#fff;--accent:#4269d0}
+@media(prefers-color-scheme:dark){
+:root{--ink:#e6e8eb;--muted:#98a1ad;--rule:#2e343c;--paper:#14171b;--card:#1b1f25;--accent:#8aa8f2}}
+"""
+STYLE = """
+.figure{width:100%;height:auto;font-size:12.5px}.figure text{fill:var(--ink)}.figure text[fill]{fill:revert-layer}
+.figure .muted{fill:var(--muted)}.figure .number{font-variant-numeric:tabular-nums}.figure .rule{stroke:var(--rule)}
+.figure .name{font-size:10px;stroke:var(--paper);stroke-width:3;paint-order:stroke}
+.figure .whisker{stroke:var(--ink);stroke-width:1.4;opacity:.65}.figure .ring{fill:var(--paper);stroke:var(--ink);stroke-width:1.4}
+"""
 
-def colour_of(domains: Sequence[str]) -> dict[str, str]:
-    """A colour for every domain, the same in every figure."""
-    return {domain: PALETTE[i % len(PALETTE)] for i, domain in enumerate(sorted(set(domains)))}
+
+def colour_of(names: Sequence[str]) -> dict[str, str]:
+    """A colour for every name, the same in every figure; beyond eight, hues that are equally far apart, light and dark in turns."""
+    different = sorted(set(names))
+    if len(different) <= len(PALETTE):
+        return dict(zip(different, PALETTE))
+    levels = [colorsys.hls_to_rgb(i / len(different), (0.42, 0.62)[i % 2], 0.62) for i in range(len(different))]
+    return {name: "#" + "".join(f"{round(255 * part):02x}" for part in level) for name, level in zip(different, levels)}
+
+
+def standalone(figure: str) -> str:
+    """A figure as a file of its own: with its style, and what lies behind it."""
+    behind = '<rect width="100%" height="100%" fill="var(--paper)"/>'
+    style = f"<style>{COLOURS}{STYLE}.figure{{font-family:system-ui,sans-serif}}</style>"
+    return figure.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace("</title>", f"</title>{style}{behind}", 1) + "\n"
 
 
 def _svg(width: float, height: float, title: str, body: list[str]) -> str:
@@ -104,25 +128,52 @@ def loss_chart(series: Mapping[str, tuple[Sequence[float], Sequence[float]]]) ->
     return _svg(width, height, "Training loss by domain", body)
 
 
-def threshold_chart(scores: Sequence[TaskScore]) -> str:
-    """How many tasks reach each share of the expert, stacked by domain (paper, Figure 5); empty without tasks that have references."""
-    rows = scored(scores)
+def threshold_chart(scores: Sequence[TaskScore], share: Share = "score") -> str:
+    """How many tasks reach each share of the expert, or of success, stacked by domain (paper, Figure 5); empty where none has it."""
+    rows = shares(scores, share)
     if not rows:
         return ""
-    width, height, left, top, bottom = 820.0, 240.0, 46.0, 12.0, 34.0
-    colours = colour_of([s.domain for s in rows])
-    bar = (width - left - 110) / len(THRESHOLDS)
+    colours = colour_of([domain for domain, _ in rows])
+    width, left, top, bottom = 820.0, 46.0, 22.0, 34.0
+    high = max(184.0, 17.0 * len(colours))  # of a bar of all tasks, and of the names beside it
+    height = top + high + bottom
+    bar = (width - left - 150) / len(THRESHOLDS)
     body = []
+    for part in (0.0, 0.5, 1.0):
+        y = height - bottom - part * high
+        body.append(f'<line x1="{left}" x2="{width - 150:g}" y1="{y:.1f}" y2="{y:.1f}" class="rule"/>')
+        body.append(_text(left - 6, y + 4, f"{part * len(rows):g}", "end", 'class="muted number"'))
     for i, threshold in enumerate(THRESHOLDS):
-        y = height - bottom
+        y, x = height - bottom, left + i * bar + 4
         for domain, colour in colours.items():
-            size = sum(s.domain == domain and s.score >= threshold for s in rows) / len(rows) * (height - top - bottom)
-            y -= size
-            body.append(f'<rect x="{left + i * bar + 4:.1f}" y="{y:.1f}" width="{bar - 8:.1f}" height="{size:.1f}" fill="{colour}"/>')
-        body.append(_text(left + (i + 0.5) * bar, height - 14, f"{threshold}%", "middle", 'class="muted number"'))
-    for share in (0.0, 0.5, 1.0):
-        y = height - bottom - share * (height - top - bottom)
-        body.append(_text(left - 6, y + 4, f"{share * len(rows):.0f}", "end", 'class="muted number"'))
+            values = [value for of, value in rows if of == domain]
+            if count := sum(value >= threshold for value in values):
+                size = count / len(rows) * high
+                y -= size
+                about = f"<title>{escape(domain)}: {count} of {len(values)} at {threshold}% or more</title>"
+                body.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{bar - 8:.1f}" height="{size:.2f}" fill="{colour}">{about}</rect>')
+        body.append(_text(x + bar / 2 - 4, y - 5, str(sum(value >= threshold for _, value in rows)), "middle", 'class="number"'))
+        body.append(_text(x + bar / 2 - 4, height - 14, f"{threshold}%", "middle", 'class="muted number"'))
     for i, (domain, colour) in enumerate(colours.items()):
-        body.append(_text(width - 102, top + 14 + 17 * i, domain, "start", f'fill="{colour}"'))
-    return _svg(width, height, "Number of tasks at or above each share of the expert", body)
+        body.append(_text(width - 142, top + 10 + 17 * i, domain, "start", f'fill="{colour}"'))
+    of = "the expert" if share == "score" else "success"
+    return _svg(width, height, f"Number of tasks at or above each share of {of}", body)
+
+
+def scatter_chart(points: np.ndarray, labels: Sequence[str], title: str) -> str:
+    """Points (N, 2) of a map whose axes mean nothing, a colour a label, whose name stands over its points, too."""
+    colours = colour_of(labels)
+    side, margin, row = 560.0, 16.0, 16.0
+    height = max(side, 2 * margin + row * len(colours))
+    low, span = points.min(0), float(np.ptp(points, axis=0).max()) or 1.0
+    at = margin + (points - low + (span - np.ptp(points, axis=0)) / 2) / span * (side - 2 * margin)
+    body, names, of = [], [], np.array(labels)
+    for i, (label, colour) in enumerate(colours.items()):
+        own = at[of == label]
+        circles = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in own)
+        body.append(f'<g fill="{colour}" fill-opacity="0.75"><title>{escape(label)}</title>{circles}</g>')
+        x, y = np.median(own[:, 0]), np.percentile(own[:, 1], 10)
+        names.append(_text(float(x), max(float(y) - 8, 10), label.rpartition("/")[2], "middle", 'class="name"'))
+        body.append(f'<circle cx="{side + 12:g}" cy="{margin + row * i:g}" r="4" fill="{colour}"/>')
+        body.append(_text(side + 22, margin + row * i + 4, label))
+    return _svg(820.0, height, title, body + names)

@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from opengato.checkpoint import Checkpoint
-from opengato.episode import Episode, map_leaves
-from opengato.mixture.packing import Piece, pack
-from opengato.model.batch import collate
+from opengato.episode import Episode
+from opengato.evaluation.windows import Window, batches, in_memory
 from opengato.tokens.compact import Form
 from opengato.tokens.encode import Encoded, encode
 from opengato.tokens.layout import Layout
 from opengato.tokens.vocabulary import IS_TARGET
 
-_TOGETHER = 8  # windows a batch
-_GRAIN = 64  # their lengths are multiples of it
-
 
 @dataclass(frozen=True)
-class _Window:
-    """Some of an episode's tokens, as `pack` asks a dataset for them, and how many of the last targets count."""
+class _Window(Window):
+    """A window of which the last so many targets count."""
 
-    encoded: Encoded
-    form: Form
-    size: int
     counted: int
-
-    def gather(self, timesteps: np.ndarray, into: np.ndarray | None = None) -> Encoded:
-        found = self.encoded.take(timesteps)
-        if into is not None:
-            into[:] = found.patches
-        return found
 
 
 def said_nats(checkpoint: Checkpoint, layout: Layout, episodes: Iterable[Episode]) -> Iterator[np.ndarray]:
@@ -45,9 +32,7 @@ def said_nats(checkpoint: Checkpoint, layout: Layout, episodes: Iterable[Episode
     """
     form, fold, context = Form(layout), checkpoint.model.config.fold, checkpoint.model.config.context
     for episode in episodes:
-        observations, actions = (map_leaves(_loaded, nested) for nested in (episode.observations, episode.actions))
-        loaded = Episode(observations, actions, episode.rewards, episode.task)
-        encoded = encode(layout, loaded, checkpoint.tokenizer)
+        encoded = encode(layout, in_memory(episode), checkpoint.tokenizer)
         starts = fold.positions(encoded.kinds, encoded.offsets)[1]
         windows: list[_Window] = []
         first = 0
@@ -60,10 +45,6 @@ def said_nats(checkpoint: Checkpoint, layout: Layout, episodes: Iterable[Episode
                 windows += _runs(part, form, size, context)
             first = stop
         yield _nats(checkpoint, layout, windows)
-
-
-def _loaded(leaf: object) -> object:
-    return leaf if isinstance(leaf, list) else np.asarray(leaf)
 
 
 def _runs(timestep: Encoded, form: Form, size: int, context: int) -> Iterator[_Window]:
@@ -83,19 +64,11 @@ def _runs(timestep: Encoded, form: Form, size: int, context: int) -> Iterator[_W
 
 
 @torch.inference_mode()
-def _nats(checkpoint: Checkpoint, layout: Layout, windows: Sequence[_Window]) -> np.ndarray:
-    config, rng, zero = checkpoint.model.config, np.random.default_rng(0), np.zeros(1, np.int64)
-    losses = []
-    for first in range(0, len(windows), _TOGETHER):
-        part = windows[first : first + _TOGETHER]
-        length = min(-(-max(window.size for window in part) // _GRAIN) * _GRAIN, config.context)
-        sequences = []
-        for window in part:
-            steps = np.arange(len(window.encoded))
-            piece = Piece(window, layout, 0, steps, zero.repeat(len(steps)), zero.repeat(len(steps)), 0)  # type: ignore[arg-type]
-            sequences.append(pack([piece], length, config.fold, rng))
+def _nats(checkpoint: Checkpoint, layout: Layout, windows: list[_Window]) -> np.ndarray:
+    losses, waiting = [], iter(windows)
+    for sequences, batch in batches(checkpoint, layout, windows):
         with checkpoint.model.autocast():
-            found = checkpoint.model(collate(sequences, config).to(checkpoint.model.table.device)).float().cpu().numpy()
+            found = checkpoint.model(batch).float().cpu().numpy()
         ends = np.cumsum([int(sequence.predicted.sum()) for sequence in sequences])
-        losses += [found[end - window.counted : end] for end, window in zip(ends, part)]
+        losses += [found[end - next(waiting).counted : end] for end in ends]
     return np.concatenate(losses)

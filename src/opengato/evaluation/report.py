@@ -8,28 +8,25 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from opengato.evaluation.figures import loss_chart, score_chart, threshold_chart
+from opengato.evaluation.figures import COLOURS, STYLE, loss_chart, score_chart, threshold_chart
 from opengato.evaluation.score import BEATEN, TaskScore, describe_failures, mean_intervals, number, scored, spread, summarise
 
 # ruff: noqa: E501
-_STYLE = """
-:root{--ink:#1d2126;--muted:#6b7480;--rule:#dfe3e8;--paper:#fbfbfa;--card:#fff;--accent:#4269d0}
-@media(prefers-color-scheme:dark){:root{--ink:#e6e8eb;--muted:#98a1ad;--rule:#2e343c;--paper:#14171b;--card:#1b1f25;--accent:#8aa8f2}}
-*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,sans-serif}
+_STYLE = (
+    f"{COLOURS}{STYLE}"
+    + """*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,sans-serif}
 main{max-width:900px;margin:0 auto;padding:48px 24px 96px}h1{font-size:30px;margin:0 0 4px}h2{font-size:19px;margin:48px 0 12px}
 .lead{display:flex;gap:40px;flex-wrap:wrap;margin:28px 0}.lead b{display:block;font-size:40px;line-height:1.1;font-variant-numeric:tabular-nums}
 .lead span,.muted{color:var(--muted)}table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
 th{font-weight:500;color:var(--muted);text-align:right;border-bottom:1px solid var(--rule);padding:4px 8px}td{text-align:right;padding:4px 8px;
 border-bottom:1px solid var(--rule)}th:first-child,td:first-child{text-align:left;padding-left:0}
-.figure{width:100%;height:auto;font-size:12.5px}.figure text{fill:var(--ink)}.figure text[fill]{fill:revert-layer}.figure .muted{fill:var(--muted)}
-.figure .number{font-variant-numeric:tabular-nums}.figure .rule{stroke:var(--rule)}.figure .whisker{stroke:var(--ink);stroke-width:1.4;opacity:.65}
-.figure .ring{fill:var(--paper);stroke:var(--ink);stroke-width:1.4}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(190px,1fr));gap:18px}figure{margin:0}
 figure video{width:100%;border-radius:6px;background:#000;display:block}figcaption{font-size:13px;color:var(--muted);margin-top:4px}
 .small{grid-template-columns:repeat(auto-fill,minmax(130px,1fr))}.small img{width:64px;height:64px;border-radius:6px;image-rendering:auto;background:#fff}
 .said{color:var(--ink)}blockquote{margin:0 0 14px;padding:10px 14px;background:var(--card);border:1px solid var(--rule);border-radius:6px;white-space:pre-wrap}
 dl{display:grid;grid-template-columns:200px 1fr;gap:4px 16px;font-size:14px}dt{color:var(--muted)}dd{margin:0;overflow-wrap:anywhere}
 """
+)
 
 
 def _table(scores: Sequence[TaskScore]) -> str:

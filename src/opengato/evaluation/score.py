@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from opengato.errors import OpenGatoError
 from opengato.evaluation.interval import Interval, half_width, mean_interval, mean_of_means_interval, wilson
 
 THRESHOLDS = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
+Share = Literal["score", "success"]  # of the expert, or of a task's episodes
 RANDOM, EXPERT = 0.0, 100.0  # per cent
 MOST = EXPERT  # that a task counts in a mean: one game played far above its expert must not hide ten that were lost
 BEATEN = 150.0  # an expert that an agent beats by half is a poor measure of it
@@ -236,6 +239,13 @@ def scored(scores: Sequence[TaskScore]) -> list[Scored]:
     return found
 
 
+def shares(scores: Sequence[TaskScore], share: Share = "score") -> list[tuple[str, float]]:
+    """Domain and per cent of the tasks that have it, in order."""
+    if share == "score":
+        return [(s.domain, s.score) for s in scored(scores)]
+    return [(s.domain, 100 * s.success) for s in scores if s.success is not None]
+
+
 def mean_intervals(scores: Sequence[TaskScore]) -> tuple[Interval, Interval]:
     """95% intervals of the mean score, each task counted at most 100: over tasks and episodes, and over the episodes of these tasks.
 
@@ -321,3 +331,13 @@ def summarise(scores: Sequence[TaskScore], unscored: Mapping[str, Mapping[int, s
 def read_scores(data: Mapping[str, Any]) -> list[TaskScore]:
     """The scores that `summarise` gave as JSON, of the tasks with a finished episode."""
     return [TaskScore.from_json(task, found) for task, found in data["tasks"].items() if found["n"]]
+
+
+def load_scores(path: Path) -> list[TaskScore]:
+    """The scores in a file with what `opengato eval --json` printed. Raises OpenGatoError where it holds something else."""
+    try:
+        return read_scores(json.loads(path.read_text()))
+    except OSError as error:
+        raise OpenGatoError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise OpenGatoError(f"{path} holds no scores: name a file with what `opengato eval --json` printed") from None

@@ -201,13 +201,19 @@ class _ChunkedAttention(torch.autograd.Function):
 
 
 def _attend_new(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, hidden: torch.Tensor, add: Callable[[torch.Tensor, slice], None] | None = None
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    hidden: torch.Tensor,
+    add: Callable[[torch.Tensor, slice], None] | None = None,
+    watch: Callable[[torch.Tensor, slice], None] | None = None,
 ) -> torch.Tensor:
     """softmax(q·k / √key_size + hidden + what `add` adds) v of a few new queries (slots, heads, T, key_size) over a memory.
 
-    `hidden` is (slots, 1, T, S); `add` adds in place to the scores of some slots, (slots, heads, T, S).
+    `hidden` is (slots, 1, T, S); `add` adds in place to the scores of some slots, (slots, heads, T, S); `watch` is shown their softmax,
+    the very one that weighs the values.
     """
-    if q.device.type != "cpu":
+    if q.device.type != "cpu" and watch is None:  # a fused kernel keeps no weights to show
         bias = hidden
         if add is not None:
             bias = hidden.repeat(1, q.shape[1], 1, 1)
@@ -222,7 +228,10 @@ def _attend_new(
         scores += hidden[slots]
         if add is not None:
             add(scores, slots)
-        mixed.append(scores.softmax(-1) @ v[slots])
+        weights = scores.softmax(-1)
+        if watch is not None:
+            watch(weights, slots)
+        mixed.append(weights @ v[slots])
     return torch.cat(mixed) if len(mixed) > 1 else mixed[0]
 
 
@@ -283,7 +292,8 @@ class RelativeAttention(nn.Module):
             by_distance = (queries.flatten(1, 2) @ far_first).view(*queries.shape[:3], -1).transpose(0, 1)
             step.add_by_distance(scores, by_distance, slots)
 
-        mixed = _attend_new((q + self.u).to(q.dtype), keys.to(q.dtype), values.to(q.dtype), step.hidden.to(q.dtype), add_relative)
+        keys, values, hidden = keys.to(q.dtype), values.to(q.dtype), step.hidden.to(q.dtype)
+        mixed = _attend_new((q + self.u).to(q.dtype), keys, values, hidden, add_relative, step.watching(block))
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
@@ -335,5 +345,5 @@ class RotaryAttention(nn.Module):
         """The new positions of a step, (slots, T, width), in a block; keys are stored rotated."""
         q, k, v = self._project(x, *step.angles)
         keys, values = step.extend(block, k, v)
-        mixed = _attend_new(q, keys.to(q.dtype), values.to(q.dtype), step.hidden.to(q.dtype))
+        mixed = _attend_new(q, keys.to(q.dtype), values.to(q.dtype), step.hidden.to(q.dtype), watch=step.watching(block))
         return self.out(mixed.transpose(1, 2).flatten(2))

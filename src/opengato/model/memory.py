@@ -11,6 +11,9 @@ import torch.nn.functional as F
 
 from opengato.model.positions import shift_padded, sin_cos
 
+# Is shown a block's number, the step, attention weights (slots, heads, T, S) of some slots, S as in `Step.hidden`, and which these are.
+Watch = Callable[[int, "Step", torch.Tensor, slice], None]
+
 # Slots of a memory: all that lie between two, or the rows that a tensor names.
 Rows = slice | torch.Tensor
 
@@ -30,6 +33,7 @@ class Memory:
         positions: int64 (slots, ring), the absolute position of each entry, -1 where there is none.
         far_first: what RelativeAttention projects for the distances ring + 63 … 0 (those not below the context are zeros), by block,
             (heads, ring + 64, key_size): made in the first step, of the weights as they are then: other weights want a new memory.
+        watch: is shown what every block attends to, see `Watch`; None: nobody looks, and fused kernels may be used.
     """
 
     def __init__(
@@ -49,10 +53,20 @@ class Memory:
         self.values = [torch.zeros_like(keys) for keys in self.keys]
         self.positions = torch.full((slots, self.ring), -1, device=device)
         self.far_first: list[torch.Tensor | None] = [None] * blocks
+        self.watch: Watch | None = None
 
     def reset(self, slot: int) -> None:
         """Forget everything in one slot."""
         self.positions[slot] = -1
+
+    def recall(self, slot: int) -> list[torch.Tensor]:
+        """All that one slot remembers, to be put into others by `remember`."""
+        return [part[slot].clone() for part in (*self.keys, *self.values, self.positions)]
+
+    def remember(self, slots: slice, recalled: list[torch.Tensor]) -> None:
+        """Put what a slot remembered into some slots, in place of what they did."""
+        for part, of in zip((*self.keys, *self.values, self.positions), recalled):
+            part[slots] = of
 
     def advance(self, positions: torch.Tensor, rows: Rows = slice(None), end: int | None = None) -> Step:
         """Make room for T new positions a slot, int64 (slots, T), -1 for padding, T up to `chunk`, and say who sees what.
@@ -127,6 +141,16 @@ class Step:
             self.memory.far_first[block] = None if torch.is_grad_enabled() else known
         return known[:, -(self.hidden.shape[-1] + _GRAIN) :]
 
+    @property
+    def seen(self) -> torch.Tensor:
+        """int64 (slots, S): the absolute position of each entry, -1 where there is none."""
+        return self.memory.positions[self.rows, : self.hidden.shape[-1]]
+
+    def watching(self, block: int) -> Callable[[torch.Tensor, slice], None] | None:
+        """What is shown a block's attention weights, where anybody looks."""
+        watch = self.memory.watch
+        return None if watch is None else lambda weights, slots: watch(block, self, weights, slots)
+
     @cached_property
     def _turns(self) -> list[int]:
         """By how many entries each slot's memory is turned, oldest first."""
@@ -140,7 +164,7 @@ class Step:
         """
         size = scores.shape[-1]
         if scores.device.type != "cpu" or torch.compiler.is_compiling():
-            where = self.memory.positions[self.rows, :size][slots]
+            where = self.seen[slots]
             last = by_distance.shape[-1] - 1
             column = (last - self.positions[slots, :, None] + where[:, None]).clamp(0, last)
             scores += by_distance.gather(-1, column[:, None].expand_as(scores))

@@ -59,6 +59,10 @@ class Engine:
         model: in evaluation mode. tokenizer: of its checkpoint. slots: how many agents act at once.
         temperature: of the sampling; 0 takes the most likely token. None: 0.7 for discrete actions, since a greedy agent can repeat an
             error for ever, and 0 for continuous actions and text.
+
+    Attributes:
+        heard: is told the scores of the legal ids of next tokens, float32 (N, ids), and of which each is: its slot and its rank among the
+            tokens that are predicted together. None: nobody listens.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class Engine:
         self.slots: list[Slot | None] = [None] * slots
         self.temperature, self.top_p, self.max_text = temperature, top_p, max_text
         self._warm: list[tuple[Layout, int]] = []  # what is compiled for: how many slots at a time
+        self.heard: Callable[[torch.Tensor, list[tuple[int, int]]], None] | None = None
 
     def reset(
         self,
@@ -196,6 +201,8 @@ class Engine:
             with self.model.autocast():
                 scores = self.model.logits(hidden[slots], start, stop, None if stop == TEXT_SIZE else ranks)
             scores = scores[: len(wanted)]
+            if self.heard is not None:
+                self.heard(scores, [(slot, rank) for slot, rank, _ in wanted])
             uniform = torch.tensor([chance for _, _, chance in wanted], device=self.device) if temperature > 0 else None
             for (slot, rank, _), token in zip(wanted, (sample(scores, temperature, top_p, uniform) + start).tolist()):
                 picked[slot][rank] = token
