@@ -10,7 +10,7 @@ import torch
 
 from opengato.checkpoint import Checkpoint
 from opengato.episode import Episode, map_leaves
-from opengato.mixture.packing import Piece, pack
+from opengato.mixture.packing import Loose, pack_alone
 from opengato.model.batch import collate
 from opengato.tokens.compact import Form
 from opengato.tokens.encode import Encoded, encode
@@ -22,19 +22,11 @@ _GRAIN = 64  # their lengths are multiples of it
 
 
 @dataclass(frozen=True)
-class _Window:
-    """Some of an episode's tokens, as `pack` asks a dataset for them, and how many of the last targets count."""
+class _Window(Loose):
+    """Some of an episode's tokens, how many positions they take, and how many of the last targets count."""
 
-    encoded: Encoded
-    form: Form
     size: int
     counted: int
-
-    def gather(self, timesteps: np.ndarray, into: np.ndarray | None = None) -> Encoded:
-        found = self.encoded.take(timesteps)
-        if into is not None:
-            into[:] = found.patches
-        return found
 
 
 def said_nats(checkpoint: Checkpoint, layout: Layout, episodes: Iterable[Episode]) -> Iterator[np.ndarray]:
@@ -84,16 +76,12 @@ def _runs(timestep: Encoded, form: Form, size: int, context: int) -> Iterator[_W
 
 @torch.inference_mode()
 def _nats(checkpoint: Checkpoint, layout: Layout, windows: Sequence[_Window]) -> np.ndarray:
-    config, rng, zero = checkpoint.model.config, np.random.default_rng(0), np.zeros(1, np.int64)
+    config, rng = checkpoint.model.config, np.random.default_rng(0)
     losses = []
     for first in range(0, len(windows), _TOGETHER):
         part = windows[first : first + _TOGETHER]
         length = min(-(-max(window.size for window in part) // _GRAIN) * _GRAIN, config.context)
-        sequences = []
-        for window in part:
-            steps = np.arange(len(window.encoded))
-            piece = Piece(window, layout, 0, steps, zero.repeat(len(steps)), zero.repeat(len(steps)), 0)  # type: ignore[arg-type]
-            sequences.append(pack([piece], length, config.fold, rng))
+        sequences = [pack_alone(window, layout, length, config.fold, rng) for window in part]
         with checkpoint.model.autocast():
             found = checkpoint.model(collate(sequences, config).to(checkpoint.model.table.device)).float().cpu().numpy()
         ends = np.cumsum([int(sequence.predicted.sum()) for sequence in sequences])
