@@ -179,28 +179,37 @@ class OpenGatoPolicy(PreTrainedPolicy):
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
-        cls, pretrained_name_or_path: str | Path, *, config: PreTrainedConfig | None = None, revision: str | None = None, **settings: Any
+        cls,
+        pretrained_name_or_path: str | Path | None,
+        *,
+        config: PreTrainedConfig | None = None,
+        revision: str | None = None,
+        **settings: Any,
     ) -> OpenGatoPolicy:
         """A policy of an OpenGato checkpoint, as `OpenGatoConfig.checkpoint` has it, or of a folder or repository that LeRobot saved.
 
         Args:
+            pretrained_name_or_path: it goes before the configuration's own checkpoint; None, as LeRobot's commands have it where no
+                --policy.path is given: that one.
             settings: of the configuration, where it is not given; what else LeRobot's other policies take has no meaning here.
         """
-        known = {field.name for field in dataclasses.fields(OpenGatoConfig)}
-        chosen = {name: value for name, value in settings.items() if name in known}
+        own = cast("OpenGatoConfig | None", config)
+        if pretrained_name_or_path is None:
+            if own is None or own.checkpoint is None:
+                raise OpenGatoError("there is no folder to load: give one, or a configuration with a checkpoint")
+            pretrained_name_or_path = own.checkpoint
         given = str(pretrained_name_or_path)
         if not given.startswith(HUB) and not Path(given).exists() and given not in names() and given.count("/") == 1:
             given = snapshot_download(given, revision=revision)
         folder = agent_folder(given)
         saved = folder / INSIDE
-        if saved.is_dir():
-            own = config if config is not None else PreTrainedConfig.from_pretrained(folder)
-            own = cast(OpenGatoConfig, own)
-        else:
-            read_config(folder)  # of another program, say
-            own, saved = cast(OpenGatoConfig, config if config is not None else OpenGatoConfig()), folder
-        if chosen:
-            own = dataclasses.replace(own, **chosen)
+        if not saved.is_dir():
+            read_config(folder)  # refuses another program's
+            saved = folder
+        if own is None:
+            own = OpenGatoConfig() if saved == folder else cast(OpenGatoConfig, PreTrainedConfig.from_pretrained(folder))
+            known = {field.name for field in dataclasses.fields(OpenGatoConfig)}
+            own = dataclasses.replace(own, **{name: value for name, value in settings.items() if name in known})
         own.checkpoint = str(saved)
         policy = cls(own)
         policy.eval()
