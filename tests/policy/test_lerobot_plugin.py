@@ -86,6 +86,7 @@ def as_lerobot(task, observations):
     }
 
 
+@pytest.mark.slow
 def test_lerobot_finds_it_by_its_name(folder):
     """In a process of its own, which imports nothing of ours."""
     code = f"""
