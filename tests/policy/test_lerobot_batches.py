@@ -72,6 +72,9 @@ def test_spaces_that_are_one_field():
     assert action.shape == (1, 1) and action.item() == 3
     picture = LeRobotBatches(Layout(spaces.Box(0, 255, (16, 16, 1), np.uint8), spaces.MultiDiscrete([3, 3])))
     assert picture.observations({"observation.image": torch.ones(2, 1, 16, 16)})[1].max() == 255
+    resized = torch.full((1, 1, 16, 16), 100.6 / 255).index_fill(2, torch.tensor([0]), 1.02)  # a bicubic filter overshoots
+    (found,) = picture.observations({"observation.image": resized})
+    assert (found[0] == 255).all() and (found[1:] == 101).all()
     assert picture.actions([np.array([0, 2]), np.array([1, 1])]).tolist() == [[0, 2], [1, 1]]
 
 
@@ -83,7 +86,8 @@ def test_windows_are_episodes_without_their_padding():
     batch |= {"task": ["row 0", "row 1"], "action": torch.rand(2, 4, 2)}
     batch["action_is_pad"] = torch.tensor([[False] * 4, [False, False, True, True]])
     first, second = LeRobotBatches(Layout(SEEN, DONE)).episodes(batch, "lerobot/pick")
-    assert (len(first), len(second)) == (4, 2) and first.task == "lerobot/pick"
+    assert (len(first), len(second)) == (4, 2) == tuple(len(e.observations["state"]) for e in (first, second))
+    assert first.task == "lerobot/pick"
     np.testing.assert_array_equal(second.actions, batch["action"][1, :2])
     for t, wanted in enumerate(rows[1][:2]):
         same(
