@@ -91,6 +91,32 @@ def test_lerobot_and_back(tmp_path, video):
     assert others.action_space["press"].dtype == np.int64
 
 
+def test_names_with_dots_in_them(tmp_path):
+    """As dm-manipulation's have; each is a name and no path, also where another begins alike."""
+    seen = spaces.Dict({name: spaces.Box(-1, 1, (2,), np.float32) for name in ("arm.joints", "arm.hand.joints", "target")})
+    hand = spaces.Dict({"tip.place": spaces.Box(-1, 1, (3,), np.float32)})
+    seen["arm"] = spaces.Dict(hand=hand, speed=spaces.Box(-1, 1, (1,), np.float32))
+    done = spaces.Dict({"arm.turn": spaces.Box(-1, 1, (2,), np.float32)})
+    rng = np.random.default_rng(0)
+    observations = {name: rng.uniform(-1, 1, (4, 2)).astype(np.float32) for name in ("arm.joints", "arm.hand.joints", "target")}
+    observations["arm"] = {
+        "hand": {"tip.place": rng.uniform(-1, 1, (4, 3)).astype(np.float32)},
+        "speed": rng.uniform(-1, 1, (4, 1)).astype(np.float32),
+    }
+    actions = {"arm.turn": rng.uniform(-1, 1, (4, 2)).astype(np.float32)}
+    episode = Episode(observations, actions, np.zeros(4, np.float32), "desk/reach", "ann")
+    to_lerobot(Episodes("desk/reach", seen, done, [episode], "f"), tmp_path / "out", rate=10)
+    found = find_dataset(str(tmp_path / "out"))
+    assert to_json(found.observation_space) == to_json(seen)
+    same(next(found.episodes()), episode)
+    assert {"observation.arm.joints", "observation.arm.hand.tip.place"} <= json.loads((tmp_path / "out/meta/info.json").read_text())[
+        "features"
+    ].keys()
+    seen["arm"]["joints"] = seen["target"]
+    with pytest.raises(OpenGatoError, match=r"two fields are both 'arm.joints'.*rename"):
+        to_lerobot(Episodes("desk/reach", seen, done, [episode], "f"), tmp_path / "not", rate=10)
+
+
 def test_statistics_are_of_all_rows(tmp_path):
     data = source()
     to_lerobot(data, tmp_path / "out", rate=10)

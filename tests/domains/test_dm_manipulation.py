@@ -10,6 +10,10 @@ pytest.importorskip("dm_control")
 
 from opengato.collection import record_episode
 from opengato.domains.dm_manipulation import FULL, TASKS
+from opengato.episode import stack
+from opengato.tokens.encode import encode_timesteps
+from opengato.tokens.layout import Layout
+from opengato.tokens.text import TextTokenizer
 
 TASK = {task.id.removeprefix("dm-manipulation/"): task for task in TASKS}
 QUICK = ["place-cradle-features", "reach-site-features"]
@@ -43,6 +47,9 @@ def check(name):
         traces.append(np.concatenate(trace))
     np.testing.assert_array_equal(traces[0], traces[1])
     assert not np.array_equal(traces[0], traces[2])
+    layout = Layout(task.observation_space, task.action_space)  # its names have dots
+    encoded = encode_timesteps(layout, TextTokenizer.load(), stack([observation]), stack([env.action_space.sample()]), 1)
+    assert len(encoded.tokens) == sum(field.count for field in (*layout.observation, *layout.action)) + 1
     env.close()
 
 

@@ -50,13 +50,14 @@ def leaves(draw, length, is_action):
 
 @st.composite
 def structures(draw, length, is_action):
-    shape = draw(st.sampled_from(["leaf", "dict", "tuple", "nested"]))
-    parts = [draw(leaves(length, is_action)) for _ in range({"leaf": 1, "dict": 3, "tuple": 2, "nested": 3}[shape])]
+    shape = draw(st.sampled_from(["leaf", "dict", "tuple", "nested", "dotted"]))
+    parts = [draw(leaves(length, is_action)) for _ in range({"leaf": 1, "dict": 3, "tuple": 2, "nested": 3, "dotted": 4}[shape])]
     pack = {
         "leaf": lambda p: p[0],
         "dict": lambda p: dict(zip(["b", "a", "c c"], p)),
         "tuple": tuple,
         "nested": lambda p: {"z": (p[0], p[1]), "y": {"x": p[2]}},
+        "dotted": lambda p: {"a.b": p[0], "a": {"b.c": p[1], "d": (p[2],)}, "a.d.1": p[3]},
     }[shape]
 
     def to_space(node):

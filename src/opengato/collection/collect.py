@@ -95,8 +95,8 @@ class _Collection:
         if hopeless or missing <= 0 or (spent and self.done + self.under_way > 0):
             return []
         known = self.added + len(self.failures) > 0
-        # By the quickest, as a job's first episode has its simulator made, which may take far longer. So that one is not the first, there are
-        # two in every job at least.
+        # By the quickest, as a job's first episode has its simulator made, which may take far longer; so that one episode is none of the
+        # first ones, there are two in every job at least.
         quick = max(2, int(_CHUNK_SECONDS / max(self.quickest, 1e-3))) if known and not spent else 1
         if self.student is not None and known and not spent:
             quick = 4 * STUDENT_SLOTS  # beside one another, or else little is gained; the more, the less of the time the last one is alone

@@ -21,9 +21,11 @@ from gymnasium import spaces
 from opengato.datasets.columns import fingerprint, numbers, parquet_file, read_columns, read_json
 from opengato.datasets.frames import Pictures
 from opengato.datasets.inferred import TEXT, Inferred, field_space, nest, number_of, space_of, task_name
+from opengato.datasets.lerobot_features import nested_spaces
 from opengato.datasets.video import Clip
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
+from opengato.tokens.layout import get_path
 from opengato.tokens.spaces import from_json
 
 SIDECAR = "meta/opengato.json"  # what LeRobot's own files have no place for; its library looks past it
@@ -163,8 +165,8 @@ class LeRobotFolder:
         done: dict[str, tuple[str, spaces.Space]] = {}
         if self._sidecar is not None:
             for side, found in (("observation", seen), ("action", done)):
-                whole = from_json(self._sidecar[f"{side}_space"])
-                found |= {path: (key, _at(whole, path)) for path, key in self._sidecar["fields"][side].items()}
+                whole = nested_spaces(from_json(self._sidecar[f"{side}_space"]))
+                found |= {path: (key, get_path(whole, path)) for path, key in self._sidecar["fields"][side].items()}
             return seen, done
         for key, feature in self._features.items():
             side, _, path = key.partition(".")
@@ -352,13 +354,6 @@ def _file(path: Path, changed: int, columns: tuple[str, ...]) -> _File:
             raise OpenGatoError(f"episode {index} stands in {path} twice, or is torn apart: it was written wrongly")
         places[index] = first, stop
     return _File(table, places)
-
-
-def _at(space: Any, path: str) -> spaces.Space:
-    """The space of a field."""
-    for key in path.split(".") if path else []:
-        space = space[int(key)] if isinstance(space, spaces.Tuple) else space[key]
-    return space
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

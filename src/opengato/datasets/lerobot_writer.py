@@ -18,16 +18,16 @@ import numpy as np
 from gymnasium import spaces
 
 from opengato.datasets.lerobot import SIDECAR
+from opengato.datasets.lerobot_features import feature_names, task_field
 from opengato.datasets.survey import is_picture
 from opengato.datasets.video import VideoWriter
-from opengato.episode import Episode, leaves
+from opengato.episode import Episode
 from opengato.errors import OpenGatoError
 from opengato.tokens.layout import get_path
 from opengato.tokens.spaces import to_json
 
 _DATA_BYTES, _VIDEO_BYTES = 100 * 2**20, 200 * 2**20  # a file that has so many is followed by another, as LeRobot has it
 _CHUNK = 1000  # files a folder
-_TASK_FIELDS = ("task", "mission", "instruction", "language_instruction")  # of several texts the one that is the task
 _OWN = {"timestamp": "float32", "frame_index": "int64", "episode_index": "int64", "index": "int64", "task_index": "int64"}
 _QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 
@@ -64,13 +64,8 @@ def write_lerobot(
 def _features(space: spaces.Space, side: str, video: bool) -> dict[str, tuple[str, dict[str, Any]]]:
     """Of every field of a space, by its path, its feature's name and description; texts of kind "string"."""
     found: dict[str, tuple[str, dict[str, Any]]] = {}
-    for path, sub in leaves(_nested(space)):
+    for path, (name, sub) in feature_names(space, side).items():
         shape: list[int] = list(sub.shape or ()) or [1]
-        name = f"{side}.{path}".rstrip(".")
-        if side == "observation" and not path:
-            name += ".image" if is_picture(sub) else ".state"
-        if "/" in name:
-            raise OpenGatoError(f"field {name!r} has a '/', which no feature of LeRobot's may have: rename it")
         if isinstance(sub, spaces.Text):
             if side == "action":
                 raise OpenGatoError("actions in words have no place in a LeRobotDataset: write --format minari")
@@ -84,12 +79,6 @@ def _features(space: spaces.Space, side: str, video: bool) -> dict[str, tuple[st
     return found
 
 
-def _nested(space: spaces.Space) -> Any:
-    if isinstance(space, spaces.Dict):
-        return {key: _nested(sub) for key, sub in space.spaces.items()}
-    return tuple(map(_nested, space.spaces)) if isinstance(space, spaces.Tuple) else space
-
-
 class _Writer:
     """Gathers episodes into files."""
 
@@ -97,9 +86,7 @@ class _Writer:
         self._root, self._task, self._rate = root, task, rate
         self._spaces = {"observation_space": to_json(observation_space), "action_space": to_json(action_space)}
         self._seen, self._done = _features(observation_space, "observation", video), _features(action_space, "action", video)
-        texts = [path for path, (_, feature) in self._seen.items() if feature["dtype"] == "string"]
-        known = [path for path in _TASK_FIELDS if path in texts]
-        self._said = known[0] if known else texts[0] if len(texts) == 1 else None
+        self._said = task_field([path for path, (_, feature) in self._seen.items() if feature["dtype"] == "string"])
         if self._said is not None:
             self._seen[self._said] = "task_index", {}
         self._features = {name: feature for name, feature in (*self._seen.values(), *self._done.values()) if feature}

@@ -10,10 +10,8 @@ import numpy as np
 from opengato.checkpoint import Checkpoint
 from opengato.episode import Episode, map_leaves
 from opengato.mixture import Sequence as Packed
-from opengato.mixture.packing import Piece, pack
+from opengato.mixture.packing import Loose, pack_alone
 from opengato.model.batch import Batch, collate
-from opengato.tokens.compact import Form
-from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
 
 _TOGETHER = 8  # windows a batch
@@ -21,18 +19,10 @@ _GRAIN = 64  # their lengths are multiples of it
 
 
 @dataclass(frozen=True)
-class Window:
-    """Some of an episode's tokens, as `pack` asks a dataset for them; `size`: how many positions they take, at most the context."""
+class Window(Loose):
+    """Some of an episode's tokens; `size`: how many positions they take, at most the context."""
 
-    encoded: Encoded
-    form: Form
     size: int
-
-    def gather(self, timesteps: np.ndarray, into: np.ndarray | None = None) -> Encoded:
-        found = self.encoded.take(timesteps)
-        if into is not None:
-            into[:] = found.patches
-        return found
 
 
 def in_memory(episode: Episode) -> Episode:
@@ -46,13 +36,9 @@ def in_memory(episode: Episode) -> Episode:
 
 def batches(checkpoint: Checkpoint, layout: Layout, windows: Sequence[Window]) -> Iterator[tuple[list[Packed], Batch]]:
     """The windows in order, a row each, some at a time: as sequences, and as a batch on the network's device."""
-    config, rng, zero = checkpoint.model.config, np.random.default_rng(0), np.zeros(1, np.int64)
+    config, rng = checkpoint.model.config, np.random.default_rng(0)
     for first in range(0, len(windows), _TOGETHER):
         part = windows[first : first + _TOGETHER]
         length = min(-(-max(window.size for window in part) // _GRAIN) * _GRAIN, config.context)
-        sequences = []
-        for window in part:
-            steps = np.arange(len(window.encoded))
-            piece = Piece(window, layout, 0, steps, zero.repeat(len(steps)), zero.repeat(len(steps)), 0)  # type: ignore[arg-type]
-            sequences.append(pack([piece], length, config.fold, rng))
+        sequences = [pack_alone(window, layout, length, config.fold, rng) for window in part]
         yield sequences, collate(sequences, config).to(checkpoint.model.table.device)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from opengato.datasets.store import TokenDataset
+from opengato.tokens.compact import Form
 from opengato.tokens.encode import Encoded
 from opengato.tokens.fold import Fold
 from opengato.tokens.image import random_positions
@@ -67,6 +68,28 @@ class Piece:
     branches: np.ndarray
     base: int
     head: int = 0
+
+
+@dataclass(frozen=True)
+class Loose:
+    """Timesteps that lie in no store, as `pack` asks a dataset for them."""
+
+    encoded: Encoded
+    form: Form
+
+    def gather(self, timesteps: np.ndarray, into: np.ndarray | None = None) -> Encoded:
+        """As `TokenDataset.gather`."""
+        found = self.encoded.take(timesteps)
+        if into is not None:
+            into[:] = found.patches
+        return found
+
+
+def pack_alone(window: Loose, layout: Layout, length: int, fold: Fold, rng: np.random.Generator) -> Sequence:
+    """One window, all of its timesteps, as a sequence of its own."""
+    steps = np.arange(len(window.encoded))
+    zeros = np.zeros_like(steps)
+    return pack([Piece(window, layout, 0, steps, zeros, zeros, 0)], length, fold, rng)  # type: ignore[arg-type]
 
 
 def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator) -> Sequence:

@@ -203,7 +203,7 @@ def decode_action(layout: Layout, tokens: np.ndarray, tokenizer: TextTokenizer) 
         end = at + (field.count if field.count is not None else _text_length(tokens[at:], tokenizer))
         values[field.path] = _decode_field(field, np.asarray(tokens[at:end])[None], tokenizer)[0]
         at = end
-    action = _rebuild(layout.action_space, values)
+    action = rebuild(layout.action_space, values)
     return int(action) if isinstance(layout.action_space, spaces.Discrete) else action
 
 
@@ -230,7 +230,7 @@ def decode(layout: Layout, encoded: Encoded, tokenizer: TextTokenizer) -> tuple[
             at = at + field.count
         out.append(values)
         at = at + 1  # the separator
-    return _rebuild(layout.observation_space, out[0]), _rebuild(layout.action_space, out[1])
+    return rebuild(layout.observation_space, out[0]), rebuild(layout.action_space, out[1])
 
 
 def _text_length(tokens: np.ndarray, tokenizer: TextTokenizer) -> int:
@@ -245,9 +245,10 @@ def _decode_field(field: Field, tokens: np.ndarray, tokenizer: TextTokenizer) ->
     return decode_leaf(field, tokens)
 
 
-def _rebuild(space: spaces.Space, values: dict[str, Any], path: str = "") -> Any:
+def rebuild(space: spaces.Space, values: dict[str, Any], path: str = "") -> Any:
+    """Leaves by their fields' paths in the structure of a space."""
     if isinstance(space, spaces.Dict):
-        return {key: _rebuild(sub, values, f"{path}.{key}".lstrip(".")) for key, sub in space.spaces.items()}
+        return {key: rebuild(sub, values, f"{path}.{key}".lstrip(".")) for key, sub in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
-        return tuple(_rebuild(sub, values, f"{path}.{i}".lstrip(".")) for i, sub in enumerate(space.spaces))
+        return tuple(rebuild(sub, values, f"{path}.{i}".lstrip(".")) for i, sub in enumerate(space.spaces))
     return values[path]

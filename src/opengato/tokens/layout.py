@@ -99,10 +99,21 @@ def _fields(space: spaces.Space, is_action: bool, path: str = "") -> list[Field]
 
 
 def get_path(nested: Any, path: str) -> Any:
-    """The leaf of a nested structure at a field's path."""
-    for key in path.split(".") if path else []:
-        nested = nested[int(key)] if isinstance(nested, tuple) else nested[key]
-    return nested
+    """The leaf of a nested structure at a field's path, whose names may have dots themselves. Raises KeyError where there is none."""
+    if not path:
+        return nested
+    if isinstance(nested, tuple):
+        index, _, rest = path.partition(".")
+        return get_path(nested[int(index)], rest)
+    if path in nested:
+        return nested[path]
+    for key, inside in nested.items():
+        if path.startswith(f"{key}.") and isinstance(inside, dict | tuple):
+            try:
+                return get_path(inside, path[len(key) + 1 :])
+            except (KeyError, IndexError, ValueError):
+                pass  # another name may begin alike
+    raise KeyError(path)
 
 
 class Layout:
@@ -121,6 +132,10 @@ class Layout:
         if any(f.kind == ACTION_TEXT for f in self.action):
             observation = [replace(f, kind=WORD) if f.kind == TEXT else f for f in observation]
         self.observation = tuple(observation)
+        for fields in (self.observation, self.action):
+            paths = [field.path for field in fields]
+            if twice := sorted({path for path in paths if paths.count(path) > 1}):
+                raise OpenGatoError(f"two fields are both {twice[0]!r}, one by a name with a dot in it: rename one of them")
         if not self.action or any(f.count == 0 for f in self.action):
             raise OpenGatoError("the action space is empty: an agent needs at least one action to predict")
         if (numbers := sum(f.count or 0 for f in self.action)) > ACTION_NUMBERS:

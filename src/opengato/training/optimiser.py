@@ -66,8 +66,8 @@ def rate_factor(config: OptimiserConfig, step: int, steps: int, done: float | No
     raise OpenGatoError(f"schedule {config.schedule!r} is unknown: use 'cosine', 'linear' or 'constant'")
 
 
-def make_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.optim.Optimizer]:
-    """One or two optimisers over the model's parameters; every group keeps its peak rate as `initial_lr`.
+def by_decay(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The trained parameters that decay, and those that do not.
 
     What decays are matrices (relative attention's two biases, u and v, have a matrix's shape and count as such; the paper names no
     exceptions at all); tables, of which most rows have no gradient in most steps, gains and biases do not.
@@ -76,6 +76,12 @@ def make_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.opt
     trained = [p for p in model.parameters() if p.requires_grad]
     matrices = [p for p in trained if p.ndim >= 2 and id(p) not in tables]
     rest = [p for p in trained if not (p.ndim >= 2 and id(p) not in tables)]
+    return matrices, rest
+
+
+def make_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.optim.Optimizer]:
+    """One or two optimisers over the model's parameters, see `by_decay`; every group keeps its peak rate as `initial_lr`."""
+    matrices, rest = by_decay(model)
     betas = (config.beta1, config.beta2)
     if config.kind == "adamw":
         groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
