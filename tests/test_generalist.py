@@ -87,6 +87,8 @@ def test_two_rounds_of_a_small_generalist(tmp_path):
     found = generalist(bought, budget, tmp_path, rounds=1, recipe="swift-nano", data=())
     assert found["tasks"]["memory/t-maze-short"]["n"] == bought.rollouts
     report = (tmp_path / "report.html").read_text()
+    with pytest.raises(OpenGatoError, match=r"was begun with seed 0, not 1"):
+        generalist(bought, budget, tmp_path, recipe="swift-nano", data=(), seed=1)
     first = (tmp_path / "round-0" / "scores.json").stat().st_mtime_ns
     again = generalist(bought, budget, tmp_path, rounds=2, recipe="swift-nano", data=())
     assert (tmp_path / "round-0" / "scores.json").stat().st_mtime_ns == first  # kept

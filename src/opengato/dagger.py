@@ -13,6 +13,7 @@ from opengato.atomic import write_text
 from opengato.collection import Acting, Student, collect, dataset_id
 from opengato.domains import Task
 from opengato.errors import OpenGatoError
+from opengato.stages import begun_with
 
 
 def _acting(folder: Path, task: Task, slots: int) -> Acting:
@@ -77,7 +78,9 @@ def dagger(tasks: list[Task], plan: Rounds, out: Path, show: bool = True) -> lis
         OpenGatoError: where `out` was begun with another plan or other tasks.
     """
     out.mkdir(parents=True, exist_ok=True)
-    _check_same(out / "plan.json", tasks, plan)
+    # How long it goes on may change, and where it runs; nothing else.
+    fixed = {k: v for k, v in vars(plan).items() if k not in ("rounds", "budget", "workers")} | {"tasks": [t.id for t in tasks]}
+    begun_with(out / "plan.json", fixed)
     results: list[dict[str, Any]] = []
     for number in range(plan.rounds + 1):
         path = out / f"round-{number}" / "result.json"
@@ -88,17 +91,6 @@ def dagger(tasks: list[Task], plan: Rounds, out: Path, show: bool = True) -> lis
             write_text(path, json.dumps(_round(tasks, plan, out, number, show), indent=1))
         results.append(json.loads(path.read_text()))
     return results
-
-
-def _check_same(path: Path, tasks: list[Task], plan: Rounds) -> None:
-    """How long it goes on may change, and where it runs; nothing else."""
-    fixed = {k: v for k, v in vars(plan).items() if k not in ("rounds", "budget", "workers")} | {"tasks": [t.id for t in tasks]}
-    if path.is_file():
-        for name, begun in json.loads(path.read_text()).items():
-            if begun != fixed[name]:
-                raise OpenGatoError(f"{path.parent} was begun with {name} {begun!r}, not {fixed[name]!r}: choose another --out")
-    else:
-        write_text(path, json.dumps(fixed, indent=1))
 
 
 def _round(tasks: list[Task], plan: Rounds, out: Path, number: int, show: bool) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import struct
+import time
 from importlib.util import find_spec
 
 import pytest
@@ -43,16 +44,12 @@ def records(log):
             data = b""
 
 
-@pytest.mark.slow
-def test_weights_and_biases_is_offline(tmp_path, monkeypatch):
-    pytest.importorskip("wandb")
+def read_run(log):
+    """The rows and the configuration in a file of wandb's."""
     from wandb.proto import wandb_internal_pb2
 
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    told(("wandb",), tmp_path / "run")
-    (file,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
     found, config = [], {}
-    for data in records(file.read_bytes()):
+    for data in records(log):
         record = wandb_internal_pb2.Record()
         record.ParseFromString(data)
         if record.HasField("history"):
@@ -60,6 +57,20 @@ def test_weights_and_biases_is_offline(tmp_path, monkeypatch):
             found.append({"step": item["_step"], "loss": item["loss"], "loss/arm": item["loss/arm"]})
         if record.HasField("run"):
             config |= {entry.key or entry.nested_key[0]: json.loads(entry.value_json) for entry in record.run.config.update}
+    return found, config
+
+
+@pytest.mark.slow
+def test_weights_and_biases_is_offline(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    told(("wandb",), tmp_path / "run")
+    (file,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
+    for _ in range(100):  # a process of its own writes it, which on a busy machine is not done when the run is
+        found, config = read_run(file.read_bytes())
+        if len(found) == len(ROWS):
+            break
+        time.sleep(0.2)
     assert found == ROWS and config["train"] == {"steps": 20}
 
 

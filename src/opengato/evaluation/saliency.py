@@ -11,12 +11,12 @@ import torch
 
 from opengato.checkpoint import Checkpoint
 from opengato.domains import Task
-from opengato.episode import stack
+from opengato.episode import leaves, stack
 from opengato.errors import OpenGatoError
 from opengato.model.memory import Step
 from opengato.model.prompt import crop_prompt
 from opengato.policy.engine import Engine, Slot
-from opengato.tokens.encode import encode_timesteps
+from opengato.tokens.encode import encode_timesteps, rebuild
 from opengato.tokens.image import patch_grid
 from opengato.tokens.layout import Field, Layout, get_path
 from opengato.tokens.vocabulary import IMAGE, PATCH_SIZE
@@ -203,14 +203,4 @@ class Occlusion(_Watched):
                 for column in range(columns):
                     painted = picture.copy()
                     painted[row * PATCH_SIZE : (row + 1) * PATCH_SIZE, column * PATCH_SIZE : (column + 1) * PATCH_SIZE] = colour
-                    yield _with(observation, field.path, painted)
-
-
-def _with(nested: Any, path: str, leaf: Any) -> Any:
-    """The nested structure with another leaf at a field's path."""
-    if not path:
-        return leaf
-    key, _, rest = path.partition(".")
-    if isinstance(nested, tuple):
-        return tuple(_with(part, rest, leaf) if i == int(key) else part for i, part in enumerate(nested))
-    return {**nested, key: _with(nested[key], rest, leaf)}
+                    yield rebuild(self.layout.observation_space, {**dict(leaves(observation)), field.path: painted})

@@ -14,7 +14,7 @@ FEWEST = 10  # demonstrations: a task whose expert is too slow for as many is le
 _AN_EPISODE = 1.0  # second of one core that the network takes beside the simulator, roughly
 _ROLLOUTS = 10, 50  # fewest and most, of each task
 
-# Domains that the paper has not weigh as their number of tasks would in Table 1, where 604 tasks have 85.3 per cent.
+# Domains that the paper has not weigh roughly as their number of tasks would in Table 1, where a task has a seventh of a per cent.
 SHARES = TABLE_1 | {
     "minigrid": 5.0,
     "openspiel": 3.0,

@@ -16,7 +16,7 @@ from opengato.domains import Task, get_task
 from opengato.errors import OpenGatoError
 from opengato.generalist.plan import COLLECT, SHARES, Budget, Plan
 from opengato.showcase import captions_of, texts_of
-from opengato.stages import Clock
+from opengato.stages import Clock, begun_with
 
 _SOLVED = 90.0  # per cent of the expert: a task above it needs no corrections
 
@@ -39,6 +39,9 @@ def generalist(
 
     Args:
         plan, budget: of one round. recipe: of the model and its training. data: of words and pictures, as for `opengato train`.
+
+    Raises:
+        OpenGatoError: where `out` was begun with other tasks, as another budget buys, or with other data, another recipe or seed.
     """
     if rounds < 1:
         raise OpenGatoError(f"rounds is {rounds}: give 1, for demonstrations alone, or more")
@@ -47,6 +50,7 @@ def generalist(
         if not task.available:
             task.make()  # says what to install
     out.mkdir(parents=True, exist_ok=True)
+    begun_with(out / "plan.json", {"tasks": list(plan.demonstrations), "data": list(data), "recipe": recipe, "seed": seed})
     clock = Clock(out / "seconds.json")
     for number in range(rounds):
         folder = out / f"round-{number}"

@@ -1,4 +1,8 @@
-"""The generalist's tasks, chosen before it was trained: at least a third of each domain whose experts are quick enough for two cores."""
+"""The generalist's tasks, chosen before it was trained.
+
+They are a third or more of each domain that is seen without pictures and whose experts are quick enough for two cores; of DM Control's,
+whose planners are not, those that have a controller.
+"""
 
 from __future__ import annotations
 
