@@ -128,7 +128,14 @@ def test_collecting_leaves_no_game_behind(tmp_path, interrupted):
     episodes = "2000" if interrupted else "2"
     command = [sys.executable, "-m", "opengato", "collect", "vizdoom/basic", "--episodes", episodes, "--workers", "1"]
     environment = {**os.environ, "MINARI_DATASETS_PATH": str(tmp_path)}
-    collecting = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    collecting = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it, and so would this one
+    )
     games: set[int] = set()
     try:
 
