@@ -24,14 +24,14 @@ def generalist(
 ) -> None:
     """One network for every domain that has quick experts, and for words: collect, train, evaluate, correct, report, within a budget.
 
-    It says first what the budget buys. Interrupted, it goes on where it stopped; with more --rounds it goes on from the last one, whose
-    agent then acts in what it has not solved, and its experts correct it.
+    It says first what the budget buys. Interrupted, it goes on where it stopped; with more --rounds it goes on from the last one, with more
+    data of what that one's agent has not solved: demonstrations, and once there are enough of those, corrections of what it does.
 
     Args:
         hours: of one round, on the clock.
         cores: that collect and evaluate; default: all.
         disk: GB that the demonstrations may take.
-        rounds: in all, those that are finished included; the first has demonstrations, the others corrections.
+        rounds: in all, those that are finished included; the first has demonstrations, the others more of them, and corrections.
         domains: those to take; default: all of the generalist's list.
         recipe: of the model and its training, see `train --list`.
         data: of texts, captions, questions, pages and talk, as for `train`; default: what comes along.

@@ -46,11 +46,17 @@ class Budget:
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """Of one task: at most so many episodes, in so many seconds of one core, with this share of random actions."""
+    """Of one task.
+
+    Attributes:
+        episodes: of the first round, at most; seconds: of one core, that they may take.
+        noise: share of random actions. most: episodes of all rounds together.
+    """
 
     episodes: int
     seconds: float
     noise: float
+    most: int
 
 
 @dataclass(frozen=True)
@@ -108,21 +114,34 @@ def plan(budget: Budget, parts: Sequence[Part] = PARTS, domains: Sequence[str] |
     if len(kept) < len(chosen):  # what those would have had is shared out again
         seconds = _shared_out(sum(seconds_of * len(p.tasks) for p, seconds_of in zip(chosen, seconds)), [part for part, _ in kept])
         kept = list(zip([part for part, _ in kept], seconds, strict=True))
-    counts = [min(part.episodes, round(each / part.seconds)) for part, each in kept]
-    gigabytes = sum(count * part.kilobytes * len(part.tasks) for count, (part, _) in zip(counts, kept)) / 1e6
-    if gigabytes > budget.disk:
-        counts = [max(FEWEST, int(count * budget.disk / gigabytes)) for count in counts]
-        gigabytes = sum(count * part.kilobytes * len(part.tasks) for count, (part, _) in zip(counts, kept)) / 1e6
+    bought = [part for part, _ in kept]
+    counts = _on_disk([min(part.episodes, round(each / part.seconds)) for part, each in kept], bought, budget.disk)
+    most = _on_disk([part.episodes for part in bought], bought, budget.disk)
     tasks = sum(len(part.tasks) for part, _ in kept)
     cost = sum(len(part.tasks) * (part.seconds + _AN_EPISODE) for part, _ in kept)
     rollouts = int(budget.hours * 3600 * EVALUATE * budget.cores / cost) if tasks else 0
     return Plan(
-        {task: Demonstrations(count, each, part.noise) for count, (part, each) in zip(counts, kept) for task in part.ids},
+        {
+            task: Demonstrations(count, each, part.noise, max(count, cap))
+            for count, cap, (part, each) in zip(counts, most, kept)
+            for task in part.ids
+        },
         tuple(task for part in chosen if part not in [p for p, _ in kept] for task in part.ids),
         budget.hours * 3600 * TRAIN,
         min(max(rollouts, _ROLLOUTS[0]), _ROLLOUTS[1]),
-        gigabytes,
+        _gigabytes(counts, bought),
     )
+
+
+def _gigabytes(counts: Sequence[int], parts: Sequence[Part]) -> float:
+    """What so many episodes of each task of every part take."""
+    return sum(count * part.kilobytes * len(part.tasks) for count, part in zip(counts, parts, strict=True)) / 1e6
+
+
+def _on_disk(counts: list[int], parts: Sequence[Part], disk: float) -> list[int]:
+    """Fewer episodes where they would take more than `disk` GB, of every part the same share, and at least FEWEST."""
+    share = min(1.0, disk / _gigabytes(counts, parts))
+    return [min(count, max(FEWEST, int(count * share))) for count in counts]
 
 
 def _shared_out(total: float, parts: Sequence[Part]) -> list[float]:

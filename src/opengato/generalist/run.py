@@ -1,4 +1,4 @@
-"""From experts to a report, in rounds: demonstrations first, then corrections of what the agent cannot do yet."""
+"""From experts to a report, in rounds: demonstrations first, then more of them, and corrections, where the agent falls short."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from typing import Any
 from opengato.atomic import write_text
 from opengato.collection import collect, dataset_id
 from opengato.console import notice
+from opengato.datasets.minari import recorded_episodes
 from opengato.datasets.open import SHIPPED
 from opengato.domains import Task, get_task
+from opengato.episode import is_relabelled
 from opengato.errors import OpenGatoError
 from opengato.generalist.plan import COLLECT, SHARES, Budget, Plan
 from opengato.showcase import captions_of, texts_of
 from opengato.stages import Clock, begun_with
 
-_SOLVED = 90.0  # per cent of the expert: a task above it needs no corrections
+_SOLVED = 90.0  # per cent of the expert: a task above it needs no more data
+# A step's positions, or the recipe's if those are more: of hundreds of tasks a step should see many, and the optimiser's time, the same
+# for a small step as for a large one, is then shared by more.
+_POSITIONS = 4096
 
 
 def generalist(
@@ -33,9 +38,10 @@ def generalist(
 ) -> dict[str, Any]:
     """Collect, train, evaluate and report; returns the last round's scores, as `out/round-N/scores.json` has them.
 
-    The first round learns from demonstrations. In every further one the agent acts in the tasks that it has not solved, their experts label
-    what it met, and the same training goes on with all there is, what is unsolved weighing more. What is finished is kept: an interrupted
-    run goes on, and asked for more rounds it goes on from the last one.
+    The first round learns from demonstrations. Before every further one the tasks that are not solved get more of them, and where there
+    are as many as the plan allows, the agent acts and the expert labels what it met; the same training then goes on with all there is,
+    what is unsolved weighing more. What is finished is kept: an interrupted run goes on, and asked for more rounds it goes on from the
+    last one.
 
     Args:
         plan, budget: of one round. recipe: of the model and its training. data: of words and pictures, as for `opengato train`.
@@ -86,28 +92,49 @@ def _collect(tasks: list[Task], plan: Plan, budget: Budget, data: Path, before: 
         )
         return
     from opengato.dagger import student_in
+    from opengato.mixture.weights import by_gap
 
-    scores = json.loads((before / "scores.json").read_text())["tasks"]
-    unsolved = [task for task in tasks if (scores[task.id].get("score") or 0.0) < _SOLVED]
+    scores = json.loads((before / "scores.json").read_text())
+    unsolved = [task for task in tasks if (scores["tasks"][task.id].get("score") or 0.0) < _SOLVED]
     if not unsolved:
-        notice("every task is solved: no corrections")
+        notice("every task is solved: no more data")
         return
-    each = budget.hours * 3600 * COLLECT * budget.cores / len(unsolved)
-    collect(
-        unsolved,
-        {task.id: wanted[task.id].episodes for task in unsolved},
-        data,
-        workers=budget.cores,
-        seed=1_000_000 * seed,
-        time_budget_s={task.id: each for task in unsolved},
-        student=student_in(before / "checkpoint", round=number),
-    )
+    gaps = {task.id: by_gap(scores).get(task.id, 1.0) for task in unsolved}
+    level = budget.hours * 3600 * COLLECT * budget.cores / sum(gaps.values())
+    seconds = {name: level * gap for name, gap in gaps.items()}
+    complete = {task.id: _demonstrated(task, data) >= wanted[task.id].most for task in unsolved}
+    if few := [task for task in unsolved if not complete[task.id]]:
+        collect(
+            few,
+            {task.id: wanted[task.id].most for task in few},
+            data,
+            workers=budget.cores,
+            seed=1_000_000 * seed,
+            noise={task.id: wanted[task.id].noise for task in few},
+            time_budget_s=seconds,
+        )
+    if corrected := [task for task in unsolved if complete[task.id]]:
+        collect(
+            corrected,
+            {task.id: wanted[task.id].most for task in corrected},
+            data,
+            workers=budget.cores,
+            seed=1_000_000 * seed,
+            time_budget_s=seconds,
+            student=student_in(before / "checkpoint", round=number),
+        )
+
+
+def _demonstrated(task: Task, data: Path) -> int:
+    """How many of a task's episodes are an expert's own."""
+    return sum(not is_relabelled(by) for _, by, _ in recorded_episodes(data / dataset_id(task)))
 
 
 def _train(
     tasks: list[Task], plan: Plan, out: Path, folder: Path, before: Path | None, seed: int, recipe_name: str, data: Sequence[str]
 ) -> None:
     from opengato.mixture.weights import by_gap
+    from opengato.model.config import preset
     from opengato.recipes import HELD_OUT, recipe
     from opengato.training.train import train
 
@@ -118,7 +145,8 @@ def _train(
         begun = json.loads((before / "training.json").read_text())["until"] if before else 0.0
         write_text(ends, json.dumps({"until": begun + plan.training}))
     chosen = recipe(recipe_name)
-    settings = replace(chosen.train, seed=seed, seconds=json.loads(ends.read_text())["until"], allow_changes=before is not None)
+    until, batch = json.loads(ends.read_text())["until"], max(chosen.train.batch, _POSITIONS // preset(chosen.model).context)
+    settings = replace(chosen.train, seed=seed, seconds=until, batch=batch, allow_changes=before is not None)
     chosen = replace(chosen, train=settings, weights=SHARES, held_out=HELD_OUT)
     gaps = by_gap(json.loads((before / "scores.json").read_text())) if before else None
     names = [dataset_id(task) for task in tasks]
