@@ -152,7 +152,7 @@ class _Measuring:
         counts = f"--episodes {len(self.wanted('random'))} --expert-episodes {len(self.wanted('expert'))}"
         (random, random_sd), (expert, expert_sd) = (_mean_and_deviation([row["return"] for row in rows[a]]) for a in ("random", "expert"))
         returns = {agent: [float(f"{row['return']:.6g}") for row in rows[agent]] for agent in rows}
-        successes = [row["success"] for row in rows["expert"]]
+        random_success, expert_success = (_share([row["success"] for row in rows[agent]]) for agent in ("random", "expert"))
         return Reference(
             random,
             expert,
@@ -163,9 +163,16 @@ class _Measuring:
             expert_sd,
             returns["random"],
             returns["expert"],
-            None if None in successes else sum(successes) / len(successes),
+            expert_success,
+            random_success,
             self.task.made_with,
         )
+
+
+def _share(successes: list[bool | None]) -> float | None:
+    """Of episodes that succeeded; None where some do not tell."""
+    told = [success for success in successes if success is not None]
+    return sum(told) / len(told) if len(told) == len(successes) else None
 
 
 def _mean_and_deviation(values: list[float]) -> tuple[float, float | None]:

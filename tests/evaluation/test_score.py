@@ -54,6 +54,23 @@ def test_an_expert_no_better_than_the_random_agent_gives_no_score_and_no_error(r
     assert "a/b has no score: its expert's return" in capsys.readouterr().out
 
 
+def test_success_is_the_measure_where_the_reward_is_none(capsys):
+    reward_is_none = Reference(60, 1, 50, 20, "", 10.0, 1.0, expert_success=0.9, random_success=0.1)
+    found = score("a/b", [0.0, 70.0, 0.0, 0.0], reward_is_none, [True, False, True, True])
+    assert found.score == pytest.approx(100 * (0.75 - 0.1) / (0.9 - 0.1)) and (found.random, found.expert) == (0.1, 0.9)
+    # In the measure that success is, it is the score that rewards of 0 and 1 with these references would have.
+    as_reward = Reference(0.1, 0.9, 50, 20, "", 0.3, 0.3)
+    told = score("a/b", [1.0, 0.0, 1.0, 1.0], as_reward)
+    assert (found.ci_low, found.ci_high, found.reference_half) == pytest.approx((told.ci_low, told.ci_high, told.reference_half))
+    assert summarise([found])["mean_score"] == pytest.approx(found.score) and summarise([found])["interquartile_mean"] > 0
+    assert TaskScore.from_json("a/b", found.to_json()) == found
+    print_scores(Evaluation([found], {}))
+    assert "a/b: scored by success" in capsys.readouterr().out
+    # Where the expert's successes are no more than chance's, or its return says enough, nothing is different.
+    assert score("a/b", [5.0], Reference(60, 1, 50, 20, "", expert_success=0.1, random_success=0.1), [True]).score is None
+    assert score("a/b", [5.0], Reference(0, 10, 50, 20, "", expert_success=0.9, random_success=0.1), [True]).score == 50
+
+
 def test_intervals_of_the_mean():
     alike = [score(f"a/{i}", [2.0, 4.0, 6.0, 8.0]) for i in range(9)]
     over_tasks, over_episodes = mean_intervals(alike)

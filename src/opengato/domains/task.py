@@ -38,7 +38,8 @@ class Reference:
     """Random and expert mean returns, measured by `opengato reference`, with the number of episodes and the command.
 
     `random_sd`, `expert_sd`: the standard deviations of the returns; None of a single episode, and of references that never told.
-    `random_returns`, `expert_returns`: of every episode, in order of its seed. `expert_success`: share of the expert's episodes.
+    `random_returns`, `expert_returns`: of every episode, in order of its seed. `random_success`, `expert_success`: share of their episodes
+    that succeeded; None where the task defines no success, and of references that never told.
     `made_with`: `Task.made_with` as it was.
     """
 
@@ -52,6 +53,7 @@ class Reference:
     random_returns: list[float] | None = None
     expert_returns: list[float] | None = None
     expert_success: float | None = None
+    random_success: float | None = None
     made_with: dict[str, str] | None = None
 
     def changed(self, task: Task) -> str | None:
@@ -61,9 +63,16 @@ class Reference:
         return "; ".join(other) or None
 
     @property
+    def by_success(self) -> bool:
+        """Whether a score is of success: the expert succeeds more often than the random agent, and its return is not above it."""
+        if self.expert > self.random or self.expert_success is None or self.random_success is None:
+            return False
+        return self.expert_success > self.random_success
+
+    @property
     def problem(self) -> str | None:
         """Why no score can be measured by them; None where one can."""
-        if self.expert > self.random:
+        if self.expert > self.random or self.by_success:
             return None
         return f"its expert's return {self.expert:.4g} is not above the random agent's {self.random:.4g}"
 

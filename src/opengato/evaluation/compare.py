@@ -92,7 +92,7 @@ def _difference(one: TaskScore, other: TaskScore) -> Difference | None:
 def _values(score: TaskScore, seeds: Sequence[int]) -> list[float] | None:
     """Per cent by seed; None where there is neither a score nor success."""
     if score.score is not None and score.random is not None and score.expert is not None:
-        return [score_percent(score.returns[seed], score.random, score.expert) for seed in seeds]
+        return [score_percent(score.measured[seed], score.random, score.expert) for seed in seeds]
     if score.successes:
         return [_SCALE * score.successes[seed] for seed in seeds]
     return None

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from opengato.evaluation.figures import COLOURS, STYLE, loss_chart, score_chart, threshold_chart
-from opengato.evaluation.score import BEATEN, TaskScore, describe_failures, mean_intervals, number, scored, spread, summarise
+from opengato.evaluation.score import (
+    BEATEN,
+    SCORED_BY_SUCCESS,
+    TaskScore,
+    describe_failures,
+    mean_intervals,
+    number,
+    scored,
+    spread,
+    summarise,
+)
 
 # ruff: noqa: E501
 _STYLE = (
@@ -49,6 +59,7 @@ def _remarks(scores: Sequence[TaskScore]) -> str:
     rows += [
         f"{s.task}: the agent beats its expert by half, which is a poor measure of it then." for s in scored(scores) if s.score > BEATEN
     ]
+    rows += [f"{s.task}: {SCORED_BY_SUCCESS}." for s in scores if s.by_success]
     rows += [f"{s.task}: {s.seen:.0%} of the episodes began as episodes that the agent was trained on." for s in scores if s.seen]
     return "".join(f"<p>{escape(row)}</p>" for row in rows)
 

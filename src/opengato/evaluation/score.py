@@ -1,4 +1,7 @@
-"""Scores: where an agent's return lies between the random agent's and the expert's (paper, section 4.1)."""
+"""Scores: where an agent's return lies between the random agent's and the expert's (paper, section 4.1).
+
+A simulator's reward may be no measure, where experts that always succeed have less of it than chance has: success is it then.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ THRESHOLDS = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 Share = Literal["score", "success"]  # of the expert, or of a task's episodes
 RANDOM, EXPERT = 0.0, 100.0  # per cent
 MOST = EXPERT  # that a task counts in a mean: one game played far above its expert must not hide ten that were lost
+SCORED_BY_SUCCESS = "scored by success, which the random agent's and the expert's numbers are of: an expert's return is no measure there"
 BEATEN = 150.0  # an expert that an agent beats by half is a poor measure of it
 
 
@@ -38,13 +42,14 @@ class TaskScore:
 
     Attributes:
         returns, successes: seed -> of every episode that finished; no successes where the task defines none.
-        random, expert: the reference returns; None without references.
+        random, expert: the reference returns, or shares of success where `by_success`; None without references.
         score: of the mean return, with its 95% interval; None where there are no references, or `unmeasurable` says why there can be none.
         reference_half: half of the 95% interval that the references alone would give it.
         failed: seed -> reason of the episodes that did not finish, of which the score knows nothing.
         starts: how many different starts the episodes had, None where that is unknown.
         seen: the share of the episodes whose start was among those the agent was trained on, None where the agent does not say.
         in_training: whether the agent was trained on the task.
+        by_success: whether the score is of successes, see `Reference.by_success`.
     """
 
     task: str
@@ -61,6 +66,12 @@ class TaskScore:
     starts: int | None = None
     seen: float | None = None
     in_training: bool = True
+    by_success: bool = False
+
+    @property
+    def measured(self) -> dict[int, float]:
+        """seed -> what the score is of, to be compared with `random` and `expert`."""
+        return {seed: float(value) for seed, value in (self.successes if self.by_success else self.returns).items()}
 
     @property
     def label(self) -> str:
@@ -113,6 +124,7 @@ class TaskScore:
             "starts": self.starts,
             "seen": self.seen,
             "in_training": self.in_training,
+            "by_success": self.by_success,
             "failed": failures_to_json(self.failed),
             "seeds": seeds,
             "returns": [self.returns[seed] for seed in seeds],
@@ -137,6 +149,7 @@ class TaskScore:
             data["starts"],
             data["seen"],
             data.get("in_training", True),  # before others could be evaluated, all were
+            data.get("by_success", False),
         )
 
 
@@ -177,20 +190,22 @@ def task_score(
         raise OpenGatoError(f"task {task!r} has no finished episode to score")
     score = low = high = half = None
     problem = unmeasurable
-    if reference is not None:
+    random, expert = _measure(reference) if reference is not None else (None, None)
+    if reference is not None and random is not None and expert is not None:
         problem = reference.problem
         if problem is None:
-            values = [score_percent(r, reference.random, reference.expert) for r in returns.values()]
+            measured = successes or {} if reference.by_success else returns
+            values = [score_percent(value, random.mean, expert.mean) for value in measured.values()]
             score, (low, high) = fmean(values), mean_interval(values, RANDOM, EXPERT)
-            half = _reference_half(score, reference)
+            half = _reference_half(score, random, expert)
             # Independent errors, each on its own side, add as squares (Zou and Donner 2008).
             low, high = score - math.hypot(score - low, half), score + math.hypot(high - score, half)
     return TaskScore(
         task,
         dict(returns),
         dict(successes or {}),
-        reference.random if reference else None,
-        reference.expert if reference else None,
+        random.mean if random else None,
+        expert.mean if expert else None,
         score,
         low,
         high,
@@ -200,15 +215,35 @@ def task_score(
         starts,
         seen,
         in_training,
+        reference is not None and reference.by_success,
     )
 
 
-def _reference_half(score: float, reference: Reference) -> float:
+class _Side(NamedTuple):
+    """What an agent's episodes were in the measure of a score: their mean, standard deviation and number."""
+
+    mean: float
+    sd: float
+    n: int
+
+
+def _measure(reference: Reference) -> tuple[_Side, _Side]:
+    """The random agent's side and the expert's: returns, or successes where those are the measure."""
+    if reference.by_success:
+        assert reference.random_success is not None and reference.expert_success is not None
+        shares_of = (reference.random_success, reference.n_random), (reference.expert_success, reference.n_expert)
+        random, expert = (_Side(share, math.sqrt(share * (1 - share)), n) for share, n in shares_of)
+        return random, expert
+    return (
+        _Side(reference.random, reference.random_sd or 0.0, reference.n_random),
+        _Side(reference.expert, reference.expert_sd or 0.0, reference.n_expert),
+    )
+
+
+def _reference_half(score: float, random: _Side, expert: _Side) -> float:
     """What is uncertain of a score since its references are means of episodes, too; per cent."""
-    at, scale = score / 100, 100 / (reference.expert - reference.random)
-    random = half_width(reference.n_random, reference.random_sd or 0.0) * (1 - at)
-    expert = half_width(reference.n_expert, reference.expert_sd or 0.0) * at
-    return scale * math.hypot(random, expert)
+    at, scale = score / 100, 100 / (expert.mean - random.mean)
+    return scale * math.hypot(half_width(random.n, random.sd) * (1 - at), half_width(expert.n, expert.sd) * at)
 
 
 class Scored(NamedTuple):
@@ -234,7 +269,7 @@ def scored(scores: Sequence[TaskScore]) -> list[Scored]:
     for s in scores:
         if s.score is not None and s.ci_low is not None and s.ci_high is not None:
             assert s.random is not None and s.expert is not None
-            episodes = [score_percent(r, s.random, s.expert) for r in s.returns.values()]
+            episodes = [score_percent(value, s.random, s.expert) for value in s.measured.values()]
             found.append(Scored(s.task, s.domain, s.score, s.ci_low, s.ci_high, episodes, s))
     return found
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from opengato.domains import find_task
 from opengato.evaluation.compare import Difference, mean_difference
 from opengato.evaluation.evaluate import Evaluation
-from opengato.evaluation.score import BEATEN, describe_failures, interquartile_mean, mean_intervals, number, scored, spread, summarise
+from opengato.evaluation.score import (
+    BEATEN,
+    SCORED_BY_SUCCESS,
+    describe_failures,
+    interquartile_mean,
+    mean_intervals,
+    number,
+    scored,
+    spread,
+    summarise,
+)
 
 
 def print_scores(evaluation: Evaluation) -> None:
@@ -36,6 +46,8 @@ def print_scores(evaluation: Evaluation) -> None:
             print(f"{s.task}: the agent beats its expert by half, which is a poor measure of it then: look at success")
         if s.starts is not None and s.starts < s.n:
             print(f"{s.task}: its {s.n} episodes had {s.starts} different starts: evaluation's seeds draw no more")
+        if s.by_success:
+            print(f"{s.task}: {SCORED_BY_SUCCESS}")
         if s.seen:
             print(f"{s.task}: {s.seen:.0%} of the episodes began as episodes that the agent was trained on")
     for reason in dict.fromkeys(s.unmeasurable for s in scores if s.unmeasurable):
