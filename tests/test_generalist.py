@@ -81,16 +81,19 @@ def test_unknown_domains_are_refused():
 
 
 @pytest.mark.slow
-def test_two_rounds_of_a_small_generalist(tmp_path):
+def test_two_rounds_of_a_small_generalist(tmp_path, monkeypatch):
+    monkeypatch.setattr("opengato.generalist.run._PICTURES", 4)  # an agent that learned little speaks at length
     budget = Budget(0.004, 1, 1)
     bought = plan(budget, [Part("memory", ("t-maze-short",), 60, 0.01)])
-    found = generalist(bought, budget, tmp_path, rounds=1, recipe="swift-nano", data=())
+    found = generalist(bought, budget, tmp_path, rounds=1, recipe="swift-nano", data=("captions/emoji",))
     assert found["tasks"]["memory/t-maze-short"]["n"] == bought.rollouts
+    assert {row["who"] for row in found["words"]} == {"agent", "most frequent", "nearest picture"}
     report = (tmp_path / "report.html").read_text()
+    assert "captions/emoji test, nearest picture" in report
     with pytest.raises(OpenGatoError, match=r"was begun with seed 0, not 1"):
-        generalist(bought, budget, tmp_path, recipe="swift-nano", data=(), seed=1)
+        generalist(bought, budget, tmp_path, recipe="swift-nano", data=("captions/emoji",), seed=1)
     first = (tmp_path / "round-0" / "scores.json").stat().st_mtime_ns
-    again = generalist(bought, budget, tmp_path, rounds=2, recipe="swift-nano", data=())
+    again = generalist(bought, budget, tmp_path, rounds=2, recipe="swift-nano", data=("captions/emoji",))
     assert (tmp_path / "round-0" / "scores.json").stat().st_mtime_ns == first  # kept
     until = [json.loads((tmp_path / f"round-{n}" / "training.json").read_text())["until"] for n in (0, 1)]
     assert until[1] == pytest.approx(2 * until[0])

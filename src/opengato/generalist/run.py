@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opengato.atomic import write_text
 from opengato.collection import collect, dataset_id
@@ -20,7 +20,11 @@ from opengato.generalist.plan import COLLECT, SHARES, Budget, Plan
 from opengato.showcase import captions_of, texts_of
 from opengato.stages import Clock, begun_with
 
+if TYPE_CHECKING:
+    from opengato.checkpoint import Checkpoint
+
 _SOLVED = 90.0  # per cent of the expert: a task above it needs no more data
+_PICTURES = 200  # of which captions and answers are scored
 # A step's positions, or the recipe's if those are more: of hundreds of tasks a step should see many, and the optimiser's time, the same
 # for a small step as for a large one, is then shared by more.
 _POSITIONS = 4096
@@ -71,7 +75,7 @@ def generalist(
             # Another seed every round: the same one would draw the same windows again.
             _train(tasks, plan, out, folder, before, seed + 1000 * number, recipe, data)
         with clock(f"round {number}: evaluate"):
-            scores = _evaluate(tasks, plan, folder)
+            scores = _evaluate(tasks, plan, folder, seed)
         write_text(folder / "scores.json", json.dumps(scores | {"seconds": dict(clock.spent), "seed": seed, "model": recipe}, indent=1))
         _report(out, folder, recipe)
     found: dict[str, Any] = json.loads((out / f"round-{rounds - 1}" / "scores.json").read_text())
@@ -154,14 +158,27 @@ def _train(
     (out / "train" / "checkpoint").replace(folder / "checkpoint")
 
 
-def _evaluate(tasks: list[Task], plan: Plan, folder: Path) -> dict[str, Any]:
-    from opengato.evaluation.agent import load_agent
+def _evaluate(tasks: list[Task], plan: Plan, folder: Path, seed: int) -> dict[str, Any]:
+    from opengato.checkpoint import Checkpoint
     from opengato.evaluation.evaluate import evaluate
     from opengato.evaluation.score import summarise
     from opengato.evaluation.words import held_out_nats
 
     found = evaluate(folder / "checkpoint", tasks, plan.rollouts, out=folder / "evaluation")
-    return summarise(found.scores, found.unscored) | {"nats_a_token": held_out_nats(load_agent(folder / "checkpoint"))}
+    agent = Checkpoint.load(folder / "checkpoint")
+    return summarise(found.scores, found.unscored) | {"nats_a_token": held_out_nats(agent), "words": _words(agent, seed)}
+
+
+def _words(agent: Checkpoint, seed: int) -> list[dict[str, Any]]:
+    """What it says of shipped pictures that it never saw, and what the simplest writers do, those of which it learned the others."""
+    from opengato.datasets import captions, questions
+    from opengato.evaluation.language import Row, score
+
+    rows: list[Row] = []
+    for of_split in (captions.emoji_captions, questions.emoji_questions):
+        if of_split().task in agent.layouts:
+            rows += score(agent, [of_split("test")], [of_split("train")], _PICTURES, seed=seed)
+    return [asdict(row) for row in rows]
 
 
 def _report(out: Path, folder: Path, recipe_name: str) -> None:
@@ -183,6 +200,10 @@ def _report(out: Path, folder: Path, recipe_name: str) -> None:
             "model": f"{recipe_name}, {checkpoint.model.parameter_count():,} parameters, "
             f"{checkpoint.model.parameter_count(embeddings=False):,} outside the embeddings",
             "steps": str(checkpoint.facts.get("steps")),
+            **{
+                f"{row['dataset']}, {row['who']}": ", ".join(f"{name} {value:.1f}" for name, value in row["scores"].items())
+                for row in found["words"]
+            },
             **{f"seconds of {stage}": f"{value:.0f}" for stage, value in found["seconds"].items()},
         },
     )
