@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opengato.collection import collect, dataset_id
+from opengato.datasets.minari import recorded_episodes
 from opengato.domains import get_task
+from opengato.episode import is_relabelled
 from opengato.errors import OpenGatoError
-from opengato.generalist.plan import COLLECT, FEWEST, SHARES, Budget, plan
-from opengato.generalist.run import generalist
+from opengato.generalist.plan import COLLECT, FEWEST, SHARES, Budget, Demonstrations, Plan, plan
+from opengato.generalist.run import _demonstrate_more, generalist
 from opengato.generalist.tasks import PARTS, TASKS, Part
 from opengato.recipes import HELD_OUT
 
@@ -78,6 +81,16 @@ def test_unknown_domains_are_refused():
     with pytest.raises(OpenGatoError, match="'metaworlds' is not among"):
         plan(Budget(1, 1, 1), domains=["metaworlds"])
     assert {p.domain for p in PARTS} >= {"babyai", "metaworld"}
+
+
+def test_later_rounds_get_more_demonstrations_of_what_is_not_solved(tmp_path):
+    tasks = [get_task("memory/t-maze-short"), get_task("memory/t-maze")]
+    collect(tasks, 5, tmp_path / "data", workers=1, progress=False)
+    (tmp_path / "scores.json").write_text(json.dumps({"tasks": {tasks[0].id: {"score": 20.0}, tasks[1].id: {"score": 95.0}}}))
+    bought = Plan({task.id: Demonstrations(5, 1.0, 0.0, most=12) for task in tasks}, (), 1.0, 10, 0.1)
+    _demonstrate_more(tasks, bought, Budget(0.1, 1, 1), tmp_path / "data", tmp_path, 1, 0)
+    found = [recorded_episodes(tmp_path / "data" / dataset_id(task)) for task in tasks]
+    assert [len(episodes) for episodes in found] == [12, 5] and not any(is_relabelled(by) for _, by, _ in found[0])
 
 
 @pytest.mark.slow

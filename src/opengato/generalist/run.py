@@ -69,7 +69,10 @@ def generalist(
         before = out / f"round-{number - 1}" if number else None
         with clock(f"round {number}: collect"):
             if not (folder / "collected.json").is_file():
-                _collect(tasks, plan, budget, out / "data", before, number, seed)
+                if before is None:
+                    _demonstrate(tasks, plan, budget, out / "data", seed)
+                else:
+                    _demonstrate_more(tasks, plan, budget, out / "data", before, number, seed)
                 write_text(folder / "collected.json", json.dumps({"hours": budget.hours, "cores": budget.cores}))
         with clock(f"round {number}: train"):
             # Another seed every round: the same one would draw the same windows again.
@@ -82,19 +85,21 @@ def generalist(
     return found
 
 
-def _collect(tasks: list[Task], plan: Plan, budget: Budget, data: Path, before: Path | None, number: int, seed: int) -> None:
-    wanted = plan.demonstrations
-    if before is None:
-        collect(
-            tasks,
-            {task: d.episodes for task, d in wanted.items()},
-            data,
-            workers=budget.cores,
-            seed=1_000_000 * seed,
-            noise={task: d.noise for task, d in wanted.items()},
-            time_budget_s={task: d.seconds for task, d in wanted.items()},
-        )
-        return
+def _demonstrate(tasks: list[Task], plan: Plan, budget: Budget, data: Path, seed: int) -> None:
+    """What the first round learns from."""
+    collect(
+        tasks,
+        {task: d.episodes for task, d in plan.demonstrations.items()},
+        data,
+        workers=budget.cores,
+        seed=1_000_000 * seed,
+        noise={task: d.noise for task, d in plan.demonstrations.items()},
+        time_budget_s={task: d.seconds for task, d in plan.demonstrations.items()},
+    )
+
+
+def _demonstrate_more(tasks: list[Task], plan: Plan, budget: Budget, data: Path, before: Path, number: int, seed: int) -> None:
+    """What a later round learns from besides: of every unsolved task demonstrations, or corrections where there are enough of those."""
     from opengato.dagger import student_in
     from opengato.mixture.weights import by_gap
 
@@ -103,30 +108,20 @@ def _collect(tasks: list[Task], plan: Plan, budget: Budget, data: Path, before: 
     if not unsolved:
         notice("every task is solved: no more data")
         return
-    gaps = {task.id: by_gap(scores).get(task.id, 1.0) for task in unsolved}
-    level = budget.hours * 3600 * COLLECT * budget.cores / sum(gaps.values())
-    seconds = {name: level * gap for name, gap in gaps.items()}
-    complete = {task.id: _demonstrated(task, data) >= wanted[task.id].most for task in unsolved}
-    if few := [task for task in unsolved if not complete[task.id]]:
-        collect(
-            few,
-            {task.id: wanted[task.id].most for task in few},
-            data,
-            workers=budget.cores,
-            seed=1_000_000 * seed,
-            noise={task.id: wanted[task.id].noise for task in few},
-            time_budget_s=seconds,
-        )
-    if corrected := [task for task in unsolved if complete[task.id]]:
-        collect(
-            corrected,
-            {task.id: wanted[task.id].most for task in corrected},
-            data,
-            workers=budget.cores,
-            seed=1_000_000 * seed,
-            time_budget_s=seconds,
-            student=student_in(before / "checkpoint", round=number),
-        )
+    gaps = by_gap(scores)
+    level = budget.hours * 3600 * COLLECT * budget.cores / sum(gaps.get(task.id, 1.0) for task in unsolved)
+    common: dict[str, Any] = {
+        "out": data,
+        "workers": budget.cores,
+        "seed": 1_000_000 * seed,
+        "time_budget_s": {task.id: level * gaps.get(task.id, 1.0) for task in unsolved},
+    }
+    most = {name: d.most for name, d in plan.demonstrations.items()}
+    enough = [task for task in unsolved if _demonstrated(task, data) >= most[task.id]]
+    if few := [task for task in unsolved if task not in enough]:
+        collect(few, most, noise={name: d.noise for name, d in plan.demonstrations.items()}, **common)
+    if enough:
+        collect(enough, most, student=student_in(before / "checkpoint", round=number), **common)
 
 
 def _demonstrated(task: Task, data: Path) -> int:
