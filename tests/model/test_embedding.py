@@ -5,11 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 
 from opengato.mixture import Sequence
-from opengato.model.batch import collate
+from opengato.model.batch import _readers, collate
 from opengato.model.config import ModelConfig
-from opengato.model.embedding import TABLE_STD, SetEmbedding, TokenTable
+from opengato.model.embedding import TABLE_STD, SetEmbedding, TokenTable, _Sums
 from opengato.tokens.continuous import to_bins
 from opengato.tokens.vocabulary import CONTINUOUS, DISCRETE, VOCABULARY_SIZE
 
@@ -135,3 +138,22 @@ def test_the_papers_form_may_read_standardised_bins():
     read = tokens[True].pair_tokens[tokens[True].members].numpy()
     np.testing.assert_array_equal(read, to_bins(deviations.ravel() / 4))
     assert set(tokens[False].pair_tokens.tolist()) == {32000, 32001}
+
+
+@given(st.lists(st.lists(st.integers(0, 6), max_size=5), min_size=1, max_size=12))
+def test_sums_of_members_and_their_gradients_are_pytorchs(positions):
+    """Positions without members, pairs that nobody reads and those that a position reads twice among them."""
+    members = np.array([pair for position in positions for pair in position], np.int64)
+    starts = np.cumsum([0, *map(len, positions)])[:-1]
+    parts = [torch.from_numpy(members), torch.from_numpy(starts)]
+    pair, weight = torch.randn(7, 3, dtype=torch.float64), torch.randn(len(positions), 3, dtype=torch.float64)
+    found = []
+    for sums in (
+        lambda x: F.embedding_bag(parts[0], x, parts[1], mode="sum"),
+        lambda x: _Sums.apply(x, *parts, *_readers(members, starts, 7)),
+    ):
+        x = pair.clone().requires_grad_()
+        out = sums(x)
+        (out * weight).sum().backward()
+        found.append((out.detach(), x.grad))
+    assert torch.equal(found[0][0], found[1][0]) and torch.allclose(found[0][1], found[1][1], atol=1e-12)

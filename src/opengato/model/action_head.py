@@ -52,4 +52,4 @@ class ActionHead(nn.Module):
 
     def forward(self, hidden: torch.Tensor, positions: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         """Hidden states (M, width), int64 positions (N,) among them and action indices (N,), to (N, width)."""
-        return self.norm((hidden[positions] * self.index(index)).to(self.norm.weight.dtype))
+        return self.norm((hidden.index_select(0, positions) * self.index(index)).to(self.norm.weight.dtype))

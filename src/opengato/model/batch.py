@@ -31,6 +31,8 @@ class Batch:
         pair_tokens, pair_local: int64 (U,): the distinct (token, local position) pairs of the batch.
         members: int64 (M,): the pair of every token, ordered by flat position. starts: int64 (B·L,): where each position's tokens begin;
             one entry more where tokens of padding stand after those of the last position.
+        readers: int64 (M,): the same by pair: the flat positions that each pair is read at. reader_starts: int64 (U,): where those of each
+            pair begin. For gradients; None of what an acting agent sees.
         numbers: float32 (R, C), decorrelated, of the R positions that observe any, zeros after the last; number_counts,
             number_positions: int64 (R,), how many each has, and its flat position. Empty for the paper's form.
         patches: uint8 (U, 16, 16, 3), the distinct ones. patch_members: int64 (P,), which of them each patch is; patch_rows,
@@ -64,6 +66,8 @@ class Batch:
     target_domains: torch.Tensor
     timesteps: int = 0
     chance: torch.Tensor | None = None
+    readers: torch.Tensor | None = None
+    reader_starts: torch.Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         if self.segments.device == torch.device(device):
@@ -102,11 +106,16 @@ def collate(sequences: Sequences[Sequence], config: ModelConfig) -> Batch:
     predictor = flat[target] - 1
     number = np.arange(len(predictor))
     first = np.append(True, np.diff(predictor) != 0)[: len(predictor)]
+    pair_tokens, pair_local, members, starts = _members(tokens, kinds, local, flat, read, segments.size, config)
+    readers, reader_starts = _readers(members.numpy(), starts.numpy(), len(pair_tokens))
     return Batch(
         _tensor(segments),
         _tensor(np.stack([s.branches for s in sequences])),
         _tensor(np.stack([s.index for s in sequences])),
-        *_members(tokens, kinds, local, flat, read, segments.size, config),
+        pair_tokens,
+        pair_local,
+        members,
+        starts,
         *_numbers(kinds, flat, values),
         *_distinct_patches(join("patches")),
         _tensor(join("patch_rows")),
@@ -119,6 +128,8 @@ def collate(sequences: Sequences[Sequence], config: ModelConfig) -> Batch:
         _tensor(number - np.maximum.accumulate(np.where(first, number, 0))),
         _tensor(domains[target]),
         timesteps=sum(s.timesteps for s in sequences),
+        readers=readers,
+        reader_starts=reader_starts,
     )
 
 
@@ -234,6 +245,15 @@ def _members(
     codes = tokens[scalar].astype(np.int64) * (LOCAL_POSITIONS + 1) + local[scalar]
     pairs, members = _distinct(codes)
     return _tensor(pairs // (LOCAL_POSITIONS + 1)), _tensor(pairs % (LOCAL_POSITIONS + 1)), _tensor(members), _tensor(starts)
+
+
+def _readers(members: np.ndarray, starts: np.ndarray, pairs: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """readers and reader_starts of all pairs, given members and starts."""
+    # Of 16 bits, where that is enough, numbers are sorted by their digits.
+    order = np.argsort(members.astype(np.uint16 if pairs <= 2**16 else np.int64), kind="stable")
+    flat = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(members))))
+    counts = np.bincount(members, minlength=pairs)
+    return _tensor(flat[order]), _tensor(np.cumsum(counts) - counts)
 
 
 def _distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

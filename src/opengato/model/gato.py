@@ -103,7 +103,7 @@ class Gato(nn.Module):
         tokens = self.embedding.tokens
         nothing = self._nothing(batch) if self.training and self.all_gradients else 0.0
         if self.actions is None:
-            return linear_cross_entropy(hidden[batch.target_positions], batch.targets, *tokens.rows()) + nothing
+            return linear_cross_entropy(hidden.index_select(0, batch.target_positions), batch.targets, *tokens.rows()) + nothing
         wide = torch.promote_types(hidden.dtype, torch.float32)
         out = hidden.new_zeros(len(batch.targets), dtype=wide)
         # One split: its gradient is put together once, not filled with zeros for every range.
@@ -114,7 +114,7 @@ class Gato(nn.Module):
                 continue
             predictors, targets = batch.target_positions[where], batch.targets[where] - start
             if kind == ACTION_TEXT:
-                losses = linear_cross_entropy(hidden[predictors] * self.score_scale, targets, shared, tokens.words.weight)
+                losses = linear_cross_entropy(hidden.index_select(0, predictors) * self.score_scale, targets, shared, tokens.words.weight)
             else:
                 state = self.actions(hidden, predictors, batch.target_index[where]) * self.score_scale
                 if kind == ACTION_DISCRETE:

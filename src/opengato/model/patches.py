@@ -67,6 +67,6 @@ class PatchSet(nn.Module):
 
     def forward(self, x: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The sets (positions, size) with those of the batch's patches."""
-        seen = self.patches(batch.patches)[batch.patch_members]
+        seen = self.patches(batch.patches).index_select(0, batch.patch_members)
         seen = seen + self.rows(batch.patch_rows) + self.columns(batch.patch_columns)
         return x.index_add(0, batch.patch_positions, F.gelu(seen.to(x.dtype), approximate="tanh"))
