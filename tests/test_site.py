@@ -1,13 +1,12 @@
 """The documentation builds as a site without a warning, and has the API's names."""
 
 import os
+import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
+from documents import DOCUMENTS, ROOT
 
 
 @pytest.mark.slow
@@ -28,3 +27,8 @@ def test_the_site_builds(tmp_path):
         assert f"{name}</span>" in api or f'.{name}"' in api, name
     home = (tmp_path / "site" / "index.html").read_text()
     assert "One transformer" in home and 'href="tutorial-gymnasium/"' in home
+
+
+def test_no_document_has_both_sides_of_a_merge():
+    texts = {path.name: path.read_text() for path in (*DOCUMENTS, ROOT / "CHANGELOG.md")}
+    assert len(texts) > 20 and [name for name, text in texts.items() if re.search(r"^(<{7}|={7}$|>{7})", text, re.MULTILINE)] == []
