@@ -137,12 +137,13 @@ def threshold_chart(scores: Sequence[TaskScore], share: Share = "score") -> str:
     width, left, top, bottom = 820.0, 46.0, 22.0, 34.0
     high = max(184.0, 17.0 * len(colours))  # of a bar of all tasks, and of the names beside it
     height = top + high + bottom
-    bar = (width - left - 150) / len(THRESHOLDS)
+    right = max(150.0, 20 + 7.2 * max(map(len, colours)))  # of the names: of a letter some seven pixels
+    bar = (width - left - right) / len(THRESHOLDS)
     body = []
     for part in (0.0, 0.5, 1.0):
         y = height - bottom - part * high
-        body.append(f'<line x1="{left}" x2="{width - 150:g}" y1="{y:.1f}" y2="{y:.1f}" class="rule"/>')
-        body.append(_text(left - 6, y + 4, f"{part * len(rows):g}", "end", 'class="muted number"'))
+        body.append(f'<line x1="{left}" x2="{width - right:g}" y1="{y:.1f}" y2="{y:.1f}" class="rule"/>')
+        body.append(_text(left - 6, y + 4, f"{part * len(rows):.0f}", "end", 'class="muted number"'))
     for i, threshold in enumerate(THRESHOLDS):
         y, x = height - bottom, left + i * bar + 4
         for domain, colour in colours.items():
@@ -155,7 +156,7 @@ def threshold_chart(scores: Sequence[TaskScore], share: Share = "score") -> str:
         body.append(_text(x + bar / 2 - 4, y - 5, str(sum(value >= threshold for _, value in rows)), "middle", 'class="number"'))
         body.append(_text(x + bar / 2 - 4, height - 14, f"{threshold}%", "middle", 'class="muted number"'))
     for i, (domain, colour) in enumerate(colours.items()):
-        body.append(_text(width - 142, top + 10 + 17 * i, domain, "start", f'fill="{colour}"'))
+        body.append(_text(width - right + 8, top + 10 + 17 * i, domain, "start", f'fill="{colour}"'))
     of = "the expert" if share == "score" else "success"
     return _svg(width, height, f"Number of tasks at or above each share of {of}", body)
 
