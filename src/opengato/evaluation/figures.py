@@ -143,7 +143,7 @@ def threshold_chart(scores: Sequence[TaskScore], share: Share = "score") -> str:
     for part in (0.0, 0.5, 1.0):
         y = height - bottom - part * high
         body.append(f'<line x1="{left}" x2="{width - right:g}" y1="{y:.1f}" y2="{y:.1f}" class="rule"/>')
-        body.append(_text(left - 6, y + 4, f"{part * len(rows):.0f}", "end", 'class="muted number"'))
+        body.append(_text(left - 6, y + 4, f"{part * len(rows):g}", "end", 'class="muted number"'))
     for i, threshold in enumerate(THRESHOLDS):
         y, x = height - bottom, left + i * bar + 4
         for domain, colour in colours.items():

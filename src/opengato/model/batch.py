@@ -32,7 +32,7 @@ class Batch:
         members: int64 (M,): the pair of every token, ordered by flat position. starts: int64 (B·L,): where each position's tokens begin;
             one entry more where tokens of padding stand after those of the last position.
         readers: int64 (M,): the same by pair: the flat positions that each pair is read at. reader_starts: int64 (U,): where those of each
-            pair begin. For gradients; None of what an acting agent sees.
+            pair begin. For gradients of sums; None of what an acting agent sees, and of the paper's form.
         numbers: float32 (R, C), decorrelated, of the R positions that observe any, zeros after the last; number_counts,
             number_positions: int64 (R,), how many each has, and its flat position. Empty for the paper's form.
         patches: uint8 (U, 16, 16, 3), the distinct ones. patch_members: int64 (P,), which of them each patch is; patch_rows,
@@ -107,7 +107,8 @@ def collate(sequences: Sequences[Sequence], config: ModelConfig) -> Batch:
     number = np.arange(len(predictor))
     first = np.append(True, np.diff(predictor) != 0)[: len(predictor)]
     pair_tokens, pair_local, members, starts = _members(tokens, kinds, local, flat, read, segments.size, config)
-    readers, reader_starts = _readers(members.numpy(), starts.numpy(), len(pair_tokens))
+    sums = config.fold.patches_per_position > 0
+    readers, reader_starts = _readers(members.numpy(), starts.numpy(), len(pair_tokens)) if sums else (None, None)
     return Batch(
         _tensor(segments),
         _tensor(np.stack([s.branches for s in sequences])),
