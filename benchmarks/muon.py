@@ -1,4 +1,4 @@
-"""What the precision of Muon's steps does to what is learned: in float32, and rounded to bfloat16 as on a GPU.
+"""What the precision of Muon's steps does to what is learned: in float32, and in bfloat16 as PyTorch's own.
 
     python benchmarks/muon.py [--task memory/t-maze-short] [--steps 250] [--seeds 0 1 2] [--out benchmarks/results/muon.json]
 
@@ -35,8 +35,17 @@ from opengato.training.train import make_model
 _exact = muon.orthogonal
 
 
-def _rounded(matrices: torch.Tensor, through_gram: bool) -> torch.Tensor:
-    return _exact(matrices.bfloat16(), through_gram=False).to(matrices.dtype)
+def _rounded(matrices: torch.Tensor) -> torch.Tensor:
+    """As `muon.orthogonal`, every product rounded; not by way of X·Xᵀ alone, which squares the rounding error."""
+    if matrices.shape[1] > matrices.shape[2]:
+        return _rounded(matrices.mT).mT
+    x = matrices.bfloat16() / torch.linalg.matrix_norm(matrices, keepdim=True).clamp(min=1e-30).bfloat16()
+    square = x @ x.mT @ x @ x.mT
+    x = x / torch.linalg.matrix_norm(square, keepdim=True).clamp(min=1e-30).sqrt().sqrt()
+    for a, b, c in muon._ODD_POLYNOMIALS:
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.to(matrices.dtype)
 
 
 def success(task: Task, steps: int, seed: int, folder: Path) -> float:

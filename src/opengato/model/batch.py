@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as Sequences
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -72,9 +73,17 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         if self.segments.device == torch.device(device):
             return self
-        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), torch.Tensor)}
-        moved: dict[str, Any] = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
-        return replace(self, **moved)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The same in page-locked memory, from which a copy to a GPU runs beside the program."""
+        return self._each(torch.Tensor.pin_memory)
+
+    def _each(self, of: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        changed: dict[str, Any] = {
+            field.name: of(value) for field in fields(self) if isinstance(value := getattr(self, field.name), torch.Tensor)
+        }
+        return replace(self, **changed)
 
     def shares(self) -> torch.Tensor:
         """What each target counts, float32 (N,): a position that predicts counts once, however many numbers its action has."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -18,20 +18,26 @@ from opengato.jobs.process import die_with_parent
 from opengato.model.batch import Batch
 
 _AHEAD = 2  # steps that each maker of batches is ahead
-_LARGE = 2**20  # bytes
+_LARGE, _ALIGNED = 2**20, 64  # bytes
 _SHARED = "/dev/shm"
 
 Build = Callable[[int], list[Batch]]
 
 
-def load(build: Build, first: int, last: int, workers: int) -> Generator[list[Batch], None, None]:
+def load(build: Build, first: int, last: int, workers: int, pin: bool = False) -> Generator[list[Batch], None, None]:
     """Batches first … last - 1 of `build`, in order; the same ones however they are made.
 
-    `workers`: processes that make them, forked from this one, so that they share its memory; 0: one thread makes them. What processes
-    make a thread receives.
+    Args:
+        workers: processes that make them, forked from this one, so that they share its memory; 0: one thread makes them. What processes
+            make a thread receives.
+        pin: whether they are to be copied to a GPU: that thread puts them where a copy waits for nobody.
     """
-    # Started by this thread, for as long as which they live.
-    made = map(_received, iter(_processes(build, first, last, workers))) if workers else map(build, range(first, last))
+    made: Iterator[list[Batch]]
+    if workers:
+        processes = iter(_processes(build, first, last, workers))  # started by this thread, for as long as which they live
+        made = (_received(packed, pin) for packed in processes)
+    else:
+        made = ([batch.pin_memory() if pin else batch for batch in build(k)] for k in range(first, last))
     with ThreadPoolExecutor(1) as pool:
         waiting = [pool.submit(next, made, None) for _ in range(_AHEAD)]
         while (batches := waiting.pop(0).result()) is not None:
@@ -40,16 +46,24 @@ def load(build: Build, first: int, last: int, workers: int) -> Generator[list[Ba
 
 
 class _Steps(Dataset):
-    """A step's batches by its number. What is small travels as arrays, as a tensor takes an open file on its way; pictures as tensors."""
+    """A step's batches by its number, each a single array on its way: every tensor would cost an open file, and time of who receives it."""
 
     def __init__(self, build: Build):
         self._build = build
 
-    def __getitem__(self, k: int) -> list[dict[str, Any]] | str:
+    def __getitem__(self, k: int) -> list[_Packed] | str:
         try:
-            return [{field.name: _array(getattr(batch, field.name)) for field in fields(Batch)} for batch in self._build(k)]
+            return [_pack(batch) for batch in self._build(k)]
         except OpenGatoError as error:
             return str(error)  # raised, it would come out as a traceback
+
+
+class _Packed(NamedTuple):
+    """A batch as one array of bytes, uint8 (N,), as a tensor if it is large; what of it each field is; and what is no tensor."""
+
+    data: Any
+    places: list[tuple[str, torch.dtype, tuple[int, ...], int]]
+    others: dict[str, Any]
 
 
 def _processes(build: Build, first: int, last: int, workers: int) -> DataLoader[Any]:
@@ -65,10 +79,40 @@ def _processes(build: Build, first: int, last: int, workers: int) -> DataLoader[
     )
 
 
-def _received(made: Any) -> list[Batch]:
+def _received(made: list[_Packed] | str, pin: bool) -> list[Batch]:
     if isinstance(made, str):
         raise OpenGatoError(made)
-    return [Batch(**{name: _tensor(value) for name, value in batch.items()}) for batch in made]
+    return [_unpack(packed, pin) for packed in made]
+
+
+def _pack(batch: Batch) -> _Packed:
+    places: list[tuple[str, torch.dtype, tuple[int, ...], int]] = []
+    others: dict[str, Any] = {}
+    at = 0
+    for field in fields(Batch):
+        value = getattr(batch, field.name)
+        if isinstance(value, torch.Tensor):
+            at += -at % _ALIGNED
+            places.append((field.name, value.dtype, tuple(value.shape), at))
+            at += value.nbytes
+        else:
+            others[field.name] = value
+    data = torch.empty(at, dtype=torch.uint8)
+    for name, dtype, shape, begin in places:
+        _part(data, dtype, shape, begin).copy_(getattr(batch, name))
+    return _Packed(data if _is_shared(data) else data.numpy(), places, others)
+
+
+def _unpack(packed: _Packed, pin: bool) -> Batch:
+    data = torch.as_tensor(packed.data)
+    if pin:
+        data = data.pin_memory()
+    tensors: dict[str, Any] = {name: _part(data, dtype, shape, begin) for name, dtype, shape, begin in packed.places}
+    return Batch(**tensors, **packed.others)
+
+
+def _part(data: torch.Tensor, dtype: torch.dtype, shape: tuple[int, ...], begin: int) -> torch.Tensor:
+    return data[begin : begin + math.prod(shape) * dtype.itemsize].view(dtype).view(shape)
 
 
 class _Range(torch.utils.data.Sampler[int]):
@@ -85,14 +129,6 @@ def _as_it_is(made: Any) -> Any:
     return made
 
 
-def _array(value: Any) -> Any:
-    return value.numpy() if isinstance(value, torch.Tensor) and not _is_shared(value) else value
-
-
 def _is_shared(tensor: torch.Tensor) -> bool:
-    """Whether a tensor goes through shared memory, of which containers may have little: then all goes through pipes, at half the speed."""
+    """Whether a tensor goes through shared memory, of which containers may have little: then it goes through pipes, at half the speed."""
     return tensor.nbytes >= _LARGE and os.path.isdir(_SHARED) and shutil.disk_usage(_SHARED).free > 100 * tensor.nbytes
-
-
-def _tensor(value: Any) -> Any:
-    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value

@@ -241,7 +241,7 @@ class Trainer:
                 log = stack.enter_context(open(self.log_path, "a", buffering=1))
                 total, done = (config.seconds, self.elapsed) if config.seconds else (config.steps, self.step)
                 display = stack.enter_context(Display(int(total), int(done), show))
-            coming = load(self.batch, self.step, last, config.workers)
+            coming = load(self.batch, self.step, last, config.workers, pin=self.ranks.device.type == "cuda")
             waited, finished = 0.0, self.finished  # finished already: started again after its last step
             while not finished:
                 asked = time.monotonic()

@@ -1,7 +1,8 @@
 """Muon: steps along the momentum made orthogonal, for the matrices between hidden states (Jordan et al. 2024).
 
-PyTorch's own multiplies in bfloat16 whatever it runs on, and one matrix at a time. Here matrices of the same shape go together, and on a
-processor the precision of float32 lets the iteration run on the small Gram matrix alone.
+PyTorch's own multiplies in bfloat16 whatever it runs on, and one matrix at a time. Here matrices of the same shape go together, and in
+float32: rounded to bfloat16 the steps lose what is small in them, and a maze that is learned in 250 steps with the one is not in 400 with
+the other (docs/log.md). float32 also bears that the iteration runs on the small Gram matrix alone.
 """
 
 from __future__ import annotations
@@ -13,39 +14,35 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from opengato.model.bfloat16 import multiplies_bfloat16
-
 # x ↦ a·x + b·x³ + c·x⁵, each the nearest to 1 that there is where the one before it left the singular values from 0.005 to 1 (as Polar
 # Express has them, Amsel et al. 2025): they end between 0.5 and 1.5.
 _ODD_POLYNOMIALS = ((8.298705, -24.430512, 18.090317), (3.915222, -2.921131, 0.559224), (3.174604, -2.380433, 0.497826))
 
 
-def orthogonal(matrices: torch.Tensor, through_gram: bool) -> torch.Tensor:
-    """The nearest orthogonal matrices, about, of matrices (N, rows, columns), in their dtype: of UΣVᵀ, UVᵀ with singular values near 1.
+def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
+    """The nearest orthogonal matrices, about, of matrices (N, rows, columns), float32 or wider: of UΣVᵀ, UVᵀ with singular values near 1.
 
-    `through_gram`: iterate on X·Xᵀ (rows ≤ columns) and multiply with X once at the end, half of the products where X is long; it squares
-    the rounding error, which float32 bears and bfloat16 does not.
+    Iterates on X·Xᵀ (rows ≤ columns) and multiplies with X once at the end, half of the products where X is long; it squares the rounding
+    error.
     """
     if matrices.shape[1] > matrices.shape[2]:
-        return orthogonal(matrices.mT, through_gram).mT
+        return orthogonal(matrices.mT).mT
     x = matrices / torch.linalg.matrix_norm(matrices, keepdim=True).clamp(min=1e-30)
     gram = x @ x.mT
     square = gram @ gram
     # The fourth root of the norm of (X·Xᵀ)² is at least the largest singular value, and much nearer to it than the norm of X.
     fourth = torch.linalg.matrix_norm(square, keepdim=True).clamp(min=1e-30)
     gram, square, x = gram / fourth.sqrt(), square / fourth, x / fourth.sqrt().sqrt()
-    product, factor = None, gram
+    product: torch.Tensor | None = None
+    factor = gram
     for number, (a, b, c) in enumerate(_ODD_POLYNOMIALS):
         if number:
-            gram = factor @ gram @ factor if through_gram else x @ x.mT
+            gram = factor @ gram @ factor
             square = gram @ gram
         factor = b * gram + c * square
         factor.diagonal(dim1=1, dim2=2).add_(a)
-        if not through_gram:
-            x = factor @ x
-        else:
-            product = factor if product is None else factor @ product
-    return x if product is None else product @ x
+        product = factor if product is None else factor @ product
+    return product @ x
 
 
 class Muon(torch.optim.Optimizer):
@@ -69,11 +66,7 @@ class Muon(torch.optim.Optimizer):
                     by_shape.setdefault(parameter.shape, []).append(parameter)
             for (rows, columns), same in by_shape.items():
                 wanted = [self._momentum(parameter, group["momentum"]) for parameter in same]
-                # On a processor always in float32: rounded to bfloat16 the steps lose what is small in them, and a maze that is learned
-                # in 250 steps with the one is not in 400 with the other.
-                narrow = wanted[0].device.type != "cpu" and multiplies_bfloat16(wanted[0].device)
-                dtype = torch.bfloat16 if narrow else torch.promote_types(wanted[0].dtype, torch.float32)
-                steps = orthogonal(torch.stack(wanted).to(dtype), through_gram=not narrow)
+                steps = orthogonal(torch.stack(wanted).to(torch.promote_types(wanted[0].dtype, torch.float32)))
                 size = group["lr"] * math.sqrt(max(1.0, rows / columns))
                 for parameter, step in zip(same, steps.unbind()):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
