@@ -102,6 +102,15 @@ def test_what_is_left_out_is_told_with_its_reason(datasets, tmp_path):
     assert drawn.threshold("arm/mixed") == 0.7 and drawn.threshold("arm/other") == 0.5 and drawn.threshold("grid/x") == 0.9
 
 
+def test_a_validation_without_episodes_of_a_task_that_has_a_weight(datasets, tmp_path):
+    few, many = arm(tmp_path, "arm/few", [9]), arm(tmp_path, "arm/many", [8, 9] * 10)
+    mix = mixture([datasets[1], few, many], {"arm": 1.0, "arm/few": 3.0, "arm/reach*": 2.0}, validation_share=0.3)
+    assert not few.in_validation(0.3).any()
+    validation = mix.validation()
+    weights = dict(zip((source.data.task for source in validation.sources[0]), validation.shares(0).within[0]))
+    assert weights == pytest.approx({"arm/reach-wall": 2 / 3, "arm/many": 1 / 3})
+
+
 def test_tasks_far_from_the_expert_weigh_more():
     scores = {"tasks": {"arm/reach": {"score": 20.0}, "arm/push": {"score": 130.0}, "arm/x": {"score": -5.0}, "gym/y": {"score": None}}}
     assert by_gap(json.loads(json.dumps(scores))) == pytest.approx({"arm/reach": 0.8, "arm/push": 0.1, "arm/x": 1.0})

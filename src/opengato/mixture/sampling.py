@@ -187,7 +187,8 @@ class Mixture:
         self._arguments = datasets, weights, length, fold, seed, sampling, expert_returns
         stages = [Stage(0, weights)] if isinstance(weights, Mapping) else list(weights)
         check_stages(stages)
-        weighty = {domain for stage in stages for domain in split(stage.weights, [d.task for d in datasets])[0]}
+        named = [split(stage.weights, [d.task for d in datasets]) for stage in stages]
+        weighty = {domain for domains, _ in named for domain in domains}
         missing = weighty - {d.domain for d in datasets}
         if missing:
             raise OpenGatoError(f"the mixture gives weight to {sorted(missing)}, of which there is no data: collect it or leave it out")
@@ -217,7 +218,10 @@ class Mixture:
         short = np.array([self.sampling.short_share * all(s.can_be_short for s in sources) for sources in self.sources])
         tasks = [[s.data.task for s in sources] for sources in self.sources]
         sizes = [[s.timesteps for s in sources] for sources in self.sources]
-        shares = [Shares(stage.weights, self.domains, tasks, sizes, self.sampling.size_power, short) for stage in stages]
+        # Of a validation some tasks may have no episode: names and patterns are those of all tasks.
+        present = [task for part in tasks for task in part]
+        weighed = [domains | {task: within[task] for task in present} for domains, within in named]
+        shares = [Shares(each, self.domains, tasks, sizes, self.sampling.size_power, short) for each in weighed]
         self.stages = [(stage.first, share) for stage, share in zip(stages, shares)]
 
     def validation(self) -> Mixture:
