@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 
 from opengato.errors import OpenGatoError, unknown
 from opengato.mixture import Sampling
+from opengato.model.config import DIAL
 from opengato.training.loop import TrainConfig
 from opengato.training.optimiser import PAPER, SWIFT, OptimiserConfig
 
@@ -114,7 +116,9 @@ FINETUNE = Recipe(
 
 
 def recipe(name: str) -> Recipe:
-    """A recipe by name. Raises OpenGatoError with the nearest match."""
+    """A recipe by name; swift-dN, for any depth N, trains as swift-tiny. Raises OpenGatoError with the nearest match."""
+    if re.fullmatch(DIAL, name):
+        return replace(RECIPES["swift-tiny"], model=name, takes="", reaches="")
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
     return RECIPES[name]

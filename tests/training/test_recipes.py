@@ -50,6 +50,11 @@ def test_a_domain_without_a_weight_is_an_error():
         recipe("swift-nana")
 
 
+def test_a_recipe_of_any_depth_trains_as_the_tiny_one():
+    found, tiny = recipe("swift-d6"), recipe("swift-tiny")
+    assert found.model == "swift-d6" and (found.train, found.sampling) == (tiny.train, tiny.sampling)
+
+
 def test_every_recipe_has_a_preset_and_says_what_it_needs():
     assert set(RECIPES) == set(PRESETS)
     assert all(r.model in PRESETS and r.needs and r.takes and r.reaches for r in RECIPES.values())

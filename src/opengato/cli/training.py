@@ -160,7 +160,7 @@ def train(
     """Train a recipe on datasets; interrupted, it goes on where it stopped, with the same losses. Under torchrun, on many processes.
 
     Args:
-        recipe: gato-79m, gato-364m, gato-1.2b (the paper's), swift-nano, swift-tiny or swift-small.
+        recipe: gato-79m, gato-364m, gato-1.2b (the paper's), swift-nano, swift-tiny or swift-small; swift-dN is N deep.
         data: Minari dataset ids or folders; text/plain, dialogue/chitchat, captions/emoji, questions/emoji; FORMAT:PATH[,PATH][@weight], as
             docs/data.md lists them, coco:captions.json,images/@0.67 say: once one has a weight, the datasets' own are the run's, else 1.
         out: the run's folder; the checkpoint is in its subfolder `checkpoint`.

@@ -84,10 +84,10 @@ _CONTROLLED = _names(
 _DRAWN = tuple(task for task in _CONTROLLED if task != "point-mass-hard")
 
 PARTS = (
-    Part("babyai", _BABYAI, 2000, 0.05, share=1.6),
+    Part("babyai", _BABYAI, 6000, 0.05, share=1.6),
     Part("metaworld", _METAWORLD, 300, 0.4, 81.0, noise=0.15),
-    Part("minigrid", _MINIGRID, 500, 0.015),
-    Part("openspiel", _OPENSPIEL, 1000, 0.1),
+    Part("minigrid", _MINIGRID, 5000, 0.015),
+    Part("openspiel", _OPENSPIEL, 3000, 0.1),
     Part("dm-control", _CONTROLLED, 100, 0.2, 44.0, noise=0.2),
     Part("dm-control-random-small", _DRAWN, 100, 0.2, 44.0, noise=0.2),
     Part("dm-control-random-large", _DRAWN, 100, 0.2, 44.0, noise=0.2),
@@ -108,8 +108,8 @@ PARTS = (
         0.2,
         noise=0.1,
     ),
-    Part("textworld", _names("treasure-guided treasure-easy coin-5 cooking-take"), 500, 0.35),
-    Part("sokoban", _names("boxes-1-7x7 boxes-2-7x7 boxes-2-8x8 boxes-3-8x8"), 2000, 0.02),
-    Part("memory", _names("t-maze-short t-maze"), 500, 0.005),
+    Part("textworld", _names("treasure-guided treasure-easy coin-5 cooking-take"), 2000, 0.35),
+    Part("sokoban", _names("boxes-1-7x7 boxes-2-7x7 boxes-2-8x8 boxes-3-8x8"), 10_000, 0.02),
+    Part("memory", _names("t-maze-short t-maze"), 5000, 0.005),
 )
 TASKS = tuple(task for part in PARTS for task in part.ids)

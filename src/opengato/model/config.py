@@ -12,6 +12,8 @@ from opengato.tokens.fold import Fold
 # The width at which the rates of swift were found.
 BASE_WIDTH = 192
 
+DIAL = r"swift-d([1-9]\d?)"  # names of presets of any depth
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -108,7 +110,7 @@ PRESETS: dict[str, ModelConfig] = {
 
 def preset(name: str) -> ModelConfig:
     """A preset by name; swift-dN for any depth N. Raises OpenGatoError with the nearest match."""
-    if dial := re.fullmatch(r"swift-d([1-9]\d?)", name):
+    if dial := re.fullmatch(DIAL, name):
         return swift(int(dial[1]))
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
