@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,14 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from opengato.checkpoint import Checkpoint
 from opengato.datasets import shards, tokenise
 from opengato.datasets.coco import CocoCaptions
 from opengato.datasets.dataset import Episodes
 from opengato.datasets.index import index_path
 from opengato.datasets.open import find_dataset, open_dataset
+from opengato.datasets.packed import pack
 from opengato.datasets.tokenise import damaged, stored
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
+from opengato.recipes import recipe
 from opengato.tokens.compact import Form
 from opengato.tokens.encode import encode
 from opengato.tokens.fold import Fold
@@ -27,6 +31,8 @@ from opengato.tokens.offsets import Offsets
 from opengato.tokens.spaces import text_space
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import IS_TARGET
+from opengato.training.loop import TrainConfig
+from opengato.training.train import train
 
 TOKENIZER = TextTokenizer.load()
 SEEN = spaces.Dict(
@@ -276,3 +282,55 @@ def test_names_that_are_of_no_dataset(tmp_path):
     (tmp_path / "speech.txt").write_text("four score and seven years ago")
     data = open_dataset(f"text:{tmp_path / 'speech.txt'}", TOKENIZER, cache=tmp_path)
     assert data.task == "text/speech" and TOKENIZER.decode(data.gather(np.arange(1)).tokens[1:-1]) == "four score and seven years ago"
+
+
+def test_packed_datasets_are_the_same_where_nothing_else_is(tmp_path, small, monkeypatch):
+    """As they come out, and in what a training makes of them; from a folder that was copied, with no recording and no cache."""
+    made = [some("grip/arm", SEEN, ACTIONS["grip"], [3, 5, 2]), some("grip/numbers", NUMBERS, ACTIONS["grip"], [4, 4], seed=1)]
+    for dataset in made:
+        tokenise.tokenise(dataset, TOKENIZER, tmp_path / "cache")
+    pack(made, TOKENIZER, tmp_path / "packed", tmp_path / "cache")
+    shutil.copytree(tmp_path / "packed", tmp_path / "elsewhere")
+    for gone in ("packed", "cache"):
+        shutil.rmtree(tmp_path / gone)
+    monkeypatch.setenv("OPENGATO_CACHE", str(tmp_path / "empty"))
+    files = [tmp_path / "elsewhere" / name for name in ("grip--arm.tokens", "grip--numbers.tokens")]
+    for name, dataset in zip([str(files[0]), f"tokens:{files[1]}@2"], made):
+        found = find_dataset(name)
+        assert (found.task, found.fingerprint, found.count()) == (dataset.task, dataset.fingerprint, len(dataset.in_order))
+        assert (found.observation_space, found.action_space) == (dataset.observation_space, dataset.action_space)
+        check(open_dataset(name, TOKENIZER), dataset)
+    model = {"blocks": 1, "heads": 1, "width": 16, "feed_forward": 16, "key_size": 16, "context": 64, "set_width": 16}
+    chosen = replace(recipe("swift-nano"), train=TrainConfig(steps=1, batch=2, workers=0, device="cpu"))
+    train(chosen, [str(file) for file in files], tmp_path / "run", model=model)
+    assert Checkpoint.load(tmp_path / "run" / "checkpoint").layouts.keys() == {"grip/arm", "grip/numbers"}
+    assert not (tmp_path / "empty" / "tokens").exists()
+
+
+def test_what_is_wrong_with_a_packed_dataset_is_said(tmp_path):
+    dataset = some("grip/arm", SEEN, ACTIONS["grip"], [3, 5])
+    with pytest.raises(OpenGatoError, match="is not in the token store: tokenize it first"):
+        pack([dataset], TOKENIZER, tmp_path / "packed", tmp_path / "cache")
+    tokenise.tokenise(dataset, TOKENIZER, tmp_path / "cache")
+    (path,) = pack([dataset], TOKENIZER, tmp_path / "packed", tmp_path / "cache")
+    with pytest.raises(OpenGatoError, match="is there already: pack into an empty folder"):
+        pack([dataset], TOKENIZER, tmp_path / "packed", tmp_path / "cache")
+    with pytest.raises(OpenGatoError, match="would be of two datasets"):
+        pack([dataset, dataset], TOKENIZER, tmp_path / "again", tmp_path / "cache")
+    found = find_dataset(str(path))
+    with pytest.raises(OpenGatoError, match="has tokens, not episodes"):
+        next(found.episodes())
+    assert damaged(found, TOKENIZER) is None
+    (shard,) = (tmp_path / "packed" / "shards").iterdir()
+    whole = shard.read_bytes()
+    shard.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    with pytest.raises(OpenGatoError, match="is damaged: copy the folder again"):
+        damaged(found, TOKENIZER)
+    shard.write_bytes(whole[:-1])
+    with pytest.raises(OpenGatoError, match="is not there or cut short: copy the folder again"):
+        open_dataset(str(path), TOKENIZER)
+    (tmp_path / "packed" / "tokenizer.model").unlink()
+    with pytest.raises(OpenGatoError, match="packed with another tokenizer"):
+        open_dataset(str(path), TOKENIZER)
+    with pytest.raises(OpenGatoError, match=r"is not there: name a file \*.tokens"):
+        find_dataset(f"tokens:{tmp_path}/no.tokens")

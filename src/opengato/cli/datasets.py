@@ -20,6 +20,7 @@ def tokenize(
     reading: Annotated[ReadingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     workers: int | None = None,
     verify: bool = False,
+    pack: Path | None = None,
 ) -> None:
     """Tokenise datasets into the token store, so that training only opens them; interrupted, it goes on where it stopped.
 
@@ -30,11 +31,13 @@ def tokenize(
         root: folder of the Minari datasets; default: Minari's own.
         workers: processes; default: one a core.
         verify: compare what is there with the checksums of what was written; what is damaged is tokenised anew.
+        pack: folder to copy them into besides, to train elsewhere, without recordings or simulators: `train --data FOLDER/*.tokens`.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from opengato.datasets.open import find_dataset, open_dataset, open_datasets
+    from opengato.datasets.packed import pack as copy
     from opengato.datasets.reading import Budget, Reading
     from opengato.datasets.tokenise import damaged
     from opengato.errors import OpenGatoError
@@ -59,6 +62,8 @@ def tokenize(
             opened = open_datasets(
                 list(data), tokenizer, skip_bad=skip_bad, workers=workers, done=lambda _: progress.advance(bar), reading=how
             )
+    if pack is not None:
+        copy([find_dataset(name, how) for name in data], tokenizer, pack)
     for name, found in zip(data, opened):
         left_out = f", {found.skipped} damaged ones left out" if found.skipped else ""
         tokens = found.sizes[found.timesteps]

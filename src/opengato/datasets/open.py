@@ -30,6 +30,7 @@ from opengato.datasets.dataset import Dataset
 from opengato.datasets.jat import load_jat
 from opengato.datasets.lerobot import load_lerobot
 from opengato.datasets.minari import load_minari
+from opengato.datasets.packed import open_packed
 from opengato.datasets.reading import Reading
 from opengato.datasets.recognise import format_of
 from opengato.datasets.rlds import load_rlds
@@ -67,6 +68,7 @@ FORMATS: dict[str, Format] = {
     "jat": Format("FOLDER or FILE.parquet", lambda paths, reading: load_jat(_one(paths))),
     "robomimic": Format("FILE.hdf5", lambda paths, reading: load_robomimic(_one(paths))),
     "d4rl": Format("FILE.hdf5", lambda paths, reading: load_d4rl(_one(paths))),
+    "tokens": Format("FILE.tokens", lambda paths, reading: open_packed(_one(paths))),
 }
 SHIPPED: dict[str, Callable[[Reading], Dataset]] = {
     text.TASK: lambda reading: text.shipped(reading.text_chars),

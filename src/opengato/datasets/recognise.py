@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from opengato.datasets import d4rl, jat, lerobot, rlds, robomimic
+from opengato.datasets import d4rl, jat, lerobot, packed, rlds, robomimic
 from opengato.errors import OpenGatoError
 
 
@@ -20,6 +20,7 @@ RECOGNISED: dict[str, Callable[[Path], bool]] = {
     "robomimic": robomimic.recognises,
     "d4rl": d4rl.recognises,
     "jat": jat.recognises,
+    "tokens": packed.recognises,
 }
 
 

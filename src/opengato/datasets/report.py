@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from opengato.datasets.dataset import Dataset
 from opengato.datasets.inferred import Inferred
+from opengato.datasets.packed import Packed
 from opengato.datasets.survey import Survey, survey
 
 
@@ -21,8 +22,8 @@ def survey_of(dataset: Dataset, root: Path | None = None) -> Survey:
 
 
 def has_numbers(dataset: Dataset) -> bool:
-    """Whether a survey of it has anything to tell: numbers are observed, or its spaces are inferred from one."""
-    return isinstance(dataset, Inferred) or any(_floats(dataset.observation_space))
+    """Whether a survey of it has anything to tell: numbers are observed, or its spaces are inferred from one; not of tokens alone."""
+    return isinstance(dataset, Inferred) or (not isinstance(dataset, Packed) and any(_floats(dataset.observation_space)))
 
 
 def warnings_of(dataset: Dataset, root: Path | None = None, in_bins: bool = True) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from opengato.console import notice
 from opengato.datasets.dataset import Dataset
 from opengato.datasets.index import NAMED, Index, Segment, index_path, shards_of, sweep
+from opengato.datasets.packed import Packed
 from opengato.datasets.pictures import Album
 from opengato.datasets.shards import Shards
 from opengato.datasets.store import TokenDataset
@@ -32,7 +33,9 @@ _UNREADABLE = (OpenGatoError, OSError, ValueError)  # what reading a damaged sam
 
 
 def stored(dataset: Dataset, tokenizer: TextTokenizer, root: Path | None = None) -> TokenDataset | None:
-    """The dataset as the store has it; None where the store lacks it, or a part of it."""
+    """The dataset as the store has it, or a packed one; None where the store lacks it, or a part of it."""
+    if isinstance(dataset, Packed):
+        return dataset.opened(tokenizer)
     index = Index.load(index_path(dataset, tokenizer, root))
     if index is None or not index.complete or index.fingerprint != dataset.fingerprint:
         return None
@@ -79,8 +82,11 @@ def tokenise(
 def damaged(dataset: Dataset, tokenizer: TextTokenizer, root: Path | None = None) -> Path | None:
     """The first shard that does not hold what was written of this dataset, if there is one; reads all of it.
 
-    The dataset is then tokenised anew when it is next opened.
+    The dataset is then tokenised anew when it is next opened. Raises OpenGatoError where a packed one is damaged.
     """
+    if isinstance(dataset, Packed):
+        dataset.verify()
+        return None
     path, shards = index_path(dataset, tokenizer, root), shards_of(root)
     index = Index.load(path)
     wrong = None if index is None else shards.damaged(index.places())
