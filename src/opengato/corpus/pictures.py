@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from opengato.corpus.texts import held_out
+from opengato.datasets.splits import held_out
 
 SIDE = 128  # pixels that a drawing is rendered in
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from opengato.corpus.texts import held_out
 from opengato.datasets.dialogue import turns_of
+from opengato.datasets.splits import held_out
 
 
 def write_talk(package: Path, folder: Path) -> None:

@@ -9,14 +9,9 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+from opengato.datasets.splits import held_out
+
 _GLOSSES = 200  # of a dictionary, a document
-
-
-def held_out(name: str) -> bool:
-    """Whether something belongs to what is kept from training, a fixed one in twenty by its name."""
-    from opengato.datasets.captions import held_out as one_in_twenty
-
-    return one_in_twenty(name)
 
 
 def write_texts(documents: Iterator[tuple[str, str]], folder: Path) -> None:

@@ -15,6 +15,7 @@ from gymnasium import spaces
 from opengato.datasets.dataset import Stream
 from opengato.datasets.photographs import image_space, read_image
 from opengato.datasets.reading import Budget
+from opengato.datasets.splits import in_split
 from opengato.episode import Episode
 from opengato.tokens.spaces import text_space
 
@@ -46,17 +47,12 @@ def fingerprint() -> str:
     return hashlib.sha256(_table_path().read_bytes()).hexdigest()
 
 
-def held_out(name: str) -> bool:
-    """Whether a picture belongs to the test split: a fixed 5% by a hash of its name."""
-    return int(hashlib.sha256(name.encode()).hexdigest(), 16) % 20 == 0
-
-
 def emoji(split: str = "train") -> Iterator[tuple[np.ndarray, str, str]]:
     """The emoji that ship with the package (Noto Emoji): image uint8 (64, 64, 3), name, group; split "train", "test" or "all"."""
     import pyarrow.parquet as parquet
 
     for row in parquet.read_table(_table_path()).to_pylist():
-        if split == "all" or held_out(row["name"]) == (split == "test"):
+        if in_split(row["name"], split):
             yield read_image(row["png"]), row["name"], row["group"]
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from opengato.datasets.dataset import Stream
+from opengato.datasets.splits import in_split
 from opengato.datasets.text import package_folder
 from opengato.episode import Episode
 from opengato.tokens.spaces import text_space
@@ -41,17 +44,16 @@ def turns_of(path: Path) -> Iterator[list[str]]:
             yield [text for _, text in turns]
 
 
-def load_dialogue(limit: int | None = None) -> Iterator[Episode]:
-    """Conversations as episodes, at most `limit`."""
-    for i, turns in enumerate(conversations()):
-        if limit is not None and i >= limit:
-            return
-        heard, said = turns[0::2], turns[1::2]
-        heard = heard[: len(said)]
-        yield Episode(heard, said, np.zeros(len(said), np.float32), TASK, source="human")
+def load_dialogue(limit: int | None = None, split: str = "train") -> Iterator[Episode]:
+    """Conversations as episodes, at most `limit`; split "train", "test" or "all"."""
+    pairs = (turns[: len(turns) // 2 * 2] for turns in conversations())  # what nobody answers is left out
+    for turns in islice((turns for turns in pairs if in_split("\n".join(turns), split)), limit):
+        said = turns[1::2]
+        yield Episode(turns[0::2], said, np.zeros(len(said), np.float32), TASK, source="human")
 
 
-def chitchat() -> Stream:
-    """The conversations of package `chitchat-dataset`."""
+def chitchat(split: str = "train") -> Stream:
+    """The conversations of package `chitchat-dataset`, see `load_dialogue`."""
     size = (package_folder("chitchat_dataset") / "dataset.json").stat().st_size
-    return Stream(TASK, TASK, OBSERVATION_SPACE, ACTION_SPACE, f"chitchat {size}", load_dialogue)
+    name = f"{TASK} {split}"
+    return Stream(name, TASK, OBSERVATION_SPACE, ACTION_SPACE, f"{name} {size}", partial(load_dialogue, split=split))

