@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from opengato.datasets.dataset import Dataset
 
 _SOLVED = 90.0  # per cent of the expert: a task above it needs no more data
-_SAMPLES = 200  # pictures, questions, texts and conversations, of which its words are scored
+_SAMPLES, _TALKS = 200, 50  # of pictures, questions and texts, of which its words are scored, and of conversations: replying takes longer
 # A step's positions, or the recipe's if those are more: of hundreds of tasks a step should see many, and the optimiser's time, the same
 # for a small step as for a large one, is then shared by more.
 _POSITIONS = 4096
@@ -179,7 +179,8 @@ def _words(agent: Checkpoint, seed: int) -> list[dict[str, Any]]:
     rows: list[Row] = []
     for task, of_split in shipped.items():
         if task in agent.layouts:
-            rows += score(agent, [of_split("test")], [of_split("train")], _SAMPLES, seed=seed)
+            samples = _TALKS if task == dialogue.TASK else _SAMPLES
+            rows += score(agent, [of_split("test")], [of_split("train")], samples, seed=seed)
     return [asdict(row) for row in rows]
 
 
