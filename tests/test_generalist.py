@@ -95,7 +95,7 @@ def test_later_rounds_get_more_demonstrations_of_what_is_not_solved(tmp_path):
 
 @pytest.mark.slow
 def test_two_rounds_of_a_small_generalist(tmp_path, monkeypatch):
-    monkeypatch.setattr("opengato.generalist.run._PICTURES", 4)  # an agent that learned little speaks at length
+    monkeypatch.setattr("opengato.generalist.run._SAMPLES", 4)  # an agent that learned little speaks at length
     budget = Budget(0.004, 1, 1)
     bought = plan(budget, [Part("memory", ("t-maze-short",), 60, 0.01)])
     found = generalist(bought, budget, tmp_path, rounds=1, recipe="swift-nano", data=("captions/emoji",))
