@@ -35,7 +35,7 @@ from opengato.training.train import make_model, make_trainer, weights_of_run
 
 GPU = torch.cuda.is_available()
 DEVICE = "cuda" if GPU else "cpu"
-POSITIONS = 32_768 if GPU else 2_048  # a step
+POSITIONS = {"swift": 32_768, "gato": 16_384} if GPU else {"swift": 2_048, "gato": 1_024}  # a step
 ADAMW = {"kind": "adamw", "learning_rate": 1e-3, "weight_decay": 0.1}
 
 
@@ -44,12 +44,13 @@ def trainer(
 ) -> Trainer:
     """A trainer on the generalist's mixture, in a folder of its own."""
     found = recipe(model)
-    settings = {"batch": POSITIONS // preset(model).context, "workers": 0, "seconds": 1000.0, "checkpoint_every": 1e9} | settings
+    config = preset(model)
+    settings = {"batch": POSITIONS[config.family] // config.context, "workers": 0, "seconds": 1000.0, "checkpoint_every": 1e9} | settings
     optimisers = replace(found.train.optimiser, **(optimiser or {}))
     training = replace(found.train, device=device, validate_every=10**6, optimiser=optimisers, **settings)
     chosen = replace(found, train=training, held_out=HELD_OUT, weights=SHARES, sampling=replace(found.sampling, validation_share=0.01))
     weights, _ = weights_of_run(None, None, chosen, data)
-    return make_trainer(make_model(preset(model), 0), data, weights, chosen, Path(tempfile.mkdtemp()))
+    return make_trainer(make_model(config, 0), data, weights, chosen, Path(tempfile.mkdtemp()))
 
 
 def now() -> float:
