@@ -51,6 +51,28 @@ def test_stated_spaces_are_the_suites(task):
     assert suite._step_limit == 1000
 
 
+@by_task
+def test_an_environment_is_as_the_suite_loads_it_whatever_another_does(task):
+    env, other = task.make(), task.make()
+    from dm_control import suite
+
+    loaded = suite.load(*KEYS[task.id], task_kwargs={"random": 0})
+    loaded.task.random.seed(7)
+    other.reset(seed=8)
+    observation, _ = env.reset(seed=7)
+    expected = loaded.reset()
+    env.action_space.seed(0)
+    for _ in range(10):
+        for key, value in expected.observation.items():
+            assert (observation[key] == np.ravel(value).astype(np.float32)).all()
+        action = env.action_space.sample()
+        other.step(-action)
+        observation, reward, *_ = env.step(action)
+        expected = loaded.step(action.astype(np.float64))
+        assert reward == expected.reward
+    env.close(), other.close()
+
+
 def rolled(physics):
     now = (physics.data.qpos, physics.data.qvel, physics.control(), physics.data.sensordata)
     return Rolled(*(np.array(x, np.float64)[None, None] for x in now), physics.model.ptr, physics.data.qpos.copy())

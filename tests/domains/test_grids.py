@@ -29,6 +29,32 @@ def test_the_planner_solves_it(name):
     assert start_of(task, env, again) == int(episodes[0].info["start"], 16)
 
 
+@pytest.mark.parametrize(
+    "name", ["babyai/go-to-obj-maze", "babyai/boss-level", "babyai/key-in-box", "minigrid/dynamic-obstacles-6x6", "minigrid/locked-room"]
+)
+@pytest.mark.parametrize("through_walls", [False, True])
+def test_what_is_seen_is_what_minigrid_itself_sees(name, through_walls):
+    env = get_task(name).make()
+    env.action_space.seed(0)
+    rng = np.random.default_rng(0)
+    world = env.unwrapped
+    world.see_through_walls = through_walls
+    directions, carried = set(), 0
+    for seed in range(6):
+        env.reset(seed=seed)
+        for _ in range(60):
+            observation, *_ = env.step(env.action_space.sample())
+            world.agent_dir = int(rng.integers(4))
+            theirs, seen = type(world).gen_obs_grid(world)
+            ours, also_seen = world.gen_obs_grid()
+            assert (seen == also_seen).all() and (theirs.encode(seen) == ours.encode(also_seen)).all()
+            assert all(a is b or (a is not None and a.encode() == b.encode()) for a, b in zip(theirs.grid, ours.grid, strict=True))
+            directions.add(world.agent_dir)
+            carried += world.carrying is not None
+    assert directions == {0, 1, 2, 3} and observation["image"].flags.c_contiguous
+    assert carried or name not in ("babyai/boss-level", "babyai/key-in-box")
+
+
 @pytest.mark.parametrize("name", ["minigrid/obstructed-maze-2dlhb", "minigrid/locked-room", "babyai/unlock-to-unlock", "babyai/key-in-box"])
 def test_the_planner_goes_on_from_where_others_brought_it_and_changes_nothing(name):
     """Every fifth step is random: keys are dropped in corners, doors shut again, boxes carried about."""

@@ -6,7 +6,7 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opengato.tokens.encode import decode_action, encode_timesteps
+from opengato.tokens.encode import decode_actions, encode_timesteps
 from opengato.tokens.grammar import ActionGrammar
 from opengato.tokens.layout import Layout
 from opengato.tokens.spaces import text_space
@@ -46,7 +46,7 @@ def test_every_token_of_an_action_may_follow_those_before_it_and_the_last_ends_i
             at += 1
             assert grammar.after(tokens[:at]) == (kinds[at - 1], at == len(tokens))
     assert grammar.following(tokens) == []
-    back = decode_action(layout, np.array(tokens), TOKENIZER)
+    back = decode_actions(layout, [tokens], TOKENIZER)[0]
     assert all(np.allclose(back[name], action[name], atol=1e-3) if name != "word" and name != "more" else True for name in names)
 
 

@@ -15,7 +15,7 @@ from opengato.baselines.pool import LONGEST
 from opengato.baselines.targets import Targets
 from opengato.episode import stack
 from opengato.errors import OpenGatoError
-from opengato.tokens.encode import decode_action, encode_timesteps
+from opengato.tokens.encode import decode_actions, encode_timesteps
 from opengato.tokens.layout import Layout, get_path
 from opengato.tokens.text import TextTokenizer
 
@@ -60,4 +60,4 @@ class Actor:
             tokens = [self._targets.pieces[text] for text in self._network.speaker.say(out, LONGEST)]
         else:
             tokens = list(self._targets.tokens(out.numpy(), chances, self._temperature))
-        return {slot: decode_action(self._layout, row, self._tokenizer) for slot, row in zip(slots, tokens)}
+        return dict(zip(slots, decode_actions(self._layout, tokens, self._tokenizer)))

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from opengato.domains.grid_sight import quicken
 from opengato.tokens.spaces import text_space
 
 # The agent's 7×7 view is symbolic, not a picture: each cell is (object type, colour, state) as small numbers.
@@ -25,6 +26,7 @@ class SymbolicView(gym.Wrapper):
 
     def __init__(self, env: gym.Env, action_space: spaces.Discrete = ACTION_SPACE):
         super().__init__(env)
+        quicken(env)
         self.observation_space, self.action_space = OBSERVATION_SPACE, action_space
 
     def _image(self, raw: dict[str, Any]) -> np.ndarray:

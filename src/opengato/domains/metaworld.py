@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from functools import partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import gymnasium as gym
@@ -25,6 +26,29 @@ pick-out-of-hole reach push-back push pick-place plate-slide plate-slide-side pl
 stick-push stick-pull push-wall reach-wall shelf-place sweep-into sweep window-open window-close""".split()
 
 
+@lru_cache(maxsize=4)
+def _compiled(path: str) -> Any:
+    import mujoco
+
+    return mujoco.MjModel.from_xml_path(path)
+
+
+@cache
+def _class_of(name: str) -> Any:
+    """Meta-World's environment of a task, which copies its compiled model where the process has it: that is most of making one."""
+    import mujoco
+    from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+
+    class Environment(ALL_V3_ENVIRONMENTS[f"{name}-v3"]):  # type: ignore[misc]
+        def _initialize_simulation(self) -> tuple[Any, Any]:
+            model = copy.copy(_compiled(self.fullpath))
+            screen = model.vis.global_
+            screen.offwidth, screen.offheight = max(screen.offwidth, self.width), max(screen.offheight, self.height)
+            return model, mujoco.MjData(model)
+
+    return Environment
+
+
 class MetaWorld(gym.Env):
     """One task with its goal observed; reset's seed draws the positions of goal and objects.
 
@@ -43,10 +67,9 @@ class MetaWorld(gym.Env):
 
         os.environ.setdefault("MUJOCO_GL", "egl")
         import mujoco
-        from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
         self.observation_space, self.action_space = OBSERVATION_SPACE, ACTION_SPACE
-        env: Any = ALL_V3_ENVIRONMENTS[f"{name}-v3"](render_mode="rgb_array", camera_name="corner2", width=240, height=240)
+        env: Any = _class_of(name)(render_mode="rgb_array", camera_name="corner2", width=240, height=240)
         # What Meta-World's own goal-observable environments set: goals are seen, and drawn anew at every reset.
         env._partially_observable, env._freeze_rand_vec, env._set_task_called, env.seeded_rand_vec = False, False, True, True
         env.__dict__.pop("sawyer_observation_space", None)  # cached with a goal clipped to zero

@@ -18,6 +18,7 @@ from opengato.tokens.vocabulary import ACTION_TEXT, CONTINUOUS, IMAGE, LOCAL_POS
 GRAIN = 64  # an acting agent's tokens are padded to a multiple of it
 MOST_DEVIATIONS = 4.0  # what the first and the last bin of a standardised number stand for
 _FEW = 512  # tokens, of which to find the distinct ones takes longer than to embed them all
+_FEW_PATCHES = 32  # the same of patches
 
 if TYPE_CHECKING:
     from opengato.mixture import Sequence
@@ -192,8 +193,11 @@ class NewTokens:
             self.places[patches],
         )
 
-    def batch(self, config: ModelConfig) -> Batch:
-        """A batch without targets; slots with fewer positions than others are padded at their end."""
+    def batch(self, config: ModelConfig, fixed: bool = False) -> Batch:
+        """A batch without targets; slots with fewer positions than others are padded at their end.
+
+        `fixed`: of shapes that hang on what is seen by how much alone: each patch is there, though it may be as another.
+        """
         length = int(self.lengths.max())
         tokens, values = _as_read(self.tokens, self.kinds, self.values, config)
         steps = np.arange(length)
@@ -201,14 +205,15 @@ class NewTokens:
         image = np.flatnonzero(self.kinds == IMAGE)
         read = np.ones(len(self.tokens), bool)
         nothing = torch.zeros(0, dtype=torch.int64)
+        few = fixed or len(self.patches) <= _FEW_PATCHES
+        patches = (torch.from_numpy(self.patches), torch.arange(len(self.patches))) if few else _distinct_patches(self.patches)
         return Batch(
             _tensor(np.where(steps < self.lengths[:, None], 0, -1)),
             _tensor(np.zeros((len(self.lengths), length))),
             _tensor(self.begins[:, None] + steps),
             *_pad(*_members(tokens, self.kinds, self.local, flat, read, len(self.lengths) * length, config)),
             *_numbers(self.kinds, flat, values),
-            torch.from_numpy(self.patches),
-            torch.arange(len(self.patches)),
+            *patches,
             _tensor(self.places[:, 0]),
             _tensor(self.places[:, 1]),
             _tensor(self.local[image]),

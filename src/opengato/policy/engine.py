@@ -17,7 +17,7 @@ from opengato.model.compiled import warming_up
 from opengato.model.gato import Gato
 from opengato.model.memory import Rows
 from opengato.policy.sampling import sample
-from opengato.tokens.encode import Encoded, decode_action, encode_timesteps
+from opengato.tokens.encode import Encoded, decode_actions, encode_timesteps
 from opengato.tokens.grammar import ActionGrammar
 from opengato.tokens.image import mean_positions
 from opengato.tokens.layout import Layout
@@ -160,7 +160,7 @@ class Engine:
 
     def _choose(self, new: NewTokens, chosen: dict[int, list[int]], on_token: Callable[[int, int], None] | None) -> dict[int, Any]:
         """One pass: the next tokens of every slot in `chosen`; the actions that are whole now are taken out of it."""
-        actions: dict[int, Any] = {}
+        whole: dict[int, list[int]] = {}  # the slots of each layout
         for slot, tokens in self._pick(self._forward(new), list(chosen), chosen).items():
             chosen[slot] += tokens
             if on_token:
@@ -170,7 +170,11 @@ class Engine:
             kind, done = state.grammar.after(chosen[slot])
             if done:
                 state.carried = (tokens[-1], kind) if self.model.config.reads_actions or kind == ACTION_TEXT else None
-                actions[slot] = decode_action(state.layout, np.array(chosen.pop(slot)), self.tokenizer)
+                whole.setdefault(id(state.layout), []).append(slot)
+        actions: dict[int, Any] = {}
+        for slots in whole.values():
+            tokens_of = [chosen.pop(slot) for slot in slots]
+            actions |= zip(slots, decode_actions(self._slot(slots[0]).layout, tokens_of, self.tokenizer))
         return actions
 
     def _slot(self, slot: int) -> Slot:
@@ -291,7 +295,7 @@ class Engine:
                 new = new.of(np.arange(rows.start, rows.stop))
         else:
             new, rows = new.of(busy), rows.to(self.device)
-        batch = new.batch(self.model.config).to(self.device)
+        batch = new.batch(self.model.config, self.model.compiled).to(self.device)
         with self.model.autocast():
             hidden = self.model.step(batch, self.memory, rows, end)
         last = torch.from_numpy(np.maximum(new.lengths - 1, 0)).to(hidden.device)

@@ -14,7 +14,7 @@ from gymnasium import spaces
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
 from opengato.tokens import image
-from opengato.tokens.layout import Field, Layout, decode_leaf, encode_leaf, get_path
+from opengato.tokens.layout import Layout, decode_leaf, encode_leaf, get_path
 from opengato.tokens.offsets import Offsets
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import (
@@ -196,15 +196,24 @@ def of_task(episode: Episode) -> Iterator[None]:
         raise OpenGatoError(f"task {episode.task!r}: {error}") from None
 
 
-def decode_action(layout: Layout, tokens: np.ndarray, tokenizer: TextTokenizer) -> Any:
-    """One timestep's action tokens, int (A,), to an action of the action space."""
-    values, at = {}, 0
+def decode_actions(layout: Layout, tokens: Sequence[Sequence[int] | np.ndarray], tokenizer: TextTokenizer) -> list[Any]:
+    """The action tokens of S timesteps, int (A,) each, to S actions of the action space."""
+    rows = np.full((len(tokens), max(map(len, tokens))), tokenizer.eos)
+    for row, of in zip(rows, tokens):
+        row[: len(of)] = of
+    values: dict[str, Any] = {}
+    at = np.zeros(len(rows), np.int64)
     for field in layout.action:
-        end = at + (field.count if field.count is not None else _text_length(tokens[at:], tokenizer))
-        values[field.path] = _decode_field(field, np.asarray(tokens[at:end])[None], tokenizer)[0]
-        at = end
-    action = rebuild(layout.action_space, values)
-    return int(action) if isinstance(layout.action_space, spaces.Discrete) else action
+        if field.count is None:
+            ends = [int(start) + _text_length(row[start:], tokenizer) for start, row in zip(at, rows)]
+            texts = [row[start:end] for row, start, end in zip(rows, at, ends)]
+            values[field.path] = [tokenizer.decode(text[text != tokenizer.eos]) for text in texts]
+            at = np.array(ends, np.int64)
+        else:
+            values[field.path] = decode_leaf(field, np.take_along_axis(rows, at[:, None] + np.arange(field.count), 1))
+            at = at + field.count
+    actions = [rebuild(layout.action_space, {path: of[number] for path, of in values.items()}) for number in range(len(rows))]
+    return [int(action) for action in actions] if isinstance(layout.action_space, spaces.Discrete) else actions
 
 
 def decode(layout: Layout, encoded: Encoded, tokenizer: TextTokenizer) -> tuple[Any, Any]:
@@ -237,12 +246,6 @@ def _text_length(tokens: np.ndarray, tokenizer: TextTokenizer) -> int:
     """Tokens up to and with the end token, or all of them where there is none."""
     ends = np.flatnonzero(tokens == tokenizer.eos)
     return int(ends[0]) + 1 if len(ends) else len(tokens)
-
-
-def _decode_field(field: Field, tokens: np.ndarray, tokenizer: TextTokenizer) -> Any:
-    if field.count is None:
-        return [tokenizer.decode(row[row != tokenizer.eos]) for row in tokens]
-    return decode_leaf(field, tokens)
 
 
 def rebuild(space: spaces.Space, values: dict[str, Any], path: str = "") -> Any:

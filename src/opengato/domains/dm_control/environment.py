@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+from functools import lru_cache
 from typing import Any
 
 import gymnasium as gym
@@ -14,6 +16,14 @@ from opengato.experts.planning import Simulation
 
 # What a task's reset moves of the world itself: targets, receptacles, terrain, and how the controls of point_mass hard pull.
 _MOVED = ("body_pos", "body_quat", "geom_pos", "site_pos", "wrap_prm", "hfield_data")
+
+
+@lru_cache(maxsize=8)
+def _loaded(domain: str, task: str) -> Any:
+    """The suite's environment before its first episode, to be copied: to compile its model again takes several times as long."""
+    from dm_control import suite
+
+    return suite.load(domain, task, task_kwargs={"random": 0})
 
 
 class Suite(gym.Env):
@@ -28,10 +38,9 @@ class Suite(gym.Env):
 
     def __init__(self, domain: str, task: str, observation_space: spaces.Space, action_space: spaces.Box):
         os.environ.setdefault("MUJOCO_GL", "egl")
-        from dm_control import suite
         from dm_control.rl.control import PhysicsError
 
-        self.inner = suite.load(domain, task, task_kwargs={"random": 0})
+        self.inner = copy.deepcopy(_loaded(domain, task))
         self.observation_space, self.action_space = observation_space, action_space
         self._diverged = PhysicsError
 
