@@ -307,14 +307,29 @@ def test_packed_datasets_are_the_same_where_nothing_else_is(tmp_path, small, mon
     assert not (tmp_path / "empty" / "tokens").exists()
 
 
+def test_a_pack_goes_on_with_what_is_missing(tmp_path):
+    first, second = (some(f"grip/{name}", SEEN, ACTIONS["grip"], [3, 5], seed=seed) for seed, name in enumerate(("arm", "hand")))
+    for dataset in (first, second):
+        tokenise.tokenise(dataset, TOKENIZER, tmp_path / "cache")
+    pack([first], TOKENIZER, tmp_path / "packed", tmp_path / "cache")  # as one that was interrupted after it
+    (shard,) = (tmp_path / "packed" / "shards").iterdir()
+    size = shard.stat().st_size
+    for _ in range(2):
+        paths = pack([first, second], TOKENIZER, tmp_path / "packed", tmp_path / "cache")
+        assert size < shard.stat().st_size <= 2 * size + 64 * 12
+    for path, dataset in zip(paths, (first, second), strict=True):
+        check(open_dataset(str(path), TOKENIZER), dataset)
+
+
 def test_what_is_wrong_with_a_packed_dataset_is_said(tmp_path):
     dataset = some("grip/arm", SEEN, ACTIONS["grip"], [3, 5])
     with pytest.raises(OpenGatoError, match="is not in the token store: tokenize it first"):
         pack([dataset], TOKENIZER, tmp_path / "packed", tmp_path / "cache")
     tokenise.tokenise(dataset, TOKENIZER, tmp_path / "cache")
     (path,) = pack([dataset], TOKENIZER, tmp_path / "packed", tmp_path / "cache")
-    with pytest.raises(OpenGatoError, match="is there already: pack into an empty folder"):
-        pack([dataset], TOKENIZER, tmp_path / "packed", tmp_path / "cache")
+    other = replace(some("grip/arm", SEEN, ACTIONS["grip"], [4], seed=1), fingerprint="another")
+    with pytest.raises(OpenGatoError, match="is there already, of other data: pack into an empty folder"):
+        pack([other], TOKENIZER, tmp_path / "packed", tmp_path / "cache")
     with pytest.raises(OpenGatoError, match="would be of two datasets"):
         pack([dataset, dataset], TOKENIZER, tmp_path / "again", tmp_path / "cache")
     found = find_dataset(str(path))

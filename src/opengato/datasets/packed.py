@@ -28,23 +28,30 @@ SUFFIX, _TOKENIZER = ".tokens", "tokenizer.model"
 
 
 def pack(datasets: Sequence[Dataset], tokenizer: TextTokenizer, folder: Path, root: Path | None = None) -> list[Path]:
-    """Copy datasets that are in the token store into `folder`; the file that stands for each of them.
+    """Copy datasets that are in the token store into `folder`; the file that stands for each of them. What is there stays: it goes on.
 
     `root`: cache folder, default: the user's.
 
     Raises:
-        OpenGatoError: where two are of one task, and where `folder` has packed datasets already.
+        OpenGatoError: where two are of one task, and where `folder` has other data of a task, or of another tokenizer.
     """
     paths = [folder / f"{dataset.task.replace('/', '--')}{SUFFIX}" for dataset in datasets]
-    for path in paths:
-        if path.exists() or paths.count(path) > 1:
-            what = "is there already" if path.exists() else "would be of two datasets"
+    waiting = []
+    for dataset, path in zip(datasets, paths, strict=True):
+        there = Index.load(path)
+        if paths.count(path) > 1 or (there is not None and there.fingerprint != dataset.fingerprint):
+            what = "would be of two datasets" if there is None else "is there already, of other data"
             raise OpenGatoError(f"{path} {what}: pack into an empty folder, one dataset of a task")
+        if there is None:
+            waiting.append((dataset, path))
     folder.mkdir(parents=True, exist_ok=True)
+    known = folder / _TOKENIZER
+    if known.is_file() and TextTokenizer.load(known).fingerprint != tokenizer.fingerprint:
+        raise OpenGatoError(f"{known} is of another tokenizer: pack into an empty folder")
     with replacing(folder / _TOKENIZER) as file:
         file.write_bytes(tokenizer.bytes)
     store, shards = shards_of(root), Shards(folder / "shards")
-    for dataset, path in zip(datasets, paths, strict=True):
+    for dataset, path in waiting:
         index = Index.load(index_path(dataset, tokenizer, root))
         if index is None or not index.complete:
             raise OpenGatoError(f"dataset {dataset.name!r} is not in the token store: tokenize it first")
