@@ -14,6 +14,7 @@ import numpy as np
 # Ahead and to the right, by direction: right, down, left, up.
 _AHEAD = ((1, 0), (0, 1), (-1, 0), (0, -1))
 _RIGHT = ((0, 1), (-1, 0), (0, -1), (1, 0))
+_EMPTY = (1, 0, 0)  # MiniGrid's symbols of an empty cell
 
 
 def quicken(env: gym.Env) -> None:
@@ -68,9 +69,6 @@ def _view_class() -> Any:
             return np.ascontiguousarray(found if vis_mask is None else found * vis_mask[..., None])
 
     return View
-
-
-_EMPTY = (1, 0, 0)  # MiniGrid's symbols of an empty cell
 
 
 def _look(world: Any, agent_view_size: int | None = None) -> tuple[Any, np.ndarray]:

@@ -48,7 +48,7 @@ def reacher(model: Any, substeps: int) -> Law:
 
     Turning both joints straight to a pose that inverse kinematics gives is as good, but which of the two poses is nearer changes at a
     stroke: of such a law a plain network's clone had half the return. And while the spring holds the finger where it is, most of what a
-    clone is asked is the exact size of torques that change nothing: let go of there, it had one and a half times the return.
+    clone is asked is the exact size of torques that change nothing: let go of there, it has more of the return after half of the training.
     """
     pull, drag = 400.0, 0.3  # of the highest torque, a square metre and a radian a second
     on_target = 0.66 * (model.geom("target").size[0] + model.geom("finger").size[0])
