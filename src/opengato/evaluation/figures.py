@@ -84,10 +84,12 @@ def score_chart(scores: Sequence[TaskScore]) -> str:
             f'<rect x="{a:.1f}" y="{y + 3:.1f}" width="{max(b - a, 1):.1f}" height="{step - 8:.1f}" rx="2" fill="{colours[domain]}"/>'
         )
         body.append(f'<line x1="{x(s.ci_low):.1f}" x2="{x(s.ci_high):.1f}" y1="{y + 11:.1f}" y2="{y + 11:.1f}" class="whisker"/>')
+        ends = [b, x(s.ci_high), x(0)]
         if s.whole.success is not None:
+            ends.append(x(100 * s.whole.success) + 4)
             ring = f'cx="{x(100 * s.whole.success):.1f}" cy="{y + 11:.1f}" r="4"'
             body.append(f'<circle {ring} class="ring"><title>success {s.whole.success:.0%}</title></circle>')
-        body.append(_text(max(b, x(s.ci_high), x(0)) + 6, y + 15, f"{s.score:.0f}", "start", 'class="number"'))
+        body.append(_text(max(ends) + 6, y + 15, f"{s.score:.0f}", "start", 'class="number"'))
         y += step
     return _svg(width, height, "Score of every task as a percentage of its expert", body)
 
