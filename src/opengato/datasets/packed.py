@@ -40,7 +40,7 @@ def pack(datasets: Sequence[Dataset], tokenizer: TextTokenizer, folder: Path, ro
     for dataset, path in zip(datasets, paths, strict=True):
         there = Index.load(path)
         if paths.count(path) > 1 or (there is not None and there.fingerprint != dataset.fingerprint):
-            what = "would be of two datasets" if there is None else "is there already, of other data"
+            what = "would be of two datasets" if paths.count(path) > 1 else "is there already, of other data"
             raise OpenGatoError(f"{path} {what}: pack into an empty folder, one dataset of a task")
         if there is None:
             waiting.append((dataset, path))

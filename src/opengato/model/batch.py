@@ -196,7 +196,7 @@ class NewTokens:
     def batch(self, config: ModelConfig, fixed: bool = False) -> Batch:
         """A batch without targets; slots with fewer positions than others are padded at their end.
 
-        `fixed`: of shapes that hang on what is seen by how much alone: each patch is there, though it may be as another.
+        `fixed`: every patch is kept, though another be the same, so that shapes tell only how much is seen, as compiled code needs it.
         """
         length = int(self.lengths.max())
         tokens, values = _as_read(self.tokens, self.kinds, self.values, config)
