@@ -93,6 +93,21 @@ def test_later_rounds_get_more_demonstrations_of_what_is_not_solved(tmp_path):
     assert [len(episodes) for episodes in found] == [12, 5] and not any(is_relabelled(by) for _, by, _ in found[0])
 
 
+def test_demonstrations_alone_to_train_elsewhere(tmp_path):
+    budget = Budget(0.002, 1, 1)
+    bought = plan(budget, [Part("memory", ("t-maze-short",), 30, 0.01)])
+    assert generalist(bought, budget, tmp_path, demonstrations_only=True) is None
+    recorded = len(recorded_episodes(tmp_path / "data" / dataset_id(get_task("memory/t-maze-short"))))
+    assert recorded >= 10 and not (tmp_path / "round-0" / "checkpoint").exists()
+    with pytest.raises(OpenGatoError, match="round 1 needs the scores of the one before"):
+        generalist(bought, budget, tmp_path, rounds=2, demonstrations_only=True)
+    # What has all its demonstrations has no corrections then, there being no agent to correct.
+    (tmp_path / "round-0" / "scores.json").write_text(json.dumps({"tasks": {"memory/t-maze-short": {"score": 20.0}}}))
+    full = Plan({"memory/t-maze-short": Demonstrations(5, 1.0, 0.0, most=recorded)}, (), 1.0, 10, 0.1)
+    assert generalist(full, budget, tmp_path, rounds=2, demonstrations_only=True) is None
+    assert len(recorded_episodes(tmp_path / "data" / dataset_id(get_task("memory/t-maze-short")))) == recorded
+
+
 @pytest.mark.slow
 def test_two_rounds_of_a_small_generalist(tmp_path, monkeypatch):
     monkeypatch.setattr("opengato.generalist.run._SAMPLES", 4)  # an agent that learned little speaks at length

@@ -21,6 +21,7 @@ def generalist(
     out: Path = Path("generalist"),
     seed: int = 0,
     plan: bool = False,
+    demonstrations_only: bool = False,
 ) -> None:
     """One network for every domain that has quick experts, and for words: collect, train, evaluate, correct, report, within a budget.
 
@@ -38,6 +39,7 @@ def generalist(
         out: folder of the data, the training, a folder a round with its checkpoint and scores.json, and report.html.
         seed: of everything random.
         plan: say what the budget buys, and do nothing.
+        demonstrations_only: end with the demonstrations of the last round, to train on them elsewhere (`tokenize --pack`).
     """
     arguments = dict(locals())
     from opengato.generalist.plan import Budget
@@ -51,7 +53,11 @@ def generalist(
     from opengato.generalist.run import generalist as run
 
     with recorded(out, "generalist", arguments):
-        found = run(bought, budget, out, rounds=rounds, recipe=recipe, seed=seed, **({"data": data} if data else {}))
+        words = {"data": data} if data else {}
+        found = run(bought, budget, out, rounds=rounds, recipe=recipe, seed=seed, demonstrations_only=demonstrations_only, **words)
+    if found is None:
+        print(out / "data")
+        return
     half = found["count_at_or_above"]["50"]
     print(f"mean score {found['mean_score']:.1f}% of the expert; {half} of {len(found['tasks'])} tasks at half of it or better")
     print(out / "report.html")

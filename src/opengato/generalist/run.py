@@ -40,7 +40,8 @@ def generalist(
     recipe: str = "swift-tiny",
     data: Sequence[str] = tuple(SHIPPED),
     seed: int = 0,
-) -> dict[str, Any]:
+    demonstrations_only: bool = False,
+) -> dict[str, Any] | None:
     """Collect, train, evaluate and report; returns the last round's scores, as `out/round-N/scores.json` has them.
 
     The first round learns from demonstrations. Before every further one the tasks that are not solved get more of them, and where there
@@ -50,6 +51,8 @@ def generalist(
 
     Args:
         plan, budget: of one round. recipe: of the model and its training. data: of words and pictures, as for `opengato train`.
+        demonstrations_only: end with those of the last round that was asked for, to train elsewhere, and return None; a later round then
+            needs the scores of the one before it, and has no corrections.
 
     Raises:
         OpenGatoError: where `out` was begun with other tasks, as another budget buys, or with other data, another recipe or seed.
@@ -68,13 +71,17 @@ def generalist(
         if (folder / "scores.json").is_file():
             continue
         before = out / f"round-{number - 1}" if number else None
+        if demonstrations_only and number < rounds - 1:
+            raise OpenGatoError(f"round {number + 1} needs the scores of the one before it: train and evaluate that one first")
         with clock(f"round {number}: collect"):
             if not (folder / "collected.json").is_file():
                 if before is None:
                     _demonstrate(tasks, plan, budget, out / "data", seed)
                 else:
-                    _demonstrate_more(tasks, plan, budget, out / "data", before, number, seed)
+                    _demonstrate_more(tasks, plan, budget, out / "data", before, number, seed, corrections=not demonstrations_only)
                 write_text(folder / "collected.json", json.dumps({"hours": budget.hours, "cores": budget.cores}))
+        if demonstrations_only:
+            return None
         with clock(f"round {number}: train"):
             # Another seed every round: the same one would draw the same windows again.
             _train(tasks, plan, out, folder, before, seed + 1000 * number, recipe, data)
@@ -99,15 +106,22 @@ def _demonstrate(tasks: list[Task], plan: Plan, budget: Budget, data: Path, seed
     )
 
 
-def _demonstrate_more(tasks: list[Task], plan: Plan, budget: Budget, data: Path, before: Path, number: int, seed: int) -> None:
+def _demonstrate_more(
+    tasks: list[Task], plan: Plan, budget: Budget, data: Path, before: Path, number: int, seed: int, *, corrections: bool = True
+) -> None:
     """What a later round learns from besides: of every unsolved task demonstrations, or corrections where there are enough of those."""
     from opengato.dagger import student_in
     from opengato.mixture.weights import by_gap
 
     scores = json.loads((before / "scores.json").read_text())
+    most = {name: d.most for name, d in plan.demonstrations.items()}
     unsolved = [task for task in tasks if (scores["tasks"][task.id].get("score") or 0.0) < _SOLVED]
+    enough = [task for task in unsolved if _demonstrated(task, data) >= most[task.id]]
+    few = [task for task in unsolved if task not in enough]
+    if not corrections:
+        unsolved = few
     if not unsolved:
-        notice("every task is solved: no more data")
+        notice("every task is solved, or has all its demonstrations: no more data")
         return
     gaps = by_gap(scores)
     level = budget.hours * 3600 * COLLECT * budget.cores / sum(gaps.get(task.id, 1.0) for task in unsolved)
@@ -117,11 +131,9 @@ def _demonstrate_more(tasks: list[Task], plan: Plan, budget: Budget, data: Path,
         "seed": 1_000_000 * seed,
         "time_budget_s": {task.id: level * gaps.get(task.id, 1.0) for task in unsolved},
     }
-    most = {name: d.most for name, d in plan.demonstrations.items()}
-    enough = [task for task in unsolved if _demonstrated(task, data) >= most[task.id]]
-    if few := [task for task in unsolved if task not in enough]:
+    if few:
         collect(few, most, noise={name: d.noise for name, d in plan.demonstrations.items()}, **common)
-    if enough:
+    if enough and corrections:
         collect(enough, most, student=student_in(before / "checkpoint", round=number), **common)
 
 
