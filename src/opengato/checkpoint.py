@@ -31,7 +31,7 @@ from opengato.tokens.text import TextTokenizer
 
 # Of config.json and what lies beside it. It grows where a version without the change would read a checkpoint wrongly or not at all; a
 # version reads its own format and all before it, of each of which tests/checkpoints keeps one.
-FORMAT = 1
+FORMAT = 2
 
 _WORDS = "embedding.tokens.words.weight"
 _PROMPT_ARRAYS = ("tokens", "kinds", "local", "offsets", "patches", "boxes")

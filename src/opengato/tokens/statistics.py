@@ -69,11 +69,25 @@ class Statistics:
         return (directions / np.sqrt(np.maximum(variances, 0) + _FLOOR)) @ directions.T
 
     def to_json(self) -> dict[str, Any]:
-        return {"count": self.count, "mean": self.mean.tolist(), "products": self.products.tolist()}
+        """To nine digits; of the products, which are symmetric, the upper triangle, row after row."""
+        return {
+            "count": self.count,
+            "mean": _nine_digits(self.mean),
+            "products": _nine_digits(self.products[np.triu_indices(len(self.mean))]),
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Statistics:
-        return cls(data["count"], np.asarray(data["mean"], np.float64), np.asarray(data["products"], np.float64))
+        mean, products = np.asarray(data["mean"], np.float64), np.asarray(data["products"], np.float64)
+        if products.ndim == 1:  # format 1 has all of them
+            triangle, products = products, np.zeros((len(mean), len(mean)))
+            products[np.triu_indices(len(mean))] = triangle
+            products += np.triu(products, 1).T
+        return cls(data["count"], mean, products)
+
+
+def _nine_digits(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.9g}") for value in values.tolist()]
 
 
 @cache
