@@ -67,6 +67,23 @@ def test_shares_are_what_the_weights_say(datasets, weights, sampling, inside, sh
     assert {task: found.get(task, 0) for task in foretold} == pytest.approx(foretold, abs=0.1)
 
 
+def test_of_tasks_that_ask_for_memory_there_are_no_single_timesteps(datasets):
+    mix = mixture(datasets, ALL | {"arm/reach": 2.0}, short_share=0.8, long_only=("arm/reach", "other/*"))
+    found, alone = Counter(), Counter()  # timesteps
+    for n in range(900):
+        pieces = mix.pieces(n)[0]
+        short = all(len(set(piece.windows)) == len(piece.windows) for piece in pieces)
+        for piece in pieces:
+            found[piece.data.task] += len(piece.timesteps)
+            alone[piece.data.task] += len(piece.timesteps) * short
+    arms = sum(count for task, count in found.items() if task.startswith("arm"))
+    assert not alone["arm/reach"] and found["arm/reach"] / arms == pytest.approx(0.5, abs=0.1)
+    # Half of the arms' positions are the two others', four in five of them single timesteps.
+    assert {task: alone[task] / arms for task in ("arm/reach-wall", "arm/push")} == pytest.approx(
+        {"arm/reach-wall": 0.2, "arm/push": 0.2}, abs=0.04
+    )
+
+
 def test_stages_change_at_their_sequence_and_nowhere_else(datasets):
     one, other = ALL | {"arm/push": 0.0}, {"arm": 1.0, "arm/push": 5.0}
     mix = mixture(datasets, [Stage(0, one), Stage(40, other)])

@@ -46,6 +46,7 @@ class Sampling:
         moments: timesteps of a prompt, spread over the whole episode; 0: as many in a row as fill half of the room, half of the prompts
             from the episode's end (the paper's; how long a prompt is it does not say, and half leaves as much for what it is for).
         short_share: share of the positions of a domain that acts in environments that is in windows of one timestep. 0: the paper's.
+        long_only: tasks, or patterns of tasks, of which no windows of one timestep are drawn: what is seen now does not say what to do.
         size_power: within its domain a task weighs as its timesteps, those that may be drawn, to this power; 0: all tasks alike.
         return_threshold: keep episodes with at least this share of the task's expert return (paper: 0.8).
         return_thresholds: the same by domain, task or pattern of tasks, in place of it; of several that name a task the last one counts.
@@ -57,6 +58,7 @@ class Sampling:
     prompt_share: float = 0.25
     moments: int = 0
     short_share: float = 0.0
+    long_only: Sequences[str] = ()
     size_power: float = 0.0
     return_threshold: float = 0.0
     return_thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -68,6 +70,10 @@ class Sampling:
             raise OpenGatoError(
                 f"validation_share is {self.validation_share:g}: give the share of the episodes to keep from training, 0.05 say"
             )
+
+    def short(self, task: str) -> float:
+        """Share of a task's positions that is in windows of one timestep."""
+        return 0.0 if any(fnmatch.fnmatchcase(task, name) for name in self.long_only) else self.short_share
 
     def threshold(self, task: str) -> float:
         """Of a task."""
@@ -215,7 +221,7 @@ class Mixture:
                 "leave it at 0 to train on all of them"
             )
         self.sources = [found[domain] for domain in self.domains]
-        short = np.array([self.sampling.short_share * all(s.can_be_short for s in sources) for sources in self.sources])
+        short = [[self.sampling.short(s.data.task) * all(s.can_be_short for s in sources) for s in sources] for sources in self.sources]
         tasks = [[s.data.task for s in sources] for sources in self.sources]
         sizes = [[s.timesteps for s in sources] for sources in self.sources]
         # Of a validation some tasks may have no episode: names and patterns are those of all tasks.
@@ -259,7 +265,7 @@ class Mixture:
     def _source(self, shares: Shares, sort: str, rng: np.random.Generator, domain: int | None = None) -> tuple[Source, int]:
         if domain is None:
             domain = shares.domain(sort, rng)
-        return self.sources[domain][shares.task(domain, rng)], domain
+        return self.sources[domain][shares.task(sort, domain, rng)], domain
 
     # ---- long sequences: windows of one domain, each as long as there is room
 

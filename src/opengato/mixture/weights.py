@@ -86,7 +86,7 @@ class Shares:
     Args:
         weights: see the module. domains: those with data, in order, and of each the tasks and sizes (timesteps to draw) of its datasets.
         size_power: within a domain a task weighs, besides, as its size to this power; 0: all alike.
-        short: of every domain, the share of its positions that is in short sequences.
+        short: likewise of every dataset, the share of its positions that is in short sequences.
 
     Attributes:
         domains: float64 (D,), summing to 1. within: of every domain float64, summing to 1.
@@ -100,7 +100,7 @@ class Shares:
         tasks: Sequence[Sequence[str]],
         sizes: Sequence[Sequence[int]],
         size_power: float,
-        short: np.ndarray,
+        short: Sequence[Sequence[float]],
     ):
         of_domains, of_tasks = split(weights, [task for part in tasks for task in part])
         share = np.array([of_domains.get(domain, 0.0) for domain in domains], np.float64)
@@ -108,24 +108,29 @@ class Shares:
             raise OpenGatoError(f"the weights of {', '.join(domains)} are all 0: give one of them more")
         self.domains = share / share.sum()
         self.within = []
-        for domain, weight, part, size in zip(domains, self.domains, tasks, sizes):
+        of_short = np.zeros(len(domains))
+        self._within: dict[str, list[np.ndarray | None]] = {"long": [], "short": []}
+        for number, (domain, weight, part, size) in enumerate(zip(domains, self.domains, tasks, sizes)):
             counts = np.array([of_tasks[task] for task in part]) * np.array(size, np.float64) ** size_power
             if weight and not counts.sum() > 0:
                 raise OpenGatoError(f"domain {domain!r} has a weight, and all of its tasks have 0: give one of them more")
-            self.within.append(counts / max(counts.sum(), 1e-300))
-        self.short = float((self.domains * short).sum())
-        sorts = {"long": self.domains * (1 - short), "short": self.domains * short}
+            within = counts / max(counts.sum(), 1e-300)
+            self.within.append(within)
+            of_short[number] = (within * short[number]).sum()
+            for sort, each in (("long", within * (1 - np.array(short[number]))), ("short", within * short[number])):
+                # Alike, they are drawn as they always were: runs that were begun go on with the same sequences.
+                self._within[sort].append(None if (each == each[0]).all() else np.cumsum(each))
+        self.short = float((self.domains * of_short).sum())
+        sorts = {"long": self.domains * (1 - of_short), "short": self.domains * of_short}
         self._domains = {sort: np.cumsum(part) / max(part.sum(), 1e-12) for sort, part in sorts.items()}
-        # Alike, they are drawn as they always were: runs that were begun go on with the same sequences.
-        self._within = [None if (part == part[0]).all() else np.cumsum(part) for part in self.within]
 
     def domain(self, sort: str, rng: np.random.Generator) -> int:
         """Draw the number of a domain, for a sequence of this sort."""
         return _draw(self._domains[sort], rng)
 
-    def task(self, domain: int, rng: np.random.Generator) -> int:
-        """Draw the number of one of its datasets."""
-        cumulative = self._within[domain]
+    def task(self, sort: str, domain: int, rng: np.random.Generator) -> int:
+        """Draw the number of one of its datasets, for a sequence of this sort."""
+        cumulative = self._within[sort][domain]
         return int(rng.integers(len(self.within[domain]))) if cumulative is None else _draw(cumulative / cumulative[-1], rng)
 
 
