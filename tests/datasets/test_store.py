@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -332,6 +333,13 @@ def test_what_is_wrong_with_a_packed_dataset_is_said(tmp_path):
         pack([other], TOKENIZER, tmp_path / "packed", tmp_path / "cache")
     with pytest.raises(OpenGatoError, match="would be of two datasets"):
         pack([dataset, dataset], TOKENIZER, tmp_path / "again", tmp_path / "cache")
+    second = some("grip/hand", SEEN, ACTIONS["grip"], [3])
+    tokenise.tokenise(second, TOKENIZER, tmp_path / "cache")
+    (tmp_path / "mixed").mkdir()
+    shutil.copy(Path(__file__).parents[1] / "checkpoints" / "format-1" / "swift" / "tokenizer.model", tmp_path / "mixed")
+    with pytest.raises(OpenGatoError, match="is of another tokenizer: pack into an empty folder"):
+        pack([second], TOKENIZER, tmp_path / "mixed", tmp_path / "cache")
+    assert [file.name for file in (tmp_path / "mixed").iterdir()] == ["tokenizer.model"]  # nothing was packed beside it
     found = find_dataset(str(path))
     with pytest.raises(OpenGatoError, match="has tokens, not episodes"):
         next(found.episodes())
