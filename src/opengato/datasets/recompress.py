@@ -8,16 +8,22 @@ from typing import Any
 from opengato.atomic import replacing
 
 _LEAST = 4_096  # bytes of an array that it is worth while for
+# Bytes of an episode below which a file is left as it is: HDF5's own structures are a third of those, and copying them half of all work.
+_SMALL_EPISODE = 2**16
 _CHUNK = 2**18  # bytes that are compressed together: a picture is much like the one before
 
 
 def recompress(path: Path) -> None:
     """Compress the arrays of whole numbers in a file: pictures, grids, symbols. Floats, in which there is little to gain, stay as they are.
 
-    Any reader of HDF5 reads them as before. What is compressed already is copied as it is. The file is replaced atomically.
+    Any reader of HDF5 reads them as before. What is compressed already is copied as it is. The file is replaced atomically; one of
+    small episodes stays as it is.
     """
     import h5py
 
+    with h5py.File(path, "r") as file:
+        if path.stat().st_size < _SMALL_EPISODE * len(file):
+            return
     with replacing(path) as partial, h5py.File(path, "r") as old, h5py.File(partial, "w", track_order=True) as new:
         _copy(old, new)
 

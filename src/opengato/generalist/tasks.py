@@ -25,7 +25,7 @@ class Part:
     tasks: tuple[str, ...]
     episodes: int
     seconds: float
-    kilobytes: float = 20.0
+    kilobytes: float = 32.0
     noise: float = 0.0
     share: float = 1.0
 
