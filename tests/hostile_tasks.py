@@ -98,6 +98,7 @@ def square(seeds: tuple[int, ...]) -> Iterator[Any]:
 def chatter(seeds: tuple[int, ...]) -> Iterator[Any]:
     """Says something in Python, in C and in a program of its own."""
     print("python speaks")
+    gym.logger.warn("Gymnasium speaks")
     os.write(1, b"c speaks\n")
     subprocess.run(["echo", "a program speaks"], check=True)
     yield from square(seeds)

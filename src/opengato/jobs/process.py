@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,6 +117,7 @@ def _settle() -> None:
     # Simulators chatter, in Python and in C, which tears the progress bar apart, or a result that is printed as JSON.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.stdout = open(os.devnull, "w")
+    warnings.showwarning = lambda *_, **__: None  # not by a filter: Gymnasium has its own before it
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # what a simulator starts is killed with it
     parent = multiprocessing.parent_process()
