@@ -39,7 +39,7 @@ def checkpoint(observation):
 def test_a_small_checkpoint_is_the_same_agent_in_bfloat16_without_its_words(tmp_path, shelf):
     whole = checkpoint(NUMBERS)
     whole.save(tmp_path / "whole")
-    whole.save(tmp_path / "small", small=True)
+    whole.save(tmp_path / "small", bits=16)
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("whole", "small")]
     words = whole.model.embedding.tokens.words.weight.numel()
     everything = sum(p.numel() for p in whole.model.parameters())
@@ -56,9 +56,23 @@ def test_a_small_checkpoint_is_the_same_agent_in_bfloat16_without_its_words(tmp_
     assert all(torch.equal(a, b) for a, b in zip(small.model.parameters(), again.model.parameters()))
 
 
+def test_matrices_of_bytes_are_within_half_a_step_of_their_rows(tmp_path):
+    whole = checkpoint(TOLD)
+    whole.save(tmp_path / "small", bits=8)
+    everything = sum(p.numel() for p in whole.model.parameters())
+    assert (tmp_path / "small" / "model.safetensors").stat().st_size < 1.05 * everything
+    small = Checkpoint.load(tmp_path / "small").model.state_dict()
+    for name, weight in whole.model.state_dict().items():
+        if weight.ndim == 2:
+            step = weight.abs().amax(1, keepdim=True) / 127
+            assert ((small[name] - weight).abs() <= 0.5001 * step).all() and not torch.equal(small[name], weight), name
+        else:
+            assert torch.equal(small[name], weight.to(torch.bfloat16).float()), name
+
+
 def test_words_stay_where_a_task_has_text(tmp_path):
     told = checkpoint(TOLD)
-    told.save(tmp_path / "small", small=True)
+    told.save(tmp_path / "small", bits=16)
     found = Checkpoint.load(tmp_path / "small").model.embedding.tokens.words.weight
     assert torch.equal(found, told.model.embedding.tokens.words.weight.to(torch.bfloat16).float())
 

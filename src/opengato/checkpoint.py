@@ -34,6 +34,7 @@ from opengato.tokens.text import TextTokenizer
 FORMAT = 2
 
 _WORDS = "embedding.tokens.words.weight"
+_SCALE = "|scale"  # of each row, beside a matrix of bytes
 _PROMPT_ARRAYS = ("tokens", "kinds", "local", "offsets", "patches", "boxes")
 
 
@@ -60,17 +61,17 @@ class Checkpoint:
         """The layout of a task, checked against an environment's spaces where they are given; raises as `known_layout`."""
         return known_layout(self.layouts, task, observation_space, action_space)
 
-    def save(self, folder: Path, small: bool = False) -> None:
+    def save(self, folder: Path, bits: int = 32) -> None:
         """Write the five files, each replaced atomically.
 
-        `small`: to be given away. Weights are rounded to bfloat16, and those of words are left out where no task has any text; a
-        checkpoint that is loaded from it has them as an untrained one has.
+        `bits`: of a weight; 16 and 8 to be given away. With 16 they are rounded to bfloat16, with 8 those of matrices to 255 steps of their
+        row's largest. Those of words are left out where no task has any text; loaded, they are as an untrained network has them.
         """
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
-        left_out = [_WORDS] if small and not any(layout.has_text for layout in self.layouts.values()) else []
-        if small:
-            weights = {name: tensor.to(torch.bfloat16) for name, tensor in weights.items() if name not in left_out}
+        left_out = [_WORDS] if bits < 32 and not any(layout.has_text for layout in self.layouts.values()) else []
+        if bits < 32:
+            weights = _rounded({name: tensor for name, tensor in weights.items() if name not in left_out}, bits)
         with replacing(folder / "model.safetensors") as path:
             save_file(weights, path, metadata={"format": "pt"})
         arrays = {f"{task}|{name}": np.ascontiguousarray(getattr(p, name)) for task, p in self.prompts.items() for name in _PROMPT_ARRAYS}
@@ -96,7 +97,7 @@ class Checkpoint:
         with torch.device("meta"):
             model = Gato(ModelConfig(**config["model"]))
         weights = load_file(folder / "model.safetensors", device=str(device))
-        weights = {name: tensor.float() if tensor.dtype == torch.bfloat16 else tensor for name, tensor in weights.items()}
+        weights = _unrounded(weights)
         for name in config.get("left_out", []):
             untrained = torch.empty(model.state_dict()[name].shape).normal_(std=TABLE_STD, generator=torch.Generator().manual_seed(0))
             weights[name] = untrained.to(device)
@@ -114,6 +115,26 @@ class Checkpoint:
         tokenizer = TextTokenizer.load(folder / "tokenizer.model")
         detail(f"{folder}: {model.parameter_count():,} parameters, {len(layouts)} tasks, {len(prompts)} demonstrations")
         return cls(model.eval(), tokenizer, layouts, prompts, config.get("facts", {}), load_starts(folder))
+
+
+def _rounded(weights: dict[str, torch.Tensor], bits: int) -> dict[str, torch.Tensor]:
+    """Of 16 bits, or 8 where they are matrices, with their scales."""
+    found = {}
+    for name, tensor in weights.items():
+        found[name] = tensor.to(torch.bfloat16)
+        if bits == 8 and tensor.ndim == 2:
+            scale = tensor.float().abs().amax(1).clamp(min=1e-12) / 127
+            found |= {name: (tensor / scale[:, None]).round().to(torch.int8), name + _SCALE: scale}
+    return found
+
+
+def _unrounded(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """float32, whatever they were rounded to."""
+    found = {name: tensor.float() for name, tensor in weights.items() if not name.endswith(_SCALE)}
+    for name, tensor in weights.items():
+        if name.endswith(_SCALE):
+            found[name.removesuffix(_SCALE)] *= tensor[:, None]
+    return found
 
 
 def read_config(folder: Path) -> dict[str, Any]:

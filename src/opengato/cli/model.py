@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import Positional
@@ -76,8 +76,9 @@ def release(
     licences: dict[str, str] | None = None,
     push: str | None = None,
     public: bool = False,
+    bits: Literal[16, 8] = 16,
 ) -> None:
-    """Make a checkpoint small, to be given away, with a model card: weights of bfloat16, no rows of words where no task has text.
+    """Make a checkpoint small, to be given away, with a model card: rounded weights, no rows of words where no task has text.
 
     Args:
         checkpoint: a checkpoint folder.
@@ -88,6 +89,7 @@ def release(
         licences: of the data of domains, for the card: --licences text "CC BY 4.0"; default: what the installed packages say.
         push: hub:OWNER/NAME, a repository of the Hugging Face Hub to upload it to; needs the extra `hub` and a token ($HF_TOKEN).
         public: a repository that is made is for everybody.
+        bits: of a weight: 16, bfloat16, or 8, a scale for each row of a matrix; evaluate what is written.
     """
     import json
 
@@ -96,7 +98,7 @@ def release(
     from opengato.release import model_card
 
     loaded = Checkpoint.load(checkpoint)
-    loaded.save(out, small=True)
+    loaded.save(out, bits)
     found = json.loads(scores.read_text()) if scores is not None else None
     (out / CARD).write_text(model_card(out.name, loaded, about, trained_with, found, licences))
     size = sum(path.stat().st_size for path in out.iterdir())
