@@ -3,11 +3,12 @@
 import subprocess
 import sys
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
 import torch
 
 from opengato.errors import OpenGatoError
@@ -49,6 +50,18 @@ def test_it_can_be_left_in_the_middle():
     coming = load(build, 0, 10**9, 2)
     assert next(coming)[0].timesteps == 0
     coming.close()
+
+
+def threads(k: int) -> list[Batch]:
+    """A batch whose timesteps are the threads that NumPy's products and PyTorch's have where it is made."""
+    pools = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
+    return [replace(build(0)[0], timesteps=max(torch.get_num_threads(), *pools))]
+
+
+def test_every_process_has_one_thread():
+    with threadpoolctl.threadpool_limits(3):
+        assert threads(0)[0].timesteps == 3
+        assert next(load(threads, 0, 1, 2))[0].timesteps == 1
 
 
 SCRIPT = """
