@@ -21,13 +21,13 @@ from opengato.training.state import States
 RUN = Path(__file__).with_name("run.py")
 
 
-def run(folder, steps, pause, kill_after=None):
-    process = subprocess.Popen([sys.executable, str(RUN), str(folder), str(steps), "--pause", str(pause)])
+def run(folder, steps, pause, kill_after=None, kill=signal.SIGKILL, options=()):
+    process = subprocess.Popen([sys.executable, str(RUN), str(folder), str(steps), "--pause", str(pause), *options])
     if kill_after is not None:
         log = folder / "run" / "log.jsonl"
         while not (log.is_file() and len(log.read_text().splitlines()) >= kill_after) and process.poll() is None:
             time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
+        os.kill(process.pid, kill)
     process.wait()
     return process.returncode
 
@@ -41,6 +41,16 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path):
     assert run(tmp_path / "cut", 40, 0.03, kill_after=9) == -signal.SIGKILL
     assert run(tmp_path / "cut", 40, 0.03, kill_after=25) == -signal.SIGKILL
     assert run(tmp_path / "cut", 40, 0.0) == 0
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+def test_told_to_stop_it_saves_what_it_has(tmp_path):
+    assert run(tmp_path / "whole", 40, 0.0) == 0
+    rarely = ("--every", "1000")
+    assert run(tmp_path / "cut", 40, 0.03, kill_after=9, kill=signal.SIGTERM, options=rarely) == 128 + signal.SIGTERM
+    (last,) = saved(tmp_path / "cut" / "run")
+    assert losses(tmp_path / "cut")[-1][0] == last < 40 and not (tmp_path / "cut" / "weights.pt").exists()
+    assert run(tmp_path / "cut", 40, 0.0, options=rarely) == 0
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
 
 

@@ -31,6 +31,7 @@ from opengato.training.optimiser import OptimiserConfig, make_optimisers, rate_f
 from opengato.training.parallel import distribute, join, without_exchange
 from opengato.training.resuming import check_same_run
 from opengato.training.state import States
+from opengato.training.stopping import Stopped, told_to_stop
 from opengato.training.tally import Tally
 from opengato.training.trackers import Trackers, check_trackers
 
@@ -228,7 +229,7 @@ class Trainer:
         return self.elapsed >= self.config.seconds if self.config.seconds else self.step >= self.config.steps
 
     def run(self, show: bool = True) -> None:
-        """Train to the last step; saves every `checkpoint_every` seconds and at the end."""
+        """Train to the last step; saves every `checkpoint_every` seconds and at the end. Raises Stopped after SIGTERM, having saved."""
         config, first = self.config, self.ranks.first
         self.model.train()
         saved = logged = time.monotonic()
@@ -236,21 +237,22 @@ class Trainer:
         last = 10**9 if config.seconds else config.steps
         window = Tally(self.mixture.domains)  # since the last logged row
         with ExitStack() as stack:
+            told = stack.enter_context(told_to_stop())
             if first:
                 trackers = stack.enter_context(Trackers(config.tracker, self.folder, self.resolved, self.step))
                 log = stack.enter_context(open(self.log_path, "a", buffering=1))
                 total, done = (config.seconds, self.elapsed) if config.seconds else (config.steps, self.step)
                 display = stack.enter_context(Display(int(total), int(done), show))
             coming = load(self.batch, self.step, last, config.workers, pin=self.ranks.device.type == "cuda")
-            waited, finished = 0.0, self.finished  # finished already: started again after its last step
-            while not finished:
+            waited, finished, stopped = 0.0, self.finished, False  # finished already: started again after its last step
+            while not (finished or stopped):
                 asked = time.monotonic()
                 batches = next(coming)
                 waited += time.monotonic() - asked
                 out = self.train_step(batches)
                 self.elapsed = time.monotonic() - begun
                 window.include(out.tally)
-                finished, due = self._agreed(self.finished, time.monotonic() - saved > config.checkpoint_every)
+                finished, due, stopped = self._agreed(self.finished, time.monotonic() - saved > config.checkpoint_every, told.is_set())
                 measured = {}
                 if self.validation is not None and (self.step % config.validate_every == 0 or finished):
                     asked = time.monotonic()
@@ -272,12 +274,14 @@ class Trainer:
                         display.update(row, self.elapsed if config.seconds else self.step)
                     window = Tally(self.mixture.domains)
                     logged, waited = now, 0.0
-                if due or finished:
+                if due or finished or stopped:
                     self.states.save(self.model, self.optimisers, self.step, self.elapsed)
                     saved = time.monotonic()
             coming.close()
         self.states.wait()
         self.model.eval()
+        if stopped and not finished:
+            raise Stopped
 
     def gather(self) -> None:
         """Put the whole model back together on the first rank, as one process has it; on the others it has no values."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from opengato.tokens.text import TextTokenizer
 from opengato.training.loop import Trainer
 from opengato.training.lora import add_adapters, merge_adapters
 from opengato.training.parallel import join, leave
+from opengato.training.stopping import Stopped
 
 
 def make_model(config: ModelConfig, seed: int) -> Gato:
@@ -268,8 +270,16 @@ def make_trainer(
 def finish(
     trainer: Trainer, datasets: list[TokenDataset], tokenizer: TextTokenizer, out: Path, start: Checkpoint | None = None
 ) -> Checkpoint:
-    """Train to the end and write `out/checkpoint`; what `start` knew besides stays known."""
-    trainer.run()
+    """Train to the end and write `out/checkpoint`; what `start` knew besides stays known.
+
+    Raises Stopped after SIGTERM: the agent as it is then stands in `out/unfinished`, until the same command has trained it to the end.
+    """
+    stopped = None
+    try:
+        trainer.run()
+    except Stopped as told:
+        stopped = told
+    name = "unfinished" if stopped else "checkpoint"
     trainer.gather()
     merge_adapters(trainer.model)
     checkpoint = make_checkpoint(trainer, datasets, tokenizer)
@@ -279,7 +289,11 @@ def finish(
         checkpoint.prompts = {**start.prompts, **checkpoint.prompts}
         checkpoint.facts["data"] = {**start.facts.get("data", {}), **checkpoint.facts["data"]}
     if trainer.ranks.first:
-        checkpoint.save(out / "checkpoint")
-        print(f"{out / 'checkpoint'}: {trainer.step} steps")
+        checkpoint.save(out / name)
+        print(f"{out / name}: {trainer.step} steps" + (", stopped: the same command goes on" if stopped else ""), flush=True)
+        if not stopped:
+            shutil.rmtree(out / "unfinished", ignore_errors=True)
     leave()
+    if stopped:
+        raise stopped
     return checkpoint
