@@ -22,12 +22,12 @@ RUN = Path(__file__).with_name("run.py")
 
 
 def run(folder, steps, pause, kill_after=None, kill=signal.SIGKILL, options=()):
-    process = subprocess.Popen([sys.executable, str(RUN), str(folder), str(steps), "--pause", str(pause), *options])
+    process = subprocess.Popen([sys.executable, str(RUN), str(folder), str(steps), "--pause", str(pause), *options], start_new_session=True)
     if kill_after is not None:
         log = folder / "run" / "log.jsonl"
         while not (log.is_file() and len(log.read_text().splitlines()) >= kill_after) and process.poll() is None:
             time.sleep(0.01)
-        os.kill(process.pid, kill)
+        (os.killpg if kill == signal.SIGTERM else os.kill)(process.pid, kill)  # schedulers tell all processes
     process.wait()
     return process.returncode
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import signal
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -83,6 +84,8 @@ def _processes(build: Build, first: int, last: int, workers: int) -> DataLoader[
 def _settle(worker: int) -> None:
     """Make this process a maker of batches, of one thread."""
     die_with_parent()  # of a training that was killed they would wait for ever to be rid of what they made
+    # Schedulers tell all processes to stop; these are wanted until the training has ended its step.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # NumPy's products would have a thread a core in each of them: fifteen on sixteen cores let training wait for a third of its time.
     threadpool_limits(1)
 
