@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ Build = Callable[[int], list[Batch]]
 
 
 def load(build: Build, first: int, last: int, workers: int, pin: bool = False) -> Generator[list[Batch], None, None]:
-    """Batches first … last - 1 of `build`, in order; the same ones however they are made.
+    """Batches first … last - 1 of `build`, in order; the same ones however they are made. Close it, however its use ends.
 
     Args:
         workers: processes that make them, forked from this one, so that they share its memory; 0: one thread makes them. What processes
@@ -35,12 +36,15 @@ def load(build: Build, first: int, last: int, workers: int, pin: bool = False) -
         pin: whether they are to be copied to a GPU: that thread puts them where a copy waits for nobody.
     """
     made: Iterator[list[Batch]]
-    if workers:
-        processes = iter(_processes(build, first, last, workers))  # started by this thread, for as long as which they live
-        made = (_received(packed, pin) for packed in processes)
-    else:
-        made = ([batch.pin_memory() if pin else batch for batch in build(k)] for k in range(first, last))
-    with ThreadPoolExecutor(1) as pool:
+    with ExitStack() as stack:
+        if workers:
+            processes: Any = iter(_processes(build, first, last, workers))  # started by this thread, for as long as which they live
+            # Left to the program's end they would be told by a signal, which they do not heed, and be waited for.
+            stack.callback(processes._shutdown_workers)
+            made = (_received(packed, pin) for packed in processes)
+        else:
+            made = ([batch.pin_memory() if pin else batch for batch in build(k)] for k in range(first, last))
+        pool = stack.enter_context(ThreadPoolExecutor(1))
         waiting = [pool.submit(next, made, None) for _ in range(_AHEAD)]
         while (batches := waiting.pop(0).result()) is not None:
             waiting.append(pool.submit(next, made, None))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -243,7 +243,8 @@ class Trainer:
                 log = stack.enter_context(open(self.log_path, "a", buffering=1))
                 total, done = (config.seconds, self.elapsed) if config.seconds else (config.steps, self.step)
                 display = stack.enter_context(Display(int(total), int(done), show))
-            coming = load(self.batch, self.step, last, config.workers, pin=self.ranks.device.type == "cuda")
+            pin = self.ranks.device.type == "cuda"
+            coming = stack.enter_context(closing(load(self.batch, self.step, last, config.workers, pin)))
             waited, finished, stopped = 0.0, self.finished, False  # finished already: started again after its last step
             while not (finished or stopped):
                 asked = time.monotonic()
@@ -277,7 +278,6 @@ class Trainer:
                 if due or finished or stopped:
                     self.states.save(self.model, self.optimisers, self.step, self.elapsed)
                     saved = time.monotonic()
-            coming.close()
         self.states.wait()
         self.model.eval()
         if stopped and not finished:
