@@ -158,6 +158,8 @@ VARIANTS = {
     "numbers standardised, correlations left in": Variant(patch=correlated),
     "an action's numbers told apart by a sum and a GELU": Variant(patch=added_head),
     "scores of all 1,024 bins": Variant(patch=every_bin),
+    "grids as sums of their symbols": Variant({"glances": 0}),
+    "four glances": Variant({"glances": 4}),
     "192 wide": Variant({"width": 192, "heads": 3, "feed_forward": 768}),
     "256 wide, two blocks": Variant({"width": 256, "heads": 4, "feed_forward": 1024, "blocks": 2}),
     "prompts before a tenth": Variant(sampling={"prompt_share": 0.1}),

@@ -28,10 +28,12 @@ from opengato.pretrained import agent_folder
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
+from opengato.tokens.vocabulary import GRIDS
 
 # Of config.json and what lies beside it. It grows where a version without the change would read a checkpoint wrongly or not at all; a
 # version reads its own format and all before it, of each of which tests/checkpoints keeps one.
-FORMAT = 2
+FORMAT = 3
+_KINDS_AS_NOW = 3  # until then no kind of token was a grid, and the numbers of actions' kinds began where those of grids do
 
 _WORDS = "embedding.tokens.words.weight"
 _SCALE = "|scale"  # of each row, beside a matrix of bytes
@@ -111,6 +113,9 @@ class Checkpoint:
         layouts = {task: Layout.from_json(described) for task, described in config["tasks"].items()}
         arrays = load_arrays(folder / "prompts.safetensors") if (folder / "prompts.safetensors").is_file() else {}
         names = {key.split("|")[0] for key in arrays}
+        if config["format"] < _KINDS_AS_NOW:
+            for name in (f"{task}|kinds" for task in names):
+                arrays[name] += np.where(arrays[name] >= GRIDS.start, len(GRIDS), 0).astype(np.uint8)
         prompts = {task: Encoded(**{name: arrays[f"{task}|{name}"] for name in _PROMPT_ARRAYS}) for task in names}
         tokenizer = TextTokenizer.load(folder / "tokenizer.model")
         detail(f"{folder}: {model.parameter_count():,} parameters, {len(layouts)} tasks, {len(prompts)} demonstrations")

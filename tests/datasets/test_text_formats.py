@@ -13,6 +13,7 @@ from opengato.datasets.markup import Figure, page_text, read_page
 from opengato.datasets.open import find_dataset, open_dataset, weight_of
 from opengato.errors import OpenGatoError
 from opengato.tokens.text import TextTokenizer
+from opengato.tokens.vocabulary import IS_TARGET
 
 TOKENIZER = TextTokenizer.load()
 FINEWEB = {"id": "<urn:uuid:0>", "dump": "CC-MAIN-2013-20", "url": "http://a.org", "date": "2013-05-18T05:48:54Z", "file_path": "s3://x"}
@@ -29,7 +30,7 @@ def read(name, skip=0):
 
 def _words(data, episode):
     encoded = data.gather(np.arange(data.episodes[episode], data.episodes[episode + 1]))
-    return encoded.tokens[encoded.kinds >= 6]
+    return encoded.tokens[encoded.kinds >= IS_TARGET]
 
 
 @pytest.fixture(autouse=True)

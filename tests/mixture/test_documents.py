@@ -14,6 +14,7 @@ from opengato.mixture import Mixture, Sampling
 from opengato.tokens.fold import Fold
 from opengato.tokens.spaces import text_space
 from opengato.tokens.text import TextTokenizer
+from opengato.tokens.vocabulary import ACTION_TEXT, IS_TARGET
 
 TOKENIZER = TextTokenizer.load()
 NUMBERS = 3_000
@@ -38,8 +39,8 @@ def test_crops(documents, fold):
         sequence = mix.sequence(n)
         of = sequence.segments[np.maximum(sequence.positions - 1, 0)]
         for segment in range(of.max() + 1):
-            words = sequence.tokens[(of == segment) & (sequence.kinds >= 6)]
-            predicted = sequence.predicted[(of == segment) & (sequence.kinds >= 6)]
+            words = sequence.tokens[(of == segment) & (sequence.kinds >= IS_TARGET)]
+            predicted = sequence.predicted[(of == segment) & (sequence.kinds >= IS_TARGET)]
             if len(words) < 12:
                 short += 1
                 assert predicted.all()
@@ -70,7 +71,7 @@ def test_a_long_text_between_pictures_is_cut_and_its_picture_stays(tmp_path, fol
     seen, alone = set(), 0
     for n in range(200):
         sequence, windows = mix.sequence(n), mix.describe(n)
-        said = sequence.tokens[sequence.kinds == 6]
+        said = sequence.tokens[sequence.kinds == ACTION_TEXT]
         found = {tuple(run) for run in np.lib.stride_tricks.sliding_window_view(said, 4)} & words if len(said) > 3 else set()
         there = any(window["episode"] == 0 and window["timesteps"][0] <= 1 <= window["timesteps"][1] for window in windows)
         # In the paper's form the end of a timestep may also stand before a window.

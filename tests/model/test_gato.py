@@ -21,7 +21,7 @@ from opengato.model.config import PRESETS, ModelConfig, preset
 from opengato.model.gato import Gato
 from opengato.tokens.spaces import text_space
 from opengato.tokens.text import TextTokenizer
-from opengato.tokens.vocabulary import CONTINUOUS, IMAGE
+from opengato.tokens.vocabulary import CONTINUOUS, IMAGE, IS_TARGET
 
 TOKENIZER = TextTokenizer.load()
 
@@ -33,7 +33,7 @@ def test_parameters_are_the_papers(name, millions, tolerance):
     assert count == pytest.approx(millions * 1e6, rel=tolerance)
 
 
-@pytest.mark.parametrize(("name", "millions"), [("swift-nano", 0.9), ("swift-tiny", 2), ("swift-small", 24)])
+@pytest.mark.parametrize(("name", "millions"), [("swift-nano", 1.2), ("swift-tiny", 2.2), ("swift-small", 26)])
 def test_swift_sizes_outside_the_embeddings(name, millions):
     with torch.device("meta"):
         count = Gato(preset(name)).parameter_count(embeddings=False)
@@ -42,7 +42,7 @@ def test_swift_sizes_outside_the_embeddings(name, millions):
 
 SMALL = {
     "gato": ModelConfig("gato", 2, 2, 32, 64, 16, context=96),
-    "swift": ModelConfig("swift", 2, 2, 32, 64, 16, context=64, set_width=32, patches_per_position=2),
+    "swift": ModelConfig("swift", 2, 2, 32, 64, 16, context=64, set_width=32, patches_per_position=2, glances=2),
 }
 
 
@@ -54,10 +54,16 @@ def datasets(tmp_path_factory):
         Episode(rng.normal(size=(t, 3)).astype(np.float32), rng.uniform(-1, 1, (t, 2)).astype(np.float32), np.ones(t, np.float32), "arm/a")
         for t in (9, 30)
     ]
-    seen = spaces.Dict(image=spaces.Box(0, 255, (32, 32, 3), np.uint8), mission=text_space(), pose=spaces.Discrete(4))
+    board = spaces.MultiDiscrete(np.full((2, 3), 5))
+    seen = spaces.Dict(board=board, image=spaces.Box(0, 255, (32, 32, 3), np.uint8), mission=text_space(), pose=spaces.Discrete(4))
     grid = [
         Episode(
-            {"image": rng.integers(0, 256, (t, 32, 32, 3), np.uint8), "mission": ["go to the ball"] * t, "pose": rng.integers(0, 4, t)},
+            {
+                "board": rng.integers(0, 5, (t, 2, 3)),
+                "image": rng.integers(0, 256, (t, 32, 32, 3), np.uint8),
+                "mission": ["go to the ball"] * t,
+                "pose": rng.integers(0, 4, t),
+            },
             rng.integers(0, 7, t),
             np.ones(t, np.float32),
             "grid/b",
@@ -182,13 +188,13 @@ def test_no_observation_is_predicted_and_every_action_is(datasets, family):
     mix = mixture(datasets, family, prompt_share=0.0)
     for n in range(20):
         sequence = mix.sequence(n)
-        assert (sequence.kinds[sequence.predicted] >= 6).all()
-        whole = np.flatnonzero(sequence.kinds < 6)[0]  # before it: the end of a timestep whose observation is cut off
+        assert (sequence.kinds[sequence.predicted] >= IS_TARGET).all()
+        whole = np.flatnonzero(sequence.kinds < IS_TARGET)[0]  # before it: the end of a timestep whose observation is cut off
         unpredicted = sequence.kinds[whole:][~sequence.predicted[whole:]]
         if mix.domains[sequence.domains[0]] != "text":  # of which a crop's first word is none (tests/mixture/test_documents.py)
-            assert (unpredicted < 6).all() or family == "gato"
+            assert (unpredicted < IS_TARGET).all() or family == "gato"
         else:
-            assert (unpredicted >= 6).sum() <= len(np.unique(sequence.segments)) or family == "gato"
+            assert (unpredicted >= IS_TARGET).sum() <= len(np.unique(sequence.segments)) or family == "gato"
         if mix.domains[sequence.domains[0]] == "arm":
             assert sequence.predicted.sum() == 2 * sequence.timesteps
 
@@ -280,7 +286,7 @@ def test_single_timesteps_are_seen_as_if_each_stood_alone_after_its_prompt(datas
                     _, starts = mix.fold.positions(piece.data.gather(piece.timesteps).kinds, piece.data.gather(piece.timesteps).offsets)
                     last = piece.base + int(starts[single + 1]) - 1
                     count = int((pack([own], 64, mix.fold, rng).segments >= 0).sum())
-                    if piece.data.layout.observation[0].kind != IMAGE:  # where a picture's patches are is drawn anew
+                    if all(field.kind != IMAGE for field in piece.data.layout.observation):  # where a picture's patches are is drawn anew
                         torch.testing.assert_close(together[last], alone[count - 1], rtol=1e-4, atol=1e-5)
                         checked += 1
     assert checked > 50

@@ -30,16 +30,22 @@ from opengato.tokens.layout import Layout
 from opengato.tokens.spaces import text_space
 from opengato.tokens.statistics import standardise
 from opengato.tokens.text import TextTokenizer
-from opengato.tokens.vocabulary import CONTINUOUS
+from opengato.tokens.vocabulary import CONTINUOUS, IS_TARGET
 
 TOKENIZER = TextTokenizer.load()
 CONFIGS = {
     "gato": ModelConfig("gato", 2, 2, 32, 64, 16, context=400),
-    "swift": ModelConfig("swift", 2, 2, 32, 64, 16, context=200, set_width=32, patches_per_position=2),
+    "swift": ModelConfig("swift", 2, 2, 32, 64, 16, context=200, set_width=32, patches_per_position=2, glances=2),
 }
 ARM = Layout(spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32))
 GRID = Layout(
-    spaces.Dict(image=spaces.Box(0, 255, (32, 48, 3), np.uint8), mission=text_space(), pose=spaces.Discrete(4)), spaces.Discrete(7)
+    spaces.Dict(
+        board=spaces.MultiDiscrete(np.full((3, 2, 2), 5)),
+        image=spaces.Box(0, 255, (32, 48, 3), np.uint8),
+        mission=text_space(),
+        pose=spaces.Discrete(4),
+    ),
+    spaces.Discrete(7),
 )
 
 
@@ -54,13 +60,15 @@ def can_compile():
 def observe(layout, rng):
     if layout is ARM:
         return rng.normal(size=3).astype(np.float32)
-    return {"image": rng.integers(0, 256, (32, 48, 3), np.uint8), "mission": "open the red door", "pose": int(rng.integers(4))}
+    board, image = rng.integers(0, 5, (3, 2, 2)), rng.integers(0, 256, (32, 48, 3), np.uint8)
+    return {"board": board, "image": image, "mission": "open the red door", "pose": int(rng.integers(4))}
 
 
 def as_episode(layout, observations, actions):
     if layout is ARM:
         return Episode(np.stack(observations), np.stack(actions), np.zeros(len(actions), np.float32), "t/arm")
     nested = {
+        "board": np.stack([o["board"] for o in observations]),
         "image": np.stack([o["image"] for o in observations]),
         "mission": [o["mission"] for o in observations],
         "pose": np.array([o["pose"] for o in observations]),
@@ -71,7 +79,7 @@ def as_episode(layout, observations, actions):
 def most_likely(model, encoded):
     """Every action token's most likely value, given all tokens before it, by one uncached pass."""
     positions, starts = model.config.fold.positions(encoded.kinds, encoded.offsets)
-    predicted = encoded.kinds >= 6
+    predicted = encoded.kinds >= IS_TARGET
     length = int(starts[-1])
     places = mean_positions(encoded.boxes)
     sequence = Sequence(

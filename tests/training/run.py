@@ -24,7 +24,7 @@ from opengato.training.parallel import leave
 
 CONFIGS = {
     "gato": ModelConfig("gato", 2, 2, 32, 64, 16, context=64, stochastic_depth=0.2),
-    "swift": ModelConfig("swift", 2, 2, 32, 64, 16, context=64, stochastic_depth=0.2, set_width=32, patches_per_position=2),
+    "swift": ModelConfig("swift", 2, 2, 32, 64, 16, context=64, stochastic_depth=0.2, set_width=32, patches_per_position=2, glances=2),
 }
 
 
@@ -36,14 +36,15 @@ def datasets(folder: Path) -> list:
         return Episode(seen, done, np.ones(20, np.float32), "arm/a")
 
     def grid() -> Episode:
-        return Episode(rng.integers(0, 256, (6, 32, 16, 3), np.uint8), rng.integers(0, 4, 6), np.ones(6, np.float32), "grid/b")
+        seen = {"board": rng.integers(0, 4, (6, 2, 3)), "image": rng.integers(0, 256, (6, 32, 16, 3), np.uint8)}
+        return Episode(seen, rng.integers(0, 4, 6), np.ones(6, np.float32), "grid/b")
 
     tokenizer = TextTokenizer.load()
     box, action = spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32)
-    image = spaces.Box(0, 255, (32, 16, 3), np.uint8)
+    seen = spaces.Dict(board=spaces.MultiDiscrete(np.full((2, 3), 4)), image=spaces.Box(0, 255, (32, 16, 3), np.uint8))
     return [
         tokenise(Episodes("arm/a", box, action, [arm() for _ in range(5)], "1"), tokenizer, folder / "cache"),
-        tokenise(Episodes("grid/b", image, spaces.Discrete(4), [grid() for _ in range(5)], "1"), tokenizer, folder / "cache"),
+        tokenise(Episodes("grid/b", seen, spaces.Discrete(4), [grid() for _ in range(5)], "1"), tokenizer, folder / "cache"),
     ]
 
 

@@ -19,6 +19,7 @@ from opengato.tokens.fold import Fold
 from opengato.tokens.layout import Layout
 from opengato.tokens.spaces import text_space
 from opengato.tokens.text import TextTokenizer
+from opengato.tokens.vocabulary import IS_TARGET
 from opengato.training.train import best_prompts, expert_returns, without_held_out
 
 TOKENIZER = TextTokenizer.load()
@@ -72,7 +73,7 @@ def test_the_best_demonstration_is_the_prompt_and_without_rewards_there_is_one_t
     def shown(task):
         layout = Layout(SEEN, DONE)
         assert layout.action[0].count == 1
-        return set(prompts[task].tokens[prompts[task].kinds >= 6].tolist())
+        return set(prompts[task].tokens[prompts[task].kinds >= IS_TARGET].tolist())
 
     assert set(prompts) == {"arm/a", "arm/b"} and shown("arm/a") == {1} and shown("arm/b") == {2}
 
@@ -96,7 +97,7 @@ def test_episodes_of_the_validation_are_trained_on_nowhere_and_measured(tmp_path
 
     def said(mixture):
         sequences = [mixture.sequence(n) for n in range(60)]
-        return {int(token) for s in sequences for token in s.tokens[s.kinds >= 6]}
+        return {int(token) for s in sequences for token in s.tokens[s.kinds >= IS_TARGET]}
 
     kept, measured = said(mix), said(mix.validation())
     assert kept | measured == set(range(60)) and not kept & measured and 8 <= len(measured) <= 28

@@ -13,7 +13,7 @@ from opengato.baselines.columns import Column, Texts
 from opengato.tokens.layout import Layout
 from opengato.tokens.statistics import standardise
 from opengato.tokens.text import TextTokenizer
-from opengato.tokens.vocabulary import CONTINUOUS, DISCRETE, IMAGE, TEXT, WORD
+from opengato.tokens.vocabulary import CONTINUOUS, DISCRETE, GRIDS, IMAGE, TEXT, WORD
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Features:
         seen: dict[str, list[list[int]]] = {}
         known: dict[str, list[str]] = {}
         for field in layout.observation:
-            if field.kind == DISCRETE:
+            if field.kind == DISCRETE or field.kind in GRIDS:
                 assert field.high is not None and field.count is not None
                 there = np.zeros((field.count, int(field.high.max())), bool)
                 for observed in data:

@@ -13,12 +13,23 @@ import torch
 
 from opengato.model.config import ModelConfig
 from opengato.tokens.continuous import to_bins
-from opengato.tokens.vocabulary import ACTION_TEXT, CONTINUOUS, IMAGE, LOCAL_POSITIONS
+from opengato.tokens.vocabulary import (
+    ACTION_TEXT,
+    CONTINUOUS,
+    DISCRETE_SIZE,
+    GRID,
+    GRIDS,
+    IMAGE,
+    LOCAL_POSITIONS,
+    MOST_SYMBOLS,
+)
 
 GRAIN = 64  # an acting agent's tokens are padded to a multiple of it
 MOST_DEVIATIONS = 4.0  # what the first and the last bin of a standardised number stand for
 _FEW = 512  # tokens, of which to find the distinct ones takes longer than to embed them all
 _FEW_PATCHES = 32  # the same of patches
+_NO_CELLS = None, None, None
+_SYMBOL_BITS = (DISCRETE_SIZE + 1).bit_length()
 
 if TYPE_CHECKING:
     from opengato.mixture import Sequence
@@ -39,6 +50,9 @@ class Batch:
             number_positions: int64 (R,), how many each has, and its flat position. Empty for the paper's form.
         patches: uint8 (U, 16, 16, 3), the distinct ones. patch_members: int64 (P,), which of them each patch is; patch_rows,
             patch_columns, patch_local, patch_positions: int64 (P,), the last flat.
+        cell_symbols: int64 (K, MOST_SYMBOLS): the ids of the symbols of each of the distinct cells of grids, -1 beyond a cell's last.
+        cells: int64 (R, C), which of them each cell is, of the R positions that observe any, -1 beyond a grid's last; cell_positions:
+            int64 (R,), flat. None for a model that does not look at cells.
         target_positions: int64 (N,): the flat position that predicts the target. targets, target_kinds: int64 (N,).
         target_index: int64 (N,): the target's rank among those that the same position predicts.
         target_domains: int64 (N,): index of the domain, for logging.
@@ -70,6 +84,9 @@ class Batch:
     chance: torch.Tensor | None = None
     readers: torch.Tensor | None = None
     reader_starts: torch.Tensor | None = None
+    cell_symbols: torch.Tensor | None = None
+    cells: torch.Tensor | None = None
+    cell_positions: torch.Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         if self.segments.device == torch.device(device):
@@ -118,6 +135,7 @@ def collate(sequences: Sequences[Sequence], config: ModelConfig) -> Batch:
     first = np.append(True, np.diff(predictor) != 0)[: len(predictor)]
     pair_tokens, pair_local, members, starts = _members(tokens, kinds, local, flat, read, segments.size, config)
     sums = config.fold.patches_per_position > 0
+    cell_symbols, cells, cell_positions = _cells(tokens, kinds, flat) if config.glances else _NO_CELLS
     readers, reader_starts = _readers(members.numpy(), starts.numpy(), len(pair_tokens)) if sums else (None, None)
     return Batch(
         _tensor(segments),
@@ -141,6 +159,9 @@ def collate(sequences: Sequences[Sequence], config: ModelConfig) -> Batch:
         timesteps=sum(s.timesteps for s in sequences),
         readers=readers,
         reader_starts=reader_starts,
+        cell_symbols=cell_symbols,
+        cells=cells,
+        cell_positions=cell_positions,
     )
 
 
@@ -207,6 +228,7 @@ class NewTokens:
         nothing = torch.zeros(0, dtype=torch.int64)
         few = fixed or len(self.patches) <= _FEW_PATCHES
         patches = (torch.from_numpy(self.patches), torch.arange(len(self.patches))) if few else _distinct_patches(self.patches)
+        cell_symbols, cells, cell_positions = _cells(tokens, self.kinds, flat, GRAIN) if config.glances else _NO_CELLS
         return Batch(
             _tensor(np.where(steps < self.lengths[:, None], 0, -1)),
             _tensor(np.zeros((len(self.lengths), length))),
@@ -223,6 +245,9 @@ class NewTokens:
             nothing,
             nothing,
             nothing,
+            cell_symbols=cell_symbols,
+            cells=cells,
+            cell_positions=cell_positions,
         )
 
 
@@ -311,6 +336,35 @@ def _numbers(kinds: np.ndarray, flat: np.ndarray, values: np.ndarray) -> tuple[t
     numbers = np.zeros((len(rows), int(place.max()) + 1), np.float32)
     np.add.at(numbers, (np.repeat(np.arange(len(rows)), counts), place), values)
     return torch.from_numpy(numbers), _tensor(np.minimum(counts, LOCAL_POSITIONS)), _tensor(rows)
+
+
+def _cells(
+    tokens: np.ndarray, kinds: np.ndarray, flat: np.ndarray, grain: int = 1
+) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+    """`cell_symbols`, padded to a multiple of `grain`, `cells` and `cell_positions` of the tokens of grids, which stand cell by cell."""
+    codes, at = [], []
+    for kind in GRIDS:
+        found = np.flatnonzero(kinds == kind)
+        if len(found):
+            symbols = tokens[found].astype(np.int64).reshape(-1, kind - GRID + 1)
+            codes.append(((symbols + 1) << (_SYMBOL_BITS * np.arange(symbols.shape[1]))).sum(1))
+            at.append(flat[found[:: symbols.shape[1]]])
+    if not codes:
+        return _NO_CELLS
+    every, positions = np.concatenate(codes), np.concatenate(at)
+    if (np.diff(positions) < 0).any():
+        order = np.argsort(positions, kind="stable")
+        every, positions = every[order], positions[order]
+    starts = np.flatnonzero(np.append(True, positions[1:] != positions[:-1]))
+    counts = np.diff(np.append(starts, len(every)))
+    row, place = np.repeat(np.arange(len(starts)), counts), np.arange(len(every)) - np.repeat(starts, counts)
+    distinct, which = _distinct(every)
+    cells = np.full((len(starts), min(int(counts.max()), LOCAL_POSITIONS)), -1)
+    inside = place < LOCAL_POSITIONS  # of several grids together
+    cells[row[inside], place[inside]] = which[inside]
+    symbols = (distinct[:, None] >> (_SYMBOL_BITS * np.arange(MOST_SYMBOLS)) & (2**_SYMBOL_BITS - 1)) - 1
+    padding = np.full((-len(symbols) % grain, MOST_SYMBOLS), -1)
+    return _tensor(np.concatenate([symbols, padding])), _tensor(cells), _tensor(positions[starts])
 
 
 def _pad(

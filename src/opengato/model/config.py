@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from opengato.errors import OpenGatoError, unknown
@@ -27,6 +27,7 @@ class ModelConfig:
         dropout: in fine-tuning (paper: 0.1), 0 in pretraining.
         set_width: swift: hidden width of the set network that folds an observation.
         patches_per_position: swift: image patches folded into one position; 0 for gato.
+        glances: swift: cells of a grid that are looked at together, twice in each timestep; 0: grids are sums of their symbols alone.
         standardised: gato: observed numbers are bins of what swift sees of them, up to four deviations, not the paper's of mu-law.
         moments: a prompt is so many timesteps spread over a demonstration; 0: its first ones, half of the context (the paper's).
     """
@@ -42,6 +43,7 @@ class ModelConfig:
     dropout: float = 0.0
     set_width: int = 0
     patches_per_position: int = 0
+    glances: int = 0
     standardised: bool = False
     moments: int = 0
 
@@ -94,8 +96,8 @@ def swift(depth: int, context: int = 512) -> ModelConfig:
     Twenty patches are a position: a 64×64 image or an 80×64 Atari frame is one, two cameras of 128×128 are seven (docs/ablations.md).
     """
     width = 64 * depth
-    set_width = max(256, width)
-    return ModelConfig("swift", depth + 1, depth, width, 4 * width, 64, context, set_width=set_width, patches_per_position=20, moments=8)
+    folded = ModelConfig("swift", depth + 1, depth, width, 4 * width, 64, context, set_width=max(256, width), patches_per_position=20)
+    return replace(folded, glances=8, moments=8)
 
 
 PRESETS: dict[str, ModelConfig] = {

@@ -10,6 +10,7 @@ from torch import nn
 
 from opengato.model.batch import Batch
 from opengato.model.config import ModelConfig
+from opengato.model.glances import Glances
 from opengato.model.norm import RMSNorm
 from opengato.model.patches import PatchResNet, PatchSet
 from opengato.tokens.vocabulary import DISCRETE_SIZE, LOCAL_POSITIONS, PATCH_POSITIONS, TEXT_SIZE, VOCABULARY_SIZE
@@ -97,7 +98,7 @@ class _Sums(torch.autograd.Function):
 
 
 class SetEmbedding(nn.Module):
-    """Any number of tokens a position: MLP(norm(numbers + Σ members)).
+    """Any number of tokens a position: MLP(norm(numbers + Σ members)), with glances at grids before the MLP (see `Glances`).
 
     Numbers are seen as values: each index of a timestep's numbers has a vector of its own, which the value is multiplied with, as in the
     first layer of a plain network. A member is what a token is, multiplied entry by entry with what its index is, so that a sum keeps
@@ -115,6 +116,7 @@ class SetEmbedding(nn.Module):
         self.index = nn.Embedding(LOCAL_POSITIONS + 1, size)
         self.member = nn.Linear(config.width, size, bias=False)
         self.pictures = PatchSet(size)
+        self.glances = Glances(config.width, size, config.glances) if config.glances else None
         self.norm = RMSNorm(size)
         self.hidden = nn.Linear(size, size)
         self.out = nn.Linear(size, config.width, bias=False)
@@ -141,6 +143,12 @@ class SetEmbedding(nn.Module):
         with torch.autocast(numbers.device.type, enabled=False):
             return numbers @ self.numbers.weight[: numbers.shape[1]].float() + self.count(counts).float()
 
+    def symbols(self, batch: Batch) -> torch.Tensor:
+        """The vectors of the symbols of the batch's distinct cells, (K, MOST_SYMBOLS, width), zeros where a cell has fewer."""
+        assert batch.cell_symbols is not None
+        found = self.tokens(batch.cell_symbols.clamp(min=0).flatten()).view(*batch.cell_symbols.shape, -1) / TABLE_STD
+        return found.masked_fill((batch.cell_symbols < 0)[..., None], 0)
+
     def forward(self, batch: Batch) -> torch.Tensor:
         """(B, L, width)."""
         pair = self.members(batch.pair_tokens) * self.index(batch.pair_local)
@@ -152,5 +160,8 @@ class SetEmbedding(nn.Module):
             x = x.index_add(0, batch.number_positions, self.see(batch.numbers, batch.number_counts).to(x.dtype))
         if len(batch.patches):
             x = self.pictures(x, batch)
-        x = self.out(F.gelu(self.hidden(self.norm(x.to(self.norm.weight.dtype))), approximate="tanh"))
+        x = self.norm(x.to(self.norm.weight.dtype))
+        if self.glances is not None and batch.cells is not None:
+            x = self.glances(x, self.symbols(batch), batch)
+        x = self.out(F.gelu(self.hidden(x), approximate="tanh"))
         return x.view(*batch.segments.shape, -1)

@@ -142,6 +142,8 @@ class Gato(nn.Module):
             ).any()
             parts.append((list(eye.tokens.words.parameters()), bool(word)))
             parts.append(([*eye.numbers.parameters(), *eye.count.parameters()], len(batch.numbers) > 0))
+            if eye.glances is not None:
+                parts.append((list(eye.glances.parameters()), batch.cells is not None))
             parts.append((list(self.actions.parameters()), bool((batch.target_kinds > ACTION_TEXT).any())))
         return parts
 
@@ -215,7 +217,8 @@ class Gato(nn.Module):
         if self.config.family == "gato" and (length > 1 or memory.far_first[0] is None):
             return None
         tokens = len(batch.pair_tokens), len(batch.members), batch.numbers.shape, len(batch.patches)
-        return batch.segments.shape, tokens, memory.positions.shape, rows.start, rows.stop
+        cells = None if batch.cells is None or batch.cell_symbols is None else (batch.cells.shape, batch.cell_symbols.shape)
+        return batch.segments.shape, tokens, cells, memory.positions.shape, rows.start, rows.stop
 
 
 def _rows_of_windows(segments: torch.Tensor) -> torch.Tensor:

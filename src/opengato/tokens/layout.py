@@ -26,7 +26,10 @@ from opengato.tokens.vocabulary import (
     CONTINUOUS,
     DISCRETE,
     DISCRETE_SIZE,
+    GRID,
     IMAGE,
+    LOCAL_POSITIONS,
+    MOST_SYMBOLS,
     TEXT,
     WORD,
 )
@@ -41,7 +44,7 @@ class Field:
     Attributes:
         path: where it stands in the structure, "image" or "arm.joints"; "" where the space is the leaf itself.
         space: the leaf's space.
-        kind: TEXT, WORD, DISCRETE, CONTINUOUS or IMAGE, or the ACTION_ kinds.
+        kind: TEXT, WORD, DISCRETE, one of the GRIDS, CONTINUOUS or IMAGE, or the ACTION_ kinds.
         count: tokens a timestep; None for text, whose length varies.
         low, high: discrete: smallest value and number of values a slot; continuous actions: the bounds; else None.
     """
@@ -91,11 +94,16 @@ def _fields(space: spaces.Space, is_action: bool, path: str = "") -> list[Field]
             f"{here} takes {sizes.max():.0f} different values, more than the {DISCRETE_SIZE} discrete ids: "
             "declare it as a float Box or split it into digits"
         )
-    return [
-        Field(
-            path, space, ACTION_DISCRETE if is_action else DISCRETE, len(sizes), np.asarray(starts, np.int64), np.asarray(sizes, np.int64)
-        )
-    ]
+    kind = ACTION_DISCRETE if is_action else _discrete_kind(space.shape or ())
+    return [Field(path, space, kind, len(sizes), np.asarray(starts, np.int64), np.asarray(sizes, np.int64))]
+
+
+def _discrete_kind(shape: tuple[int, ...]) -> int:
+    """Rows and columns make a grid, of cells with a few symbols each where a third axis is that short."""
+    if len(shape) not in (2, 3) or math.prod(shape) > LOCAL_POSITIONS:
+        return DISCRETE
+    symbols = shape[2] if len(shape) == 3 and shape[2] <= MOST_SYMBOLS else 1
+    return GRID + symbols - 1
 
 
 def get_path(nested: Any, path: str) -> Any:

@@ -21,7 +21,11 @@ ACTION_NUMBERS = 256  # an action has at most so many numbers: each has its own 
 
 # Kinds: what a token is. Every kind from ACTION_TEXT on is a target of the loss (section 2.3).
 # TEXT is an instruction beside an action that is no text; WORD is text that is answered in text, and read word by word.
-TEXT, WORD, DISCRETE, CONTINUOUS, IMAGE, SEPARATOR_KIND, ACTION_TEXT, ACTION_DISCRETE, ACTION_CONTINUOUS = range(9)
+TEXT, WORD, DISCRETE, CONTINUOUS, IMAGE, SEPARATOR_KIND = range(6)
+# Of discrete observations those that are a grid: GRID + n - 1 where each of its cells has n symbols, which stand in a row.
+GRID, MOST_SYMBOLS = 6, 4
+GRIDS = range(GRID, GRID + MOST_SYMBOLS)
+ACTION_TEXT, ACTION_DISCRETE, ACTION_CONTINUOUS = range(GRIDS.stop, GRIDS.stop + 3)
 IS_TARGET = ACTION_TEXT
 
 # The ids a target of each kind may have: [start, stop).
