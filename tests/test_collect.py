@@ -401,6 +401,29 @@ def test_seeds_of_evaluation_are_passed_over_where_starts_are_many(tmp_path: Pat
     assert recorded_seeds(tmp_path / "opengato/test/cartpole-v0") == [99_998, 99_999, 200_000, 200_001]
 
 
+def test_where_starts_are_few_more_episodes_come_after_those_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The seeds that were passed over are in a row then, and more than are passed over before a task is given up."""
+    monkeypatch.setattr(sys.modules["opengato.collection.collect"], "_MOST_PASSED", 5)
+    task = collect_tasks.of_few_starts()
+    for root, counts in (("at once", [60]), ("in two", [40, 60])):
+        for count in counts:
+            collect([task], count, tmp_path / root, workers=1, progress=False)
+    once, twice = (recorded_seeds(tmp_path / root / "opengato/test/few-v0") for root in ("at once", "in two"))
+    assert len(once) == 60 and once == twice
+    assert len(set(range(once[39])) - set(once)) > 6
+
+
+def test_what_cannot_be_recorded_in_full_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(
+        sys.modules["opengato.collection.collect"], "_MOST_PASSED", 0
+    )  # at the first start of evaluation there is none left
+    collect([collect_tasks.of_few_starts()], 20, tmp_path, workers=1, progress=False)
+    found = len(recorded_seeds(tmp_path / "opengato/test/few-v0"))
+    assert (
+        0 < found < 20 and f"test/few: {found} of 20 episodes: every start that is left is kept for evaluation" in capsys.readouterr().err
+    )
+
+
 def test_task_all_of_whose_starts_are_kept_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OpenGatoError, match="every start is kept for evaluation"):
         collect([collect_tasks.always_the_same()], 2, tmp_path, workers=1, progress=False)

@@ -67,6 +67,7 @@ class _Collection:
         mine = [name for _, name, _ in recorded if (not is_relabelled(name) if student is None else name == student.source)]
         self.done = len(mine) + len(staged)
         kept = range(0) if task.few_starts else SEEDS
+        self._tried = max(have, default=-1)  # up to here what is not recorded is mostly evaluation's, and says nothing of what is to come
         self._unused = (s for s in range(seed, seed + 100_000_000) if s not in have and s not in kept)
         self.under_way = 0
         self.used, self.added, self.passed = 0.0, 0, 0
@@ -115,7 +116,7 @@ class _Collection:
             self.failures.append((result.seed, result.failure))
             return
         if result.value is None:
-            self.passed += 1
+            self.passed += result.seed > self._tried
             return
         self.passed = 0
         save_episode(self.staging / f"{result.seed:08d}.npz", result.value)
@@ -180,6 +181,8 @@ def collect(
             if job.failures:
                 first, reason = min(job.failures)
                 console.notice(f"{job.task.id}: {len(job.failures)} seeds gave no episode, the first {first}: {reason}")
+            elif job.begun and job.passed > _MOST_PASSED and 0 < job.done < job.episodes:
+                console.notice(f"{job.task.id}: {job.done} of {job.episodes} episodes: every start that is left is kept for evaluation")
         for job in jobs:
             if job.done == 0:
                 reason = min(job.failures)[1] if job.failures else "every start is kept for evaluation" if job.passed else "no time"
