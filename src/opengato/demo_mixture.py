@@ -41,14 +41,14 @@ DEMO_TASKS = (
 
 # What is hard to learn has more of its domain's share.
 DEMO_WEIGHTS = {
-    "babyai": 0.34,
+    "babyai": 0.28,
     "babyai/open-red-door": 0.5,
     "babyai/go-to-local": 1.5,
     "babyai/pickup-loc": 2.5,
     "metaworld": 0.18,
     "dm-control": 0.34,
     "dm-control/reacher-easy": 8.0,
-    "atari": 0.07,
+    "atari": 0.13,
     "captions": 0.03,
     "questions": 0.02,
     "text": 0.02,
