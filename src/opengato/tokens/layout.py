@@ -102,7 +102,7 @@ def _discrete_kind(shape: tuple[int, ...]) -> int:
     """Rows and columns make a grid, of cells with a few symbols each where a third axis is that short."""
     if len(shape) not in (2, 3) or math.prod(shape) > LOCAL_POSITIONS:
         return DISCRETE
-    symbols = shape[2] if len(shape) == 3 and shape[2] <= MOST_SYMBOLS else 1
+    symbols = shape[2] if len(shape) == 3 and 0 < shape[2] <= MOST_SYMBOLS else 1
     return GRID + symbols - 1
 
 
