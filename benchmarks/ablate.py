@@ -4,7 +4,8 @@
 
 Every variant is `swift-nano` but for what its row says, trained for so many seconds on one core, as many variants at a time as there are
 cores. `arm`: four tasks of Meta-World, 60 demonstrations each, success; `grid`: two of BabyAI, 1,500 each, score, at most 100; `fifty`: all
-of Meta-World, 60 demonstrations each, success; `hard` in a row is that on the twenty tasks that are the hardest to learn.
+of Meta-World, 60 demonstrations each, success; `hard` in a row is that on the twenty tasks that are the hardest to learn. `words`: the
+captions, questions, texts and talk that come along, nats a token of those kept from training.
 The loss is that of training, over the last steps. Rows that are done are kept.
 """
 
@@ -52,7 +53,9 @@ TASKS = {
     "arm": ["metaworld/dial-turn", "metaworld/handle-pull", "metaworld/pick-place", "metaworld/assembly"],
     "grid": ["babyai/go-to-local", "babyai/pickup-loc"],
     "fifty": [f"metaworld/{name}" for name in NAMES],
+    "words": [],
 }
+WORDS = ("captions/emoji", "questions/emoji", "text/plain", "dialogue/chitchat")
 EPISODES, NOISE = {"arm": 60, "grid": 1500, "fifty": 60}, {"arm": 0.15, "grid": 0.0, "fifty": 0.15}
 
 
@@ -160,6 +163,7 @@ VARIANTS = {
     "scores of all 1,024 bins": Variant(patch=every_bin),
     "grids as sums of their symbols": Variant({"glances": 0}),
     "four glances": Variant({"glances": 4}),
+    "a score for every word": Variant({"word_stride": 1}),
     "192 wide": Variant({"width": 192, "heads": 3, "feed_forward": 768}),
     "256 wide, two blocks": Variant({"width": 256, "heads": 4, "feed_forward": 1024, "blocks": 2}),
     "prompts before a tenth": Variant(sampling={"prompt_share": 0.1}),
@@ -192,13 +196,16 @@ def run(name: str, part: str, seed: int, seconds: float, episodes: int, folder: 
     train = replace(train, optimiser=replace(train.optimiser, **variant.optimiser))
     chosen = replace(chosen, train=train, sampling=replace(chosen.sampling, **variant.sampling))
     tokenizer, tasks = TextTokenizer.load(), [get_task(task) for task in TASKS[part]]
-    data = [open_dataset(dataset_id(task), tokenizer, folder / "data", folder / "cache") for task in tasks]
+    names = WORDS if part == "words" else [dataset_id(task) for task in tasks]
+    data = [open_dataset(name, tokenizer, folder / "data", folder / "cache") for name in names]
+    if part == "words":
+        chosen = replace(chosen, sampling=replace(chosen.sampling, validation_share=0.05))
     model = make_model(replace(preset("swift-nano"), **variant.model), seed)
-    trainer = make_trainer(model, data, {data[0].domain: 1.0}, chosen, out.with_suffix(".run"))
+    trainer = make_trainer(model, data, {d.domain: 1.0 for d in data}, chosen, out.with_suffix(".run"))
     trainer.run(show=False)
     log = [json.loads(line) for line in trainer.log_path.read_text().splitlines()]
     checkpoint = make_checkpoint(trainer, data, tokenizer)
-    found = {}
+    found = trainer.validate() if part == "words" else {}
     for task in tasks:
         done = rollout(checkpoint, task, episodes, prompt=variant.sampling.get("prompt_share") != 0.0)
         if part != "grid":
@@ -212,9 +219,9 @@ def run(name: str, part: str, seed: int, seconds: float, episodes: int, folder: 
         "seed": seed,
         "steps": trainer.step,
         "timesteps_per_s": float(np.mean([r["timesteps_per_s"] for r in log])),
-        "loss": float(np.mean([r[f"loss/{data[0].domain}"] for r in log[-5:]])),
+        "loss": float(np.mean([r["loss"] if part == "words" else r[f"loss/{data[0].domain}"] for r in log[-5:]])),
         "tasks": found,
-        "mean": float(np.mean(list(found.values()))),
+        "mean": found["validation/loss"] if part == "words" else float(np.mean(list(found.values()))),
         **({"hard": float(np.mean([found[f"metaworld/{name}"] for name in HARD]))} if part == "fifty" else {}),
     }
     write_row(result, out)
@@ -245,22 +252,28 @@ def main() -> None:
         missing = [task for task in tasks if not (a.folder / "data" / dataset_id(task)).is_dir()]
         if missing:
             collect(missing, EPISODES[part], a.folder / "data", noise=NOISE[part])
-        for task in tasks:  # tokenised once, not by two rows at a time
-            open_dataset(dataset_id(task), tokenizer, a.folder / "data", a.folder / "cache")
+        for name in WORDS if part == "words" else [dataset_id(task) for task in tasks]:  # tokenised once, not by two rows at a time
+            open_dataset(name, tokenizer, a.folder / "data", a.folder / "cache")
 
     options = ["--seconds", str(a.seconds), "--episodes", str(a.episodes), "--folder", str(a.folder)]
     done = run_rows(__file__, [(name, part, seed) for seed in a.seeds for name in a.only for part in a.parts], path, options)
     if a.out:
         a.out.parent.mkdir(parents=True, exist_ok=True)
         a.out.write_text(json.dumps({"seconds": a.seconds, "episodes": a.episodes, "rows": done}, indent=1))
-    print("| variant |" + "".join(f" {part}: timesteps/s | loss | % |" for part in a.parts) + "\n|---" + "|---" * 3 * len(a.parts) + "|")
+    print(
+        "| variant |"
+        + "".join(f" {part}: timesteps/s | loss | {'nats' if part == 'words' else '%'} |" for part in a.parts)
+        + "\n|---"
+        + "|---" * 3 * len(a.parts)
+        + "|"
+    )
     for name in a.only:
         cells = ""
         for part in a.parts:
             same = [r for r in done if (r["variant"], r["part"]) == (name, part)]
             if same:
                 speed, loss = (np.mean([r[key] for r in same]) for key in ("timesteps_per_s", "loss"))
-                means = " ".join(f"{r['mean']:.0f}" for r in same)
+                means = " ".join(f"{r['mean']:.{2 if part == 'words' else 0}f}" for r in same)
                 cells += f" {speed:,.0f} | {loss:.2f} | {means} |"
             else:
                 cells += " | | |"

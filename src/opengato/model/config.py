@@ -28,6 +28,7 @@ class ModelConfig:
         set_width: swift: hidden width of the set network that folds an observation.
         patches_per_position: swift: image patches folded into one position; 0 for gato.
         glances: swift: cells of a grid that are looked at together, twice in each timestep; 0: grids are sums of their symbols alone.
+        word_stride: swift: in training, one in so many of the words that no target is are scored, each for all of them; 1: every word.
         standardised: gato: observed numbers are bins of what swift sees of them, up to four deviations, not the paper's of mu-law.
         moments: a prompt is so many timesteps spread over a demonstration; 0: its first ones, half of the context (the paper's).
     """
@@ -44,6 +45,7 @@ class ModelConfig:
     set_width: int = 0
     patches_per_position: int = 0
     glances: int = 0
+    word_stride: int = 1
     standardised: bool = False
     moments: int = 0
 
@@ -97,7 +99,7 @@ def swift(depth: int, context: int = 512) -> ModelConfig:
     """
     width = 64 * depth
     folded = ModelConfig("swift", depth + 1, depth, width, 4 * width, 64, context, set_width=max(256, width), patches_per_position=20)
-    return replace(folded, glances=8, moments=8)
+    return replace(folded, glances=8, word_stride=16, moments=8)
 
 
 PRESETS: dict[str, ModelConfig] = {

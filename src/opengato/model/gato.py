@@ -16,7 +16,7 @@ from opengato.model.blocks import GEGLU, Block
 from opengato.model.compiled import Compiled
 from opengato.model.config import BASE_WIDTH, ModelConfig
 from opengato.model.embedding import PaperEmbedding, SetEmbedding
-from opengato.model.losses import linear_cross_entropy, soft_cross_entropy
+from opengato.model.losses import linear_cross_entropy, sampled_cross_entropy, soft_cross_entropy
 from opengato.model.memory import Memory, Rows
 from opengato.model.norm import RMSNorm
 from opengato.model.pytorch_private import check_compiler
@@ -97,7 +97,8 @@ class Gato(nn.Module):
         """Cross-entropy (N,) of every target, float32.
 
         gato: over the whole vocabulary, as the paper. swift: over the ids a target of its kind may have, since the layout always
-        tells the kind; text pays for 32,000 ids, actions for 1,024. Its continuous actions aim at a bin and its neighbours.
+        tells the kind; text pays for 32,000 ids (in training for a sample of them, `sampled_cross_entropy`), actions for 1,024. Its
+        continuous actions aim at a bin and its neighbours.
         """
         hidden = self.hidden(batch).flatten(0, 1)
         tokens = self.embedding.tokens
@@ -114,7 +115,11 @@ class Gato(nn.Module):
                 continue
             predictors, targets = batch.target_positions[where], batch.targets[where] - start
             if kind == ACTION_TEXT:
-                losses = linear_cross_entropy(hidden.index_select(0, predictors) * self.score_scale, targets, shared, tokens.words.weight)
+                state, words = hidden.index_select(0, predictors) * self.score_scale, tokens.words.weight
+                if self.training and self.config.word_stride > 1:
+                    losses = sampled_cross_entropy(state, targets, shared, words, self.config.word_stride)
+                else:
+                    losses = linear_cross_entropy(state, targets, shared, words)
             else:
                 state = self.actions(hidden, predictors, batch.target_index[where]) * self.score_scale
                 if kind == ACTION_DISCRETE:

@@ -8,7 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -38,9 +38,10 @@ def load(build: Build, first: int, last: int, workers: int, pin: bool = False) -
     made: Iterator[list[Batch]]
     with ExitStack() as stack:
         if workers:
-            processes: Any = iter(_processes(build, first, last, workers))  # started by this thread, for as long as which they live
+            steps = _Range(first, last)
+            processes = iter(_processes(build, steps, workers))  # started by this thread, for as long as which they live
             # Left to the program's end they would be told by a signal, which they do not heed, and be waited for.
-            stack.callback(processes._shutdown_workers)
+            stack.callback(_finish, steps, processes)
             made = (_received(packed, pin) for packed in processes)
         else:
             made = ([batch.pin_memory() if pin else batch for batch in build(k)] for k in range(first, last))
@@ -72,11 +73,11 @@ class _Packed(NamedTuple):
     others: dict[str, Any]
 
 
-def _processes(build: Build, first: int, last: int, workers: int) -> DataLoader[Any]:
+def _processes(build: Build, steps: _Range, workers: int) -> DataLoader[Any]:
     return DataLoader(
         _Steps(build),
         batch_size=None,
-        sampler=_Range(first, last),
+        sampler=steps,
         num_workers=workers,
         prefetch_factor=_AHEAD,
         collate_fn=_as_it_is,
@@ -131,13 +132,28 @@ def _part(data: torch.Tensor, dtype: torch.dtype, shape: tuple[int, ...], begin:
 
 
 class _Range(torch.utils.data.Sampler[int]):
-    """Numbers in order, as many as there are: a training by the clock has no last one."""
+    """Numbers in order, as many as there are: a training by the clock has no last one.
+
+    Attributes:
+        ended: whether there are no more, for the training has ended.
+    """
 
     def __init__(self, first: int, last: int):
-        self._numbers = range(first, last)
+        self._numbers, self.ended = range(first, last), False
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._numbers)
+        for number in self._numbers:
+            if self.ended:
+                return
+            yield number
+
+
+def _finish(steps: _Range, processes: Iterator[Any]) -> None:
+    """Take what is still being made, after which its makers end."""
+    steps.ended = True
+    with suppress(RuntimeError):  # one of them died: that was told already, and the others are ended as `processes` is forgotten
+        for _ in processes:
+            pass
 
 
 def _as_it_is(made: Any) -> Any:
