@@ -1,6 +1,7 @@
 """Short windows: where they come from, what stands before them, and that no domain gets more than its weight."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,12 @@ from opengato.datasets.tokenise import tokenise
 from opengato.episode import Episode
 from opengato.mixture import Mixture, Sampling
 from opengato.mixture.sampling import BUNCH
+from opengato.model.batch import collate
+from opengato.model.config import ModelConfig
 from opengato.tokens.fold import Fold
 from opengato.tokens.spaces import text_space
 from opengato.tokens.text import TextTokenizer
+from opengato.tokens.vocabulary import LOCAL_ACTION
 
 TOKENIZER = TextTokenizer.load()
 LENGTHS = (30, 50, 7)
@@ -143,3 +147,22 @@ def test_tasks_of_the_same_spaces_measure_alike_and_known_layouts_stay(datasets)
     known = Mixture(datasets[1:2], {"arm": 1.0}, 128, Fold(2), 0, Sampling(), layouts=mix.layouts)
     np.testing.assert_array_equal(known.layouts["arm/b"].statistics.mean, b.mean)
     assert known.sequence(0).values.mean() > 0.5
+
+
+def test_a_past_choice_is_seen_by_what_follows_it_and_by_no_branch_beside_it(datasets):
+    """Brute force: at each position, the choices read are those decided at the one before, if that is of the same window and branch."""
+    config = ModelConfig("swift", 1, 1, 32, 64, 32, context=128, set_width=32, patches_per_position=2, sees_choices=True)
+    read = 0
+    for n in range(10):
+        sequence = make(datasets[:1], {"arm": 1.0}, prompt_share=1.0).sequence(n)
+        batch = collate([sequence], config)
+        at = [slice(a, b) for a, b in zip(batch.starts.tolist(), [*batch.starts.tolist()[1:], len(batch.members)])]
+        for position, where in enumerate(at[:128]):
+            pairs = batch.members[where]
+            found = batch.pair_tokens[pairs][batch.pair_local[pairs] == LOCAL_ACTION].tolist()
+            goes_on = position and all(of[position] == of[position - 1] for of in (sequence.segments, sequence.branches))
+            wanted = sequence.tokens[sequence.predicted & (sequence.positions == position)].tolist() if goes_on else []
+            assert sorted(found) == sorted(wanted)
+            read += len(found)
+        assert not (collate([sequence], replace(config, sees_choices=False)).pair_local == LOCAL_ACTION).any()
+    assert read

@@ -37,6 +37,7 @@ CONFIGS = {
     "gato": ModelConfig("gato", 2, 2, 32, 64, 16, context=400),
     "swift": ModelConfig("swift", 2, 2, 32, 64, 16, context=200, set_width=32, patches_per_position=2, glances=2),
 }
+CONFIGS["seeing"] = replace(CONFIGS["swift"], sees_choices=True)
 ARM = Layout(spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32))
 GRID = Layout(
     spaces.Dict(
@@ -45,7 +46,7 @@ GRID = Layout(
         mission=text_space(),
         pose=spaces.Discrete(4),
     ),
-    spaces.Discrete(7),
+    spaces.MultiDiscrete([7, 7]),
 )
 
 
@@ -104,12 +105,12 @@ def most_likely(model, encoded):
 
 @pytest.mark.parametrize("spare", [0, 7])  # slots without an agent
 @pytest.mark.parametrize("slides", [False, True])  # whether the memory is shorter than what was seen
-@pytest.mark.parametrize("family", ["gato", "swift"])
+@pytest.mark.parametrize("family", CONFIGS)
 def test_cached_actions_equal_a_banded_recomputation_in_mixed_slots_with_prompts(family, slides, spare, monkeypatch):
     torch.manual_seed(0)
     config = CONFIGS[family]
     if slides:
-        config = replace(config, context={"gato": 30, "swift": 8}[family])
+        config = replace(config, context=30 if family == "gato" else 8)
         monkeypatch.setattr(gato, "segment_mask", partial(segment_mask, window=config.context))
         monkeypatch.setattr(memory, "_GRAIN", 1)  # a ring that wraps
     model = Gato(config).double().eval()
@@ -314,9 +315,10 @@ def test_what_a_slot_samples_does_not_depend_on_the_slots_beside_it():
 def test_a_checkpoint_carries_all_it_needs(tmp_path):
     torch.manual_seed(0)
     model = Gato(CONFIGS["swift"]).eval()
-    layouts = {"t/arm": ARM, "t/grid": GRID, "talk/c": Layout(text_space(), text_space())}
+    grid = Layout(GRID.observation_space, spaces.Discrete(7))
+    layouts = {"t/arm": ARM, "t/grid": grid, "talk/c": Layout(text_space(), text_space())}
     rng = np.random.default_rng(1)
-    prompt = encode(GRID, as_episode(GRID, [observe(GRID, rng)] * 2, [1, 2]), TOKENIZER)
+    prompt = encode(grid, as_episode(grid, [observe(grid, rng)] * 2, [1, 2]), TOKENIZER)
     starts = {"t/arm": np.array([3, 2**63 + 1], np.uint64)}
     Checkpoint(model, TOKENIZER, layouts, {"t/grid": prompt}, starts=starts).save(tmp_path)
     files = {"config.json", "model.safetensors", "tokenizer.model", "prompts.safetensors", "starts.safetensors"}

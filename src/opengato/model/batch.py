@@ -14,7 +14,6 @@ import torch
 from opengato.model.config import ModelConfig
 from opengato.tokens.continuous import to_bins
 from opengato.tokens.vocabulary import (
-    ACTION_TEXT,
     CONTINUOUS,
     DISCRETE_SIZE,
     GRID,
@@ -22,6 +21,7 @@ from opengato.tokens.vocabulary import (
     IMAGE,
     LOCAL_POSITIONS,
     MOST_SYMBOLS,
+    TARGET_RANGES,
 )
 
 GRAIN = 64  # an acting agent's tokens are padded to a multiple of it
@@ -112,7 +112,7 @@ def collate(sequences: Sequences[Sequence], config: ModelConfig) -> Batch:
     """Put sequences of equal length L into one batch for a model of this configuration."""
     length = len(sequences[0].segments)
     bases = np.arange(len(sequences)) * length
-    segments = np.stack([s.segments for s in sequences])
+    segments, branches = np.stack([s.segments for s in sequences]), np.stack([s.branches for s in sequences])
 
     def join(name: str) -> np.ndarray:
         return np.concatenate([getattr(s, name) for s in sequences])
@@ -124,11 +124,12 @@ def collate(sequences: Sequences[Sequence], config: ModelConfig) -> Batch:
     tokens, values = _as_read(tokens, kinds, values, config)
     flat = np.repeat(bases, counts) + positions
     target = np.flatnonzero(predicted)
-    # A target is read where its position continues the window it belongs to; the last one of a window is only predicted.
+    # A target is read where its position continues the window and branch it belongs to; the last one of either is only predicted.
     place, of = positions[target], np.repeat(np.arange(len(sequences)), counts)[target]
     inside = np.minimum(place, length - 1)
+    before = np.maximum(inside - 1, 0)
     read = ~predicted
-    read[target] = (place < length) & (segments[of, inside] == segments[of, np.maximum(inside - 1, 0)])
+    read[target] = (place < length) & (segments[of, inside] == segments[of, before]) & (branches[of, inside] == branches[of, before])
     image = np.flatnonzero(kinds == IMAGE)
     predictor = flat[target] - 1
     number = np.arange(len(predictor))
@@ -139,7 +140,7 @@ def collate(sequences: Sequences[Sequence], config: ModelConfig) -> Batch:
     readers, reader_starts = _readers(members.numpy(), starts.numpy(), len(pair_tokens)) if sums else (None, None)
     return Batch(
         _tensor(segments),
-        _tensor(np.stack([s.branches for s in sequences])),
+        _tensor(branches),
         _tensor(np.stack([s.index for s in sequences])),
         pair_tokens,
         pair_local,
@@ -270,8 +271,9 @@ def _members(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """pair_tokens, pair_local, members and starts of the tokens that are read, which stand at flat positions below `size`."""
     read = read & (kinds != IMAGE)
-    if not config.reads_actions:
-        read &= kinds <= ACTION_TEXT
+    for kind in TARGET_RANGES:
+        if not config.reads(kind):
+            read &= kinds != kind
     if config.sees_values:
         read &= kinds != CONTINUOUS
     scalar = np.flatnonzero(read)

@@ -8,6 +8,7 @@ from typing import Any
 
 from opengato.errors import OpenGatoError, unknown
 from opengato.tokens.fold import Fold
+from opengato.tokens.vocabulary import ACTION_DISCRETE, ACTION_TEXT
 
 # The width at which the rates of swift were found.
 BASE_WIDTH = 192
@@ -29,6 +30,7 @@ class ModelConfig:
         patches_per_position: swift: image patches folded into one position; 0 for gato.
         glances: swift: cells of a grid that are looked at together, twice in each timestep; 0: grids are sums of their symbols alone.
         word_stride: swift: in training, one in so many of the words that no target is are scored, each for all of them; 1: every word.
+        sees_choices: swift: whether it reads its discrete actions of the past, see `reads`.
         standardised: gato: observed numbers are bins of what swift sees of them, up to four deviations, not the paper's of mu-law.
         moments: a prompt is so many timesteps spread over a demonstration; 0: its first ones, half of the context (the paper's).
     """
@@ -46,6 +48,7 @@ class ModelConfig:
     patches_per_position: int = 0
     glances: int = 0
     word_stride: int = 1
+    sees_choices: bool = False
     standardised: bool = False
     moments: int = 0
 
@@ -71,6 +74,13 @@ class ModelConfig:
         de Haan et al. 2019): swift does not see them.
         """
         return self.family == "gato"
+
+    def reads(self, kind: int) -> bool:
+        """Whether the model sees past action tokens of a kind, words among them always.
+
+        Discrete ones tell where one has gone to, among rooms that look alike, and what one has tried; a body's can be told from how it moves.
+        """
+        return kind == ACTION_TEXT or self.reads_actions or (self.sees_choices and kind == ACTION_DISCRETE)
 
     @property
     def sees_values(self) -> bool:

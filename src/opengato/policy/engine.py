@@ -40,12 +40,12 @@ _NO_VALUES = np.zeros(0, np.float32)
 
 @dataclass
 class Slot:
-    """One agent at work: its actions, where its memory ends, the action token that its next observation brings along, how it samples."""
+    """One agent at work: its actions, where its memory ends, the action tokens that its next observation brings along, how it samples."""
 
     layout: Layout
     grammar: ActionGrammar
     position: int = 0
-    carried: tuple[int, int] | None = None  # token id, kind
+    carried: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # token ids, kinds
     prompt: Encoded | None = None
     chance: np.random.Generator = dataclasses.field(default_factory=np.random.default_rng)
     temperature: float | None = None
@@ -167,15 +167,20 @@ class Engine:
                 for token in tokens:
                     on_token(slot, token)
             state = self._slot(slot)
-            kind, done = state.grammar.after(chosen[slot])
-            if done:
-                state.carried = (tokens[-1], kind) if self.model.config.reads_actions or kind == ACTION_TEXT else None
+            if state.grammar.after(chosen[slot])[1]:
+                state.carried = self._carried(state, chosen[slot], len(tokens))
                 whole.setdefault(id(state.layout), []).append(slot)
         actions: dict[int, Any] = {}
         for slots in whole.values():
             tokens_of = [chosen.pop(slot) for slot in slots]
             actions |= zip(slots, decode_actions(self._slot(slots[0]).layout, tokens_of, self.tokenizer))
         return actions
+
+    def _carried(self, state: Slot, tokens: list[int], new: int) -> list[tuple[int, int]]:
+        """Those of the last `new` tokens of a whole action that the model sees, with their kinds."""
+        ends = range(len(tokens) - new + 1, len(tokens) + 1)
+        carried = [(tokens[end - 1], state.grammar.after(tokens[:end])[0]) for end in ends]
+        return [(token, kind) for token, kind in carried if self.model.config.reads(kind)]
 
     def _slot(self, slot: int) -> Slot:
         state = self.slots[slot]
@@ -234,10 +239,10 @@ class Engine:
         first = len(parts)
         for slot in observations:
             state = self._slot(slot)
-            if state.carried is not None:
-                token, kind = state.carried
-                one = (np.array([token]), np.array([kind], np.uint8), np.array([LOCAL_ACTION]), np.array([slot]), np.array([0]))
-                parts.insert(0, one)
+            if state.carried:
+                tokens, kinds = (np.array(column) for column in zip(*state.carried))
+                shared = (np.full(len(tokens), value) for value in (LOCAL_ACTION, slot, 0))
+                parts.insert(0, (tokens, kinds.astype(np.uint8), *shared))
                 patches.insert(0, _NO_PATCHES)
                 boxes.insert(0, _NO_BOXES)
                 before[slot] = 0 if fold.patches_per_position else 1
