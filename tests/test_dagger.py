@@ -225,8 +225,10 @@ def test_rounds_go_on_where_they_stopped(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(dagger([task], plan(5, budget=0.0), tmp_path / "run", show=False)) == 2  # spent
     sources = [e.source for e in load_minari(f"opengato/{task.id}-v0", tmp_path / "run" / "data")]
     assert sources == ["expert"] * 6 + ["student of round 1"] * 3
-    digest = student_in(tmp_path / "run/round-0/train/checkpoint").digest
+    digest = student_in(tmp_path / "run/round-0/train/checkpoint", [task]).digest
     assert [e.info.get("student") for e in load_minari(f"opengato/{task.id}-v0", tmp_path / "run" / "data")][-1] == digest
+    with pytest.raises(OpenGatoError, match="unknown task of this checkpoint"):  # before anything is recorded
+        student_in(tmp_path / "run/round-0/train/checkpoint", [task, replace(task, id="toy/other")])
     with pytest.raises(OpenGatoError, match="begun with beta"):
         dagger([task], plan(1, beta=0.5), tmp_path / "run", show=False)
     assert json.loads((tmp_path / "run/round-1/result.json").read_text()) == results[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,12 +26,17 @@ def _acting(folder: Path, task: Task, slots: int) -> Acting:
     return Steady(load_agent(folder), task, slots)
 
 
-def student_in(folder: Path, beta: float = 0.0, round: int = 1) -> Student:
-    """The agent in a folder, a checkpoint or a baseline, as who acts in `collect`. Raises OpenGatoError where there is none."""
+def student_in(folder: Path, tasks: Sequence[Task], beta: float = 0.0, round: int = 1) -> Student:
+    """The agent in a folder, a checkpoint or a baseline, as who acts in `collect`.
+
+    Raises OpenGatoError where there is none, and where it does not know one of the tasks.
+    """
     from opengato.evaluation.agent import load_agent
     from opengato.evaluation.results import settings_of
 
-    load_agent(folder)
+    agent = load_agent(folder)
+    for task in tasks:
+        agent.layout(task.id, task.observation_space, task.action_space)
     # Of its files, and how often it yields: episodes of a round are all alike.
     return Student(partial(_acting, folder.absolute()), beta, round, f"{settings_of(folder)['agent'][:16]}-{beta:g}")
 
@@ -101,7 +107,7 @@ def _round(tasks: list[Task], plan: Rounds, out: Path, number: int, show: bool) 
     before = out / f"round-{number - 1}" / "train" / "checkpoint"
     began = time.monotonic()
     if not (folder / "collected.json").is_file():
-        student = student_in(before, plan.beta, number) if number else None
+        student = student_in(before, tasks, plan.beta, number) if number else None
         episodes = plan.corrections if number else plan.demonstrations
         collect(tasks, episodes, data, workers=plan.workers, seed=1_000_000 * plan.seed, progress=show, student=student)
         write_text(folder / "collected.json", json.dumps({"seconds": time.monotonic() - began}, indent=1))

@@ -149,12 +149,11 @@ def collect(
         raise OpenGatoError(f"beta is {beta:g} and round {round}, which are of a student's corrections: name one by --student")
     if student is not None and ray is not None:
         raise OpenGatoError("a student acts on this machine only: leave --ray out")
-    acting = None
+    chosen, acting = match_tasks(task, with_expert=True), None
     if student is not None:
         from opengato.dagger import student_in
 
-        acting = student_in(student, beta, round)
-    chosen = match_tasks(task, with_expert=True)
+        acting = student_in(student, chosen, beta, round)
     # Minari's own folder is no run's; what made a dataset is in its metadata too.
     with recorded(out, "collect", arguments) if out is not None else nullcontext():
         found = run(chosen, episodes, out, workers=workers, seed=seed, noise=noise, timeout_s=timeout, ray=ray, student=acting)

@@ -83,6 +83,8 @@ class ModelSettings(TypedDict, total=False):
     stochastic_depth: float
     dropout: float
     blocks: int
+    sees_choices: bool
+    """swift: read one's discrete actions of the past"""
 
 
 class SamplingSettings(TypedDict, total=False):

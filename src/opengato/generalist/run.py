@@ -134,7 +134,7 @@ def _demonstrate_more(
     if few:
         collect(few, most, noise={name: d.noise for name, d in plan.demonstrations.items()}, **common)
     if enough and corrections:
-        collect(enough, most, student=student_in(before / "checkpoint", round=number), **common)
+        collect(enough, most, student=student_in(before / "checkpoint", enough, round=number), **common)
 
 
 def _demonstrated(task: Task, data: Path) -> int:

@@ -78,7 +78,7 @@ class ModelConfig:
     def reads(self, kind: int) -> bool:
         """Whether the model sees past action tokens of a kind, words among them always.
 
-        Discrete ones tell where one has gone to, among rooms that look alike, and what one has tried; a body's can be told from how it moves.
+        Discrete ones tell where one has gone to, among rooms that look alike, and what one tried; a body's show in how it moves.
         """
         return kind == ACTION_TEXT or self.reads_actions or (self.sees_choices and kind == ACTION_DISCRETE)
 

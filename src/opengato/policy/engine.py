@@ -24,7 +24,6 @@ from opengato.tokens.layout import Layout
 from opengato.tokens.statistics import decorrelate
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import (
-    ACTION_TEXT,
     CONTINUOUS,
     DISCRETE_SIZE,
     LOCAL_ACTION,
