@@ -3,7 +3,8 @@
     python benchmarks/ablate.py [--seconds 60] [--episodes 10] [--seeds 0 1 2] [--folder runs/ablate] [--only NAME …] [--out FILE]
 
 Every variant is `swift-nano` but for what its row says, trained for so many seconds on one core, as many variants at a time as there are
-cores. `arm`: four tasks of Meta-World, 60 demonstrations each, success; `grid`: two of BabyAI, 1,500 each, score, at most 100; `fifty`: all
+cores. `arm`: four tasks of Meta-World, 60 demonstrations each, success; `grid`: two of BabyAI, 1,500 each, score, at most 100; `past`: two
+of BabyAI where one must know what one has done already, 1,000 each, score, at most 100; `fifty`: all
 of Meta-World, 60 demonstrations each, success; `hard` in a row is that on the twenty tasks that are the hardest to learn. `words`: the
 captions, questions, texts and talk that come along, nats a token of those kept from training.
 The loss is that of training, over the last steps. Rows that are done are kept.
@@ -44,6 +45,7 @@ from opengato.tokens.continuous import mu_law
 from opengato.tokens.statistics import standardise
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import BIN_START, BINS
+from opengato.training import train
 from opengato.training.train import make_checkpoint, make_model, make_trainer, preset
 
 # Below 100% after four minutes of an earlier network, or of the MLP.
@@ -52,11 +54,12 @@ pick-out-of-hole pick-place pick-place-wall push push-back reach reach-wall socc
 TASKS = {
     "arm": ["metaworld/dial-turn", "metaworld/handle-pull", "metaworld/pick-place", "metaworld/assembly"],
     "grid": ["babyai/go-to-local", "babyai/pickup-loc"],
+    "past": ["babyai/open-red-blue-doors", "babyai/open-doors-order-n2"],
     "fifty": [f"metaworld/{name}" for name in NAMES],
     "words": [],
 }
 WORDS = ("captions/emoji", "questions/emoji", "text/plain", "dialogue/chitchat")
-EPISODES, NOISE = {"arm": 60, "grid": 1500, "fifty": 60}, {"arm": 0.15, "grid": 0.0, "fifty": 0.15}
+EPISODES, NOISE = {"arm": 60, "grid": 1500, "past": 1000, "fifty": 60}, {"arm": 0.15, "grid": 0.0, "past": 0.0, "fifty": 0.15}
 
 
 def bin_features(tokens: torch.Tensor, width: int) -> torch.Tensor:
@@ -130,6 +133,11 @@ class AddedHead(nn.Module):
         return self.norm((hidden[positions] + self.out(mixed)).to(self.norm.weight.dtype))
 
 
+def windows_alike() -> None:
+    """As many windows of one timestep where a past is needed as elsewhere."""
+    train.long_only = lambda datasets, sampling: ()  # type: ignore[assignment]
+
+
 def added_head() -> None:
     gato.ActionHead = AddedHead  # type: ignore[misc,assignment]
 
@@ -164,6 +172,8 @@ VARIANTS = {
     "grids as sums of their symbols": Variant({"glances": 0}),
     "four glances": Variant({"glances": 4}),
     "a score for every word": Variant({"word_stride": 1}),
+    "single timesteps, too, where a past is needed": Variant(patch=windows_alike),
+    "past choices seen": Variant({"sees_choices": True}),
     "192 wide": Variant({"width": 192, "heads": 3, "feed_forward": 768}),
     "256 wide, two blocks": Variant({"width": 256, "heads": 4, "feed_forward": 1024, "blocks": 2}),
     "prompts before a tenth": Variant(sampling={"prompt_share": 0.1}),
@@ -192,9 +202,9 @@ def run(name: str, part: str, seed: int, seconds: float, episodes: int, folder: 
     torch.set_num_threads(1)
     variant.patch()
     chosen = recipe("swift-nano")
-    train = replace(chosen.train, seconds=seconds, seed=seed, checkpoint_every=1e9, **variant.training)
-    train = replace(train, optimiser=replace(train.optimiser, **variant.optimiser))
-    chosen = replace(chosen, train=train, sampling=replace(chosen.sampling, **variant.sampling))
+    how = replace(chosen.train, seconds=seconds, seed=seed, checkpoint_every=1e9, **variant.training)
+    how = replace(how, optimiser=replace(how.optimiser, **variant.optimiser))
+    chosen = replace(chosen, train=how, sampling=replace(chosen.sampling, **variant.sampling))
     tokenizer, tasks = TextTokenizer.load(), [get_task(task) for task in TASKS[part]]
     names = WORDS if part == "words" else [dataset_id(task) for task in tasks]
     data = [open_dataset(name, tokenizer, folder / "data", folder / "cache") for name in names]
@@ -208,7 +218,7 @@ def run(name: str, part: str, seed: int, seconds: float, episodes: int, folder: 
     found = trainer.validate() if part == "words" else {}
     for task in tasks:
         done = rollout(checkpoint, task, episodes, prompt=variant.sampling.get("prompt_share") != 0.0)
-        if part != "grid":
+        if part not in ("grid", "past"):
             found[task.id] = 100 * float(np.mean([bool(r.success) for r in done]))
         else:
             score = score_of(task, done).score

@@ -40,8 +40,7 @@ HELD_OUT = ("dm-control/cartpole-swingup", "metaworld/assembly", "dm-lab/order-o
 
 PAPER_SAMPLING = Sampling(return_threshold=0.8)
 # An episode that noise drove off course shows the way back, at a lower return: none is left out.
-# What the beginning of an episode showed is learned from windows that have the beginning.
-SWIFT_SAMPLING = Sampling(prompt_share=0.5, short_share=0.8, long_only=("memory/*", "minigrid/memory-*"))
+SWIFT_SAMPLING = Sampling(prompt_share=0.5, short_share=0.8)
 
 
 @dataclass(frozen=True)

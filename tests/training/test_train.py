@@ -1,5 +1,7 @@
 """What training makes of its data: expert returns, the return filter, prompts, and the tasks that the paper holds out."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -20,7 +22,7 @@ from opengato.tokens.layout import Layout
 from opengato.tokens.spaces import text_space
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import IS_TARGET
-from opengato.training.train import best_prompts, expert_returns, without_held_out
+from opengato.training.train import best_prompts, expert_returns, long_only, without_held_out
 
 TOKENIZER = TextTokenizer.load()
 SEEN, DONE = spaces.Box(-9, 9, (1,), np.float32), spaces.Discrete(60)
@@ -76,6 +78,14 @@ def test_the_best_demonstration_is_the_prompt_and_without_rewards_there_is_one_t
         return set(prompts[task].tokens[prompts[task].kinds >= IS_TARGET].tolist())
 
     assert set(prompts) == {"arm/a", "arm/b"} and shown("arm/a") == {1} and shown("arm/b") == {2}
+
+
+def test_tasks_that_need_a_past_have_no_windows_of_one_timestep():
+    ids = ["memory/t-maze", "babyai/open-red-blue-doors", "babyai/go-to-local", "my/own"]
+    data = [SimpleNamespace(task=task) for task in ids]
+    found = long_only(data, Sampling(short_share=0.8, long_only=("my/*",)))
+    assert found == ("my/*", "babyai/open-red-blue-doors", "memory/t-maze")
+    assert long_only(data, Sampling(long_only=("my/*",))) == ("my/*",)  # the paper's windows are long anyway
 
 
 def test_the_papers_recipes_leave_out_what_the_paper_held_out(tmp_path, capsys):

@@ -95,7 +95,8 @@ class SamplingSettings(TypedDict, total=False):
     short_share: float
     """share of the positions of acting that is in windows of one timestep, from all over the data"""
     long_only: tuple[str, ...]
-    """tasks, or patterns of tasks, of which there are none of those: what is seen now does not say what to do"""
+    """tasks, or patterns of tasks, of which there are none of those: what is seen now does not say what to do;
+    besides those that are known to need a past"""
     size_power: float
     """within its domain a task weighs as the number of its timesteps to this power; 0: all alike"""
     return_threshold: float

@@ -96,6 +96,7 @@ TASKS = [
         expert_name="scripted",
         has_success=True,
         start=_start,
+        needs_past=True,
     )
     for name, lengths in CORRIDORS.items()
 ]

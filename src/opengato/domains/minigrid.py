@@ -89,11 +89,12 @@ def _place(planner: GridPlanner, thing: Any) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class World:
-    """A registered id, how it is solved, and whether its seeds easily draw the same start."""
+    """A registered id, how it is solved, whether its seeds easily draw the same start, and whether it needs a past."""
 
     id: str
     plan: Callable[[GridPlanner], int | None]
     few_starts: bool = False
+    needs_past: bool = False
     anywhere: bool = False  # begin at a random place, where the id has a fixed one
     actions: int = 7
 
@@ -117,15 +118,15 @@ WORLDS = {
     "simple-crossing-s9n2": World("SimpleCrossingS9N2-v0", _goal, few_starts=True),
     "simple-crossing-s9n3": World("SimpleCrossingS9N3-v0", _goal, few_starts=True),
     "simple-crossing-s11n5": World("SimpleCrossingS11N5-v0", _goal, few_starts=True),
-    "multi-room-n2-s4": World("MultiRoom-N2-S4-v0", _goal),
-    "multi-room-n4-s5": World("MultiRoom-N4-S5-v1", _goal),
-    "multi-room-n6-s5": World("MultiRoom-N4-S5-v0", _goal),  # six rooms, whatever its id says
-    "multi-room-n6": World("MultiRoom-N6-v0", _goal),
+    "multi-room-n2-s4": World("MultiRoom-N2-S4-v0", _goal, needs_past=True),
+    "multi-room-n4-s5": World("MultiRoom-N4-S5-v1", _goal, needs_past=True),
+    "multi-room-n6-s5": World("MultiRoom-N4-S5-v0", _goal, needs_past=True),  # six rooms, whatever its id says
+    "multi-room-n6": World("MultiRoom-N6-v0", _goal, needs_past=True),
     "door-key-5x5": World("DoorKey-5x5-v0", _goal, few_starts=True),
     "door-key-6x6": World("DoorKey-6x6-v0", _goal, few_starts=True),
     "door-key-8x8": World("DoorKey-8x8-v0", _goal),
     "door-key-16x16": World("DoorKey-16x16-v0", _goal),
-    "locked-room": World("LockedRoom-v0", _goal),
+    "locked-room": World("LockedRoom-v0", _goal, needs_past=True),
     "dynamic-obstacles-5x5": World("Dynamic-Obstacles-5x5-v0", _dodge, few_starts=True, anywhere=True, actions=3),
     "dynamic-obstacles-6x6": World("Dynamic-Obstacles-6x6-v0", _dodge, anywhere=True, actions=3),
     "dynamic-obstacles-8x8": World("Dynamic-Obstacles-8x8-v0", _dodge, anywhere=True, actions=3),
@@ -140,24 +141,24 @@ WORLDS = {
     "go-to-object-8x8-n2": World("GoToObject-8x8-N2-v0", _visit),
     "put-near-6x6-n2": World("PutNear-6x6-N2-v0", _put_near),
     "put-near-8x8-n3": World("PutNear-8x8-N3-v0", _put_near),
-    "red-blue-doors-6x6": World("RedBlueDoors-6x6-v0", _red_then_blue, few_starts=True),
-    "red-blue-doors-8x8": World("RedBlueDoors-8x8-v0", _red_then_blue),
+    "red-blue-doors-6x6": World("RedBlueDoors-6x6-v0", _red_then_blue, few_starts=True, needs_past=True),
+    "red-blue-doors-8x8": World("RedBlueDoors-8x8-v0", _red_then_blue, needs_past=True),
     "unlock": World("Unlock-v0", _unlock),
-    "memory-s7": World("MemoryS7-v0", _remember, few_starts=True),
-    "memory-s9": World("MemoryS9-v0", _remember, few_starts=True),
-    "memory-s11": World("MemoryS11-v0", _remember, few_starts=True),
-    "memory-s13": World("MemoryS13-v0", _remember, few_starts=True),
-    "memory-s13-random": World("MemoryS13Random-v0", _remember, few_starts=True),
-    "memory-s17-random": World("MemoryS17Random-v0", _remember, few_starts=True),
-    "obstructed-maze-1dl": World("ObstructedMaze-1Dl-v0", _pick_up),
-    "obstructed-maze-1dlh": World("ObstructedMaze-1Dlh-v0", _pick_up),
-    "obstructed-maze-1dlhb": World("ObstructedMaze-1Dlhb-v0", _pick_up),
-    "obstructed-maze-2dl": World("ObstructedMaze-2Dl-v0", _pick_up),
-    "obstructed-maze-2dlh": World("ObstructedMaze-2Dlh-v0", _pick_up),
-    "obstructed-maze-2dlhb": World("ObstructedMaze-2Dlhb-v1", _pick_up),
-    "obstructed-maze-1q": World("ObstructedMaze-1Q-v1", _pick_up),
-    "obstructed-maze-2q": World("ObstructedMaze-2Q-v1", _pick_up),
-    "obstructed-maze-full": World("ObstructedMaze-Full-v1", _pick_up),
+    "memory-s7": World("MemoryS7-v0", _remember, few_starts=True, needs_past=True),
+    "memory-s9": World("MemoryS9-v0", _remember, few_starts=True, needs_past=True),
+    "memory-s11": World("MemoryS11-v0", _remember, few_starts=True, needs_past=True),
+    "memory-s13": World("MemoryS13-v0", _remember, few_starts=True, needs_past=True),
+    "memory-s13-random": World("MemoryS13Random-v0", _remember, few_starts=True, needs_past=True),
+    "memory-s17-random": World("MemoryS17Random-v0", _remember, few_starts=True, needs_past=True),
+    "obstructed-maze-1dl": World("ObstructedMaze-1Dl-v0", _pick_up, needs_past=True),
+    "obstructed-maze-1dlh": World("ObstructedMaze-1Dlh-v0", _pick_up, needs_past=True),
+    "obstructed-maze-1dlhb": World("ObstructedMaze-1Dlhb-v0", _pick_up, needs_past=True),
+    "obstructed-maze-2dl": World("ObstructedMaze-2Dl-v0", _pick_up, needs_past=True),
+    "obstructed-maze-2dlh": World("ObstructedMaze-2Dlh-v0", _pick_up, needs_past=True),
+    "obstructed-maze-2dlhb": World("ObstructedMaze-2Dlhb-v1", _pick_up, needs_past=True),
+    "obstructed-maze-1q": World("ObstructedMaze-1Q-v1", _pick_up, needs_past=True),
+    "obstructed-maze-2q": World("ObstructedMaze-2Q-v1", _pick_up, needs_past=True),
+    "obstructed-maze-full": World("ObstructedMaze-Full-v1", _pick_up, needs_past=True),
 }
 
 
@@ -200,6 +201,7 @@ TASKS = [
         has_success=True,
         start=start_state,
         few_starts=world.few_starts,
+        needs_past=world.needs_past,
     )
     for name, world in WORLDS.items()
 ]

@@ -100,6 +100,8 @@ class Task:
         burst: longest run of steps that noise in collection holds a random action: enough to be driven off course.
         start: of an environment that was just reset: its full state, nested like an observation, by which starts are told apart; None: its
             first observation is all of it. few_starts: whether two seeds easily draw the same one (see `domains.starts`).
+        needs_past: what is observed now does not say what to do: what was done already, what was shown, or where one has been. Windows of
+            one timestep teach nothing there.
         references: the package whose `references.json` has its reference scores; "": there are none.
         make_canonical: makes the environment under the rules that published results have, where they differ; see `canonical`.
         protocol: "canonical" of what `canonical` gave.
@@ -117,6 +119,7 @@ class Task:
     burst: int = 6
     start: Callable[[gym.Env], Any] | None = None
     few_starts: bool = False
+    needs_past: bool = False
     references: str = "opengato.domains"
     install: str = ""
     make_canonical: Callable[[], gym.Env] | None = None

@@ -47,6 +47,7 @@ class Sampling:
             from the episode's end (the paper's; how long a prompt is it does not say, and half leaves as much for what it is for).
         short_share: share of the positions of a domain that acts in environments that is in windows of one timestep. 0: the paper's.
         long_only: tasks, or patterns of tasks, of which no windows of one timestep are drawn: what is seen now does not say what to do.
+            A training adds those that say so of themselves (`Task.needs_past`).
         size_power: within its domain a task weighs as its timesteps, those that may be drawn, to this power; 0: all tasks alike.
         return_threshold: keep episodes with at least this share of the task's expert return (paper: 0.8).
         return_thresholds: the same by domain, task or pattern of tasks, in place of it; of several that name a task the last one counts.

@@ -65,6 +65,15 @@ def expert_returns(datasets: list[TokenDataset], sampling: Sampling | None = Non
     return out
 
 
+def long_only(datasets: list[TokenDataset], sampling: Sampling) -> tuple[str, ...]:
+    """The patterns of the sampling, and the tasks among the data that say of themselves that they need a past."""
+    if not sampling.short_share:
+        return tuple(sampling.long_only)
+    known = tasks()
+    needing = sorted(data.task for data in datasets if data.task in known and known[data.task].needs_past)
+    return (*sampling.long_only, *needing)
+
+
 def best_prompts(datasets: list[TokenDataset], config: ModelConfig, validation_share: float = 0.0) -> dict[str, Encoded]:
     """For every task that is acted in, what the model reads of its best demonstration, where there is one that fits."""
     found = {data.task: crop_prompt(best_demonstration(data, validation_share), config) for data in datasets}
@@ -248,6 +257,7 @@ def make_trainer(
     `layouts`: those whose statistics the model has learned with already. `stages`: step -> weights from there on.
     """
     config = model.config
+    chosen = replace(chosen, sampling=replace(chosen.sampling, long_only=long_only(datasets, chosen.sampling)))
     mixture = Mixture(
         datasets,
         [Stage(0, weights), *(Stage(step * chosen.train.batch, later) for step, later in (stages or {}).items())],
