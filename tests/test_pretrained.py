@@ -70,6 +70,20 @@ def test_matrices_of_bytes_are_within_half_a_step_of_their_rows(tmp_path):
             assert torch.equal(small[name], weight.to(torch.bfloat16).float()), name
 
 
+def test_words_that_training_never_met_become_zeros_and_the_others_stay(tmp_path):
+    whole = checkpoint(TOLD)
+    whole.model = make_model(whole.model.config, 5)
+    whole.facts["train"] = {"seed": 5}
+    with torch.no_grad():
+        whole.model.embedding.tokens.words.weight[[3, 700]] += 0.01
+    whole.save(tmp_path / "small", 16)
+    words = Checkpoint.load(tmp_path / "small").model.embedding.tokens.words.weight
+    assert words.abs().sum(1).nonzero().flatten().tolist() == [3, 700]
+    whole.facts["train"] = {"seed": 6}
+    whole.save(tmp_path / "other", 16)
+    assert Checkpoint.load(tmp_path / "other").model.embedding.tokens.words.weight.abs().sum(1).all()
+
+
 def test_words_stay_where_a_task_has_text(tmp_path):
     told = checkpoint(TOLD)
     told.save(tmp_path / "small", bits=16)
@@ -131,15 +145,19 @@ def test_a_card_says_what_it_was_made_of_and_where_it_fails(capsys):
     assert "| mine | `pick` |  |  |  | data of its user | not stated |" in model_card("arm", whole, "An arm.", "", None)
 
 
-@pytest.mark.parametrize("name", ["drawer-open", "button-press", "plate-slide", "door-close"])
-def test_the_weights_that_come_along_do_what_their_card_says(name):
-    """Four tasks that the card says it solves 50 times of 50, in two episodes each, by their name alone."""
+@pytest.mark.parametrize(
+    ("weights", "task", "simulator"),
+    [("metaworld-mt50", f"metaworld/{name}", "metaworld") for name in ("drawer-open", "button-press", "plate-slide", "door-close")]
+    + [("babyai-46", f"babyai/{name}", "minigrid") for name in ("open-two-doors", "pickup-loc", "go-to-obj-maze")],
+)
+def test_the_weights_that_come_along_do_what_their_card_says(weights, task, simulator):
+    """Tasks that the card says they solve every time, in two episodes each, by their name alone."""
     from opengato.domains import get_task
     from opengato.evaluation.agent import load_agent
     from opengato.evaluation.rollout import rollout
 
-    pytest.importorskip("metaworld")
-    assert "metaworld-mt50" in pretrained.names()
-    assert f"| `metaworld/{name}` | 100% |" in (pretrained.shipped() / "metaworld-mt50" / "README.md").read_text()
-    played = rollout(load_agent(pretrained.agent_folder("metaworld-mt50")), get_task(f"metaworld/{name}"), 2, seed=500_000)
+    pytest.importorskip(simulator)
+    assert weights in pretrained.names()
+    assert f"| `{task}` | 100% |" in (pretrained.shipped() / weights / "README.md").read_text()
+    played = rollout(load_agent(pretrained.agent_folder(weights)), get_task(task), 2, seed=500_000)
     assert all(episode.success for episode in played)

@@ -18,9 +18,17 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         yield partial
+        # Some libraries make files for their owner alone (safetensors 0.8): a checkpoint is read by whoever may read its folder.
+        os.chmod(partial, 0o666 & ~_umask())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """Bits that new files of this process do not get; it can only be asked for by setting it."""
+    os.umask(mask := os.umask(0o077))
+    return mask
 
 
 def write_text(path: Path, text: str) -> None:

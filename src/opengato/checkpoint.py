@@ -67,12 +67,14 @@ class Checkpoint:
         """Write the five files, each replaced atomically.
 
         `bits`: of a weight; 16 and 8 to be given away. With 16 they are rounded to bfloat16, with 8 those of matrices to 255 steps of their
-        row's largest. Those of words are left out where no task has any text; loaded, they are as an untrained network has them.
+        row's largest. Those of words are left out where no task has any text; loaded, they are as an untrained network has them. Words that
+        training never met become zeros, which say nothing when they are read, and take no room once they are compressed.
         """
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
         left_out = [_WORDS] if bits < 32 and not any(layout.has_text for layout in self.layouts.values()) else []
         if bits < 32:
+            weights[_WORDS] = weights[_WORDS].masked_fill(self._unmet_words()[:, None], 0)
             weights = _rounded({name: tensor for name, tensor in weights.items() if name not in left_out}, bits)
         with replacing(folder / "model.safetensors") as path:
             save_file(weights, path, metadata={"format": "pt"})
@@ -90,6 +92,15 @@ class Checkpoint:
             **({"left_out": left_out} if left_out else {}),
         }
         write_text(folder / "config.json", _readable(config))
+
+    def _unmet_words(self) -> torch.Tensor:
+        """Which rows of words, bool (rows,), are as they were before training; none of them where the seed of that is not known."""
+        words = self.model.embedding.tokens.words.weight.detach().cpu()
+        if (seed := self.facts.get("train", {}).get("seed")) is None:
+            return torch.zeros(len(words), dtype=torch.bool)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return (words == Gato(self.model.config).embedding.tokens.words.weight.detach()).all(1)
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
