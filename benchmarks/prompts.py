@@ -41,12 +41,12 @@ class EmptiedActor(agent._EngineActor):
         super().reset(slot, seed)
         self._seen = {**getattr(self, "_seen", {}), slot: 0}
 
-    def act(self, observations: dict[int, Any]) -> dict[int, Any]:
+    def plan(self, observations: dict[int, Any], steps: int) -> dict[int, list[Any]]:
         for slot in observations:
             if self._seen[slot] and self._seen[slot] % self.timesteps == 0:
                 self._engine.memory.reset(slot)
             self._seen[slot] += 1
-        return super().act(observations)
+        return super().plan(observations, steps)
 
 
 def stranger(checkpoint: Checkpoint, task: Task) -> str | None:

@@ -42,10 +42,10 @@ def network_alone(agent, task, slots, passes=200):
     actor = make_actor(agent, task, slots)
     for slot in range(slots):
         actor.reset(slot, slot)
-    actor.act(dict.fromkeys(range(slots), observation))  # reads the prompt
+    actor.plan(dict.fromkeys(range(slots), observation), 1)  # reads the prompt
     started = time.perf_counter()
     for _ in range(passes):
-        actor.act(dict.fromkeys(range(slots), observation))
+        actor.plan(dict.fromkeys(range(slots), observation), 1)
     return passes * slots / (time.perf_counter() - started)
 
 

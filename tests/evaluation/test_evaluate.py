@@ -52,10 +52,20 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_scores_are_the_same_for_any_batch_and_any_number_of_workers(folder):
+@pytest.mark.parametrize("looks", [1, 3])
+def test_scores_are_the_same_for_any_batch_and_any_number_of_workers(folder, looks):
     heard = []
-    one = evaluate(folder, TASKS, 5, batch=1, workers=1, show=False)
-    two = evaluate(folder, TASKS, 5, batch=3, workers=2, show=False, finished=lambda score, rollouts: heard.append((score, rollouts)))
+    one = evaluate(folder, TASKS, 5, batch=1, workers=1, action_steps=looks, show=False)
+    two = evaluate(
+        folder,
+        TASKS,
+        5,
+        batch=3,
+        workers=2,
+        action_steps=looks,
+        show=False,
+        finished=lambda score, rollouts: heard.append((score, rollouts)),
+    )
     assert one == two and one.unscored == {} and [s.task for s in one.scores] == [t.id for t in TASKS]
     assert sorted(s.task for s, _ in heard) == sorted(t.id for t in TASKS)
     assert all([r.seed for r in rollouts] == evaluation_seeds(get_task(s.task), 5) for s, rollouts in heard)

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -28,13 +29,13 @@ ANSWER = Layout(spaces.Dict(image=spaces.Box(0, 255, (32, 32, 3), np.uint8), que
 LAYOUTS = {"t/arm": ARM, "t/grid": GRID, "t/hand": HAND, "dialogue/chitchat": TALK, "captions/emoji": CAPTION}
 
 
-def build(tokenizer, layouts, family="swift"):
+def build(tokenizer, layouts, family="swift", **changes):
     torch.manual_seed(0)
     config = {
         "gato": ModelConfig("gato", 2, 2, 32, 64, 16, context=200),
         "swift": ModelConfig("swift", 2, 2, 32, 64, 16, context=128, set_width=32, patches_per_position=2),
     }[family]
-    model = Gato(config).eval()
+    model = Gato(replace(config, **changes)).eval()
     for parameter in model.parameters():  # far from uniform, so that an action depends on what was seen
         torch.nn.init.normal_(parameter, std=0.3)
     return Checkpoint(model, tokenizer, dict(layouts))

@@ -179,6 +179,19 @@ def test_a_chunk_is_the_policy_stepped_on_its_last_observation(checkpoint):
         assert answer(socket)["actions"].shape == (1,)
 
 
+def test_a_chunk_that_the_network_predicts_takes_one_pass(tokenizer):
+    rng, agent = np.random.default_rng(0), build(tokenizer, LAYOUTS, chunk=4)
+    policy = Policy(agent)
+    with running(agent, horizon=6) as server, connect(server.url) as socket:
+        socket.recv(60)
+        policy.reset("t/arm")
+        for step in range(3):
+            seen = observe("t/arm", rng)
+            actions = infer(socket, {"observation": seen, "task": "t/arm"} if not step else {"observation": seen})["actions"]
+            np.testing.assert_array_equal(actions, np.stack(policy.plan(seen, 6)))
+            assert policy.engine.slots[0].position == 2 * (step + 1)  # four and two
+
+
 def test_a_free_prompt_is_the_instruction(checkpoint):
     rng, policy = np.random.default_rng(0), Policy(checkpoint)
     with running(checkpoint, task="t/grid") as server, connect(server.url) as socket:

@@ -37,6 +37,11 @@ class Actor:
         self._memory[slot] = 0
         self._chances[slot] = np.random.default_rng(seed)
 
+    def plan(self, observations: dict[int, Any], steps: int) -> dict[int, list[Any]]:
+        """Observations by slot to `steps` actions in a row by slot, as if the same observations had been made again."""
+        made = [self.act(observations) for _ in range(steps)]
+        return {slot: [actions[slot] for actions in made] for slot in observations}
+
     @torch.inference_mode()
     def act(self, observations: dict[int, Any]) -> dict[int, Any]:
         """Observations by slot to actions by slot."""

@@ -24,6 +24,8 @@ class Playing:
     """of the actions, 0 is greedy; default: 0.7 for discrete, 0 for continuous ones"""
     prompt: bool = True
     """begin with a checkpoint's demonstration of the task"""
+    action_steps: int = 1
+    """actions that are taken from one look, in one pass as far as the agent was trained to (`--model.chunk`)"""
     workers: int | None = None
     """processes, default one a core; the scores are the same for any number"""
     timeout: float = 900.0
@@ -36,7 +38,7 @@ class Playing:
     @property
     def sampling(self) -> dict[str, Any]:
         """What the episodes depend on."""
-        return {"temperature": self.temperature, "prompt": self.prompt, "precision": self.precision}
+        return {name: getattr(self, name) for name in ("temperature", "prompt", "action_steps", "precision")}
 
     @property
     def pool(self) -> dict[str, Any]:

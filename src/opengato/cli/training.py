@@ -85,6 +85,8 @@ class ModelSettings(TypedDict, total=False):
     blocks: int
     sees_choices: bool
     """swift: read one's discrete actions of the past"""
+    chunk: int
+    """swift: actions in a row that are predicted from one observation"""
 
 
 class SamplingSettings(TypedDict, total=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,8 +40,8 @@ class Actor(Protocol):
     def reset(self, slot: int, seed: int) -> None:
         """Start an episode in a slot; `seed` is of its sampling."""
 
-    def act(self, observations: dict[int, Any]) -> dict[int, Any]:
-        """Observations by slot to actions by slot."""
+    def plan(self, observations: dict[int, Any], steps: int) -> dict[int, list[Any]]:
+        """Observations by slot to `steps` actions in a row by slot, to be taken before the next observation."""
 
 
 class _EngineActor:
@@ -54,8 +55,8 @@ class _EngineActor:
     def reset(self, slot: int, seed: int) -> None:
         self._engine.reset(slot, self._layout, self._before, seed)
 
-    def act(self, observations: dict[int, Any]) -> dict[int, Any]:
-        return self._engine.act(observations)
+    def plan(self, observations: dict[int, Any], steps: int) -> dict[int, list[Any]]:
+        return self._engine.plan(observations, steps)
 
 
 def make_actor(agent: Agent, task: Task, slots: int, temperature: float | None = None, prompt: bool = True) -> Actor:
@@ -87,21 +88,30 @@ class Steady:
     """An actor of so many slots, in each of which an agent acts the same whatever runs in the others.
 
     Slots beside theirs make up the least rows, and those that have just begun act by themselves: their prompts are of more positions than
-    the others' observations, and a product might round otherwise. Arguments as in `make_actor`.
+    the others' observations, and a product might round otherwise. Arguments as in `make_actor`; `steps`: actions from one look.
     """
 
-    def __init__(self, agent: Agent, task: Task, slots: int, temperature: float | None = None, prompt: bool = True):
+    def __init__(self, agent: Agent, task: Task, slots: int, temperature: float | None = None, prompt: bool = True, steps: int = 1):
         # They see what another sees, and nobody looks at what they do.
         self._shadows = range(slots, slots + LEAST_ROWS - 1)
         self._actor = make_actor(agent, task, slots + len(self._shadows), temperature, prompt)
         self._fresh: set[int] = set()
+        self._steps = steps
+        self._planned: dict[int, deque[Any]] = {}
 
     def reset(self, slot: int, seed: int) -> None:
         self._actor.reset(slot, seed)
         self._fresh.add(slot)
+        self._planned.pop(slot, None)
 
     def act(self, observations: dict[int, Any]) -> dict[int, Any]:
-        actions: dict[int, Any] = {}
+        """Observations by slot to actions by slot; those of slots that have planned their next actions are not looked at."""
+        looking = {slot: seen for slot, seen in observations.items() if not self._planned.get(slot)}
+        self._planned |= {slot: deque(actions) for slot, actions in self._look(looking).items()}
+        return {slot: self._planned[slot].popleft() for slot in observations}
+
+    def _look(self, observations: dict[int, Any]) -> dict[int, list[Any]]:
+        actions: dict[int, list[Any]] = {}
         if going_on := {slot: seen for slot, seen in observations.items() if slot not in self._fresh}:
             actions |= self._together(going_on, self._shadows[: max(0, LEAST_ROWS - len(going_on))])
         if fresh := {slot: seen for slot, seen in observations.items() if slot in self._fresh}:
@@ -111,9 +121,9 @@ class Steady:
             self._fresh -= set(fresh)
         return actions
 
-    def _together(self, observations: dict[int, Any], shadows: range) -> dict[int, Any]:
+    def _together(self, observations: dict[int, Any], shadows: range) -> dict[int, list[Any]]:
         """The actions of slots that have as many new positions each."""
-        actions = self._actor.act({**observations, **dict.fromkeys(shadows, next(iter(observations.values())))})
+        actions = self._actor.plan({**observations, **dict.fromkeys(shadows, next(iter(observations.values())))}, self._steps)
         return {slot: actions[slot] for slot in observations}
 
 

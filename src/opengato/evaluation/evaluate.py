@@ -169,6 +169,7 @@ def evaluate(
     batch: int = BATCH,
     temperature: float | None = None,
     prompt: bool = True,
+    action_steps: int = 1,
     record: int = 0,
     workers: int | None = None,
     timeout_s: float = TIMEOUT_S,
@@ -187,7 +188,7 @@ def evaluate(
 
     Args:
         folder: of a checkpoint or a baseline.
-        batch: environments stepped together in a process. temperature, prompt: see `rollouts`.
+        batch: environments stepped together in a process. temperature, prompt, action_steps: see `rollouts`.
         record: keep frames of this many episodes of each task, the first ones.
         workers: processes; default: one a core, of this machine or the cluster.
         timeout_s: what an episode may take; a process in which for as long no simulator finished a step is killed.
@@ -203,8 +204,8 @@ def evaluate(
     """
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    if episodes < 1 or batch < 1:
-        raise OpenGatoError(f"episodes is {episodes} and batch {batch}: ask for 1 or more of each")
+    if episodes < 1 or batch < 1 or action_steps < 1:
+        raise OpenGatoError(f"episodes is {episodes}, batch {batch} and action_steps {action_steps}: ask for 1 or more of each")
     agent, introductions = load_agent(folder), introductions or {}
     trained = set(agent.layouts)
     agent = introduced(agent, introductions)
@@ -217,7 +218,8 @@ def evaluate(
             notice(f"{task.id} will have no score: {reference.problem}")
     known = agent.starts
     del agent
-    sampling = {"temperature": temperature, "prompt": prompt, "precision": precision, **settings_of_introductions(introductions)}
+    acting = {"temperature": temperature, "prompt": prompt, "action_steps": action_steps}
+    sampling = acting | {"precision": precision} | settings_of_introductions(introductions)
     results = Results(out, settings_of(folder, **sampling, **settings_of_protocol(chosen))) if out is not None else None
     start = partial(_start, folder, precision, introductions)
     if ray is not None:
@@ -260,7 +262,7 @@ def evaluate(
         jobs = []
         share = -(-sum(map(len, waiting.values())) // pool.count)  # of a worker: more in one job, and another would have none
         for task in [task for task in chosen if waiting.get(task.id)]:
-            settings = {"batch": batch, "temperature": temperature, "prompt": prompt, "record": filmed[task.id], "timeout_s": timeout_s}
+            settings = acting | {"batch": batch, "record": filmed[task.id], "timeout_s": timeout_s}
             # Where one episode ends the next begins: the longer a job, the less of its time is spent waiting for its last.
             size = max(min(batch, share), -(-len(waiting[task.id]) // pool.count))
             parts = (waiting[task.id][first : first + size] for first in range(0, len(waiting[task.id]), size))

@@ -52,6 +52,7 @@ def rollout(
     batch: int = BATCH,
     temperature: float | None = None,
     prompt: bool = True,
+    action_steps: int = 1,
     record: int = 0,
     seed: int | None = None,
 ) -> list[Rollout]:
@@ -60,14 +61,15 @@ def rollout(
     Args:
         batch: environments stepped together.
         seed: of the first episode, which the others follow; None: the task's evaluation seeds.
-        temperature, prompt, record: as in `rollouts`.
+        temperature, prompt, action_steps, record: as in `rollouts`.
 
     Raises:
         OpenGatoError: where an episode fails.
     """
     done: list[Rollout] = []
     seeds = evaluation_seeds(task, episodes) if seed is None else list(range(seed, seed + episodes))
-    for message in rollouts(agent, task, seeds, batch=batch, temperature=temperature, prompt=prompt, record=seeds[:record]):
+    acting: dict[str, Any] = {"temperature": temperature, "prompt": prompt, "action_steps": action_steps}
+    for message in rollouts(agent, task, seeds, batch=batch, record=seeds[:record], **acting):
         if isinstance(message, Failed):
             raise OpenGatoError(f"the episode of {task.id!r} with seed {message.seed} failed: {message.reason}")
         if isinstance(message, Done):
@@ -83,6 +85,7 @@ def rollouts(
     batch: int = BATCH,
     temperature: float | None = None,
     prompt: bool = True,
+    action_steps: int = 1,
     record: Collection[int] = (),
     timeout_s: float = math.inf,
 ) -> Iterator[Begun | Done | Failed | None]:
@@ -93,13 +96,13 @@ def rollouts(
 
     Args:
         batch: environments stepped together.
-        temperature, prompt: see `make_actor`.
+        temperature, prompt: see `make_actor`. action_steps: actions that are taken from one look, see `Engine.plan`.
         record: keep frames of these seeds: every frame, or of long episodes 40 to 80, equally far apart.
         timeout_s: an episode that takes longer fails: what its environment takes, and its part of what the agent takes.
     """
     waiting = deque(seeds)
     slots = min(batch, len(seeds))
-    actor = Steady(agent, task, slots, temperature, prompt)
+    actor = Steady(agent, task, slots, temperature, prompt, action_steps)
     desks: dict[int, _Desk] = {}
     idle: list[gym.Env | None] = [None] * slots  # environments without an episode, or places for one
     spoken = time.monotonic()

@@ -16,6 +16,25 @@ from opengato.tokens.statistics import decorrelate
 from opengato.tokens.vocabulary import CONTINUOUS, IMAGE, IS_TARGET, PATCH_SIZE
 
 
+@dataclass(frozen=True)
+class Later:
+    """The E numbers of actions after its own that each timestep's position predicts too, where a model does (`ModelConfig.chunk`).
+
+    Attributes:
+        tokens: int32 (E,). kinds: uint8 (E,). domains: int16 (E,), as in `Sequence`.
+        predictors: int32 (E,), the position that predicts each. index: int64 (E,), its rank among all that this position predicts.
+    """
+
+    tokens: np.ndarray
+    kinds: np.ndarray
+    domains: np.ndarray
+    predictors: np.ndarray
+    index: np.ndarray
+
+
+NO_LATER = Later(*(np.zeros(0, dtype) for dtype in (np.int32, np.uint8, np.int16, np.int32, np.int64)))
+
+
 @dataclass
 class Sequence:
     """L positions holding the tokens of several windows; N tokens, V observed numbers, P patches.
@@ -30,7 +49,7 @@ class Sequence:
             timesteps that share a prompt and know nothing of one another.
         index: int64 (L,), position inside its window, as if its branch were the only one.
         patches uint8 (P, 16, 16, 3), patch_rows, patch_columns int64 (P,).
-        timesteps: how many the sequence holds.
+        timesteps: how many the sequence holds. later: targets that do not stand in it.
     """
 
     tokens: np.ndarray
@@ -47,6 +66,7 @@ class Sequence:
     patch_rows: np.ndarray
     patch_columns: np.ndarray
     timesteps: int
+    later: Later = NO_LATER
 
 
 @dataclass
@@ -77,26 +97,40 @@ class Loose:
     encoded: Encoded
     form: Form
 
-    def gather(self, timesteps: np.ndarray, into: np.ndarray | None = None) -> Encoded:
-        """As `TokenDataset.gather`."""
+    @property
+    def episodes(self) -> np.ndarray:
+        """As of `TokenDataset`: they are one episode."""
+        return np.array([0, len(self.encoded)])
+
+    @property
+    def relabelled(self) -> np.ndarray:
+        """As of `TokenDataset`: who acts is taken for whoever chose the actions."""
+        return np.zeros(1, bool)
+
+    def gather(self, timesteps: np.ndarray, pictures: bool = True, into: np.ndarray | None = None) -> Encoded:
+        """As `TokenDataset.gather`; pictures are there anyway."""
         found = self.encoded.take(timesteps)
         if into is not None:
             into[:] = found.patches
         return found
 
 
-def pack_alone(window: Loose, layout: Layout, length: int, fold: Fold, rng: np.random.Generator) -> Sequence:
+def pack_alone(window: Loose, layout: Layout, length: int, fold: Fold, rng: np.random.Generator, chunk: int = 1) -> Sequence:
     """One window, all of its timesteps, as a sequence of its own."""
     steps = np.arange(len(window.encoded))
     zeros = np.zeros_like(steps)
-    return pack([Piece(window, layout, 0, steps, zeros, zeros, 0)], length, fold, rng)  # type: ignore[arg-type]
+    return pack([Piece(window, layout, 0, steps, zeros, zeros, 0)], length, fold, rng, chunk)  # type: ignore[arg-type]
 
 
-def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator) -> Sequence:
-    """Lay the pieces, in order of their bases, into `length` positions; `rng` places patches, and cuts texts that are too long."""
+def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator, chunk: int = 1) -> Sequence:
+    """Lay the pieces, in order of their bases, into `length` positions; `rng` places patches, and cuts texts that are too long.
+
+    `chunk`: actions in a row that a timestep's position predicts, see `Later`; with a fold only.
+    """
     columns: list[list[np.ndarray]] = [[], [], [], [], [], []]
     segments, branches, index = np.full(length, -1, np.int64), np.zeros(length, np.int64), np.zeros(length, np.int64)
     values, boxes, filled = [], [], 0
+    later: list[Later] = []
     most = sum((len(piece.timesteps) + bool(piece.head)) * piece.data.form.patches for piece in pieces)
     patches = np.empty((most, PATCH_SIZE, PATCH_SIZE, 3), np.uint8)
     for piece in pieces:
@@ -119,6 +153,8 @@ def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator)
             keep[head : head + skip] = False
             tokens, kinds, local = tokens[keep], kinds[keep], local[keep]
             positions = fold.positions(kinds, np.array([0, len(kinds)]))[0]
+        if (count := piece.layout.in_a_row(chunk)) > 1:
+            later.append(_later(piece, count, base + positions[window.offsets[1:] - 1] - 1))
         end = min(base + int(starts[-1]), length)
         predicted = kinds >= IS_TARGET
         predicted[: piece.head] = False  # what it was decided from is cut off
@@ -149,7 +185,6 @@ def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator)
     tokens, kinds, local, positions, predicted, domains = (np.concatenate(c) for c in columns)
     rows, across = random_positions(np.concatenate(boxes), rng).T
     assert int((kinds == IMAGE).sum()) == filled
-    count = sum(len(piece.timesteps) for piece in pieces)
     return Sequence(
         tokens,
         kinds,
@@ -164,7 +199,34 @@ def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator)
         patches[:filled],
         rows,
         across,
-        count,
+        sum(len(piece.timesteps) for piece in pieces),
+        Later(*(np.concatenate([getattr(part, name) for part in later]) for name in vars(later[0]))) if later else NO_LATER,
+    )
+
+
+def _later(piece: Piece, count: int, predictors: np.ndarray) -> Later:
+    """Of the next `count` - 1 actions after those of a piece's timesteps, as far as their episodes go; `predictors`: int (T,).
+
+    A relabelled episode has none: what the expert would have done next it would have done elsewhere, where its own action leads.
+    """
+    data = piece.data
+    episodes = np.searchsorted(data.episodes, piece.timesteps, side="right") - 1
+    next_ones = piece.timesteps[:, None] + np.arange(1, count)
+    inside = (next_ones < data.episodes[episodes + 1][:, None]) & ~data.relabelled[episodes][:, None]
+    if not inside.any():
+        return NO_LATER
+    distinct, which = np.unique(next_ones[inside], return_inverse=True)
+    found = data.gather(distinct, pictures=False)
+    said = found.kinds >= IS_TARGET
+    tokens, kinds = (of[said].reshape(len(distinct), -1)[which] for of in (found.tokens, found.kinds))
+    rows, steps = np.nonzero(inside)
+    numbers = tokens.shape[1]
+    return Later(
+        tokens.ravel(),
+        kinds.ravel(),
+        np.full(tokens.size, piece.domain, np.int16),
+        np.repeat(predictors[rows], numbers).astype(np.int32),
+        ((steps[:, None] + 1) * numbers + np.arange(numbers)).ravel(),
     )
 
 

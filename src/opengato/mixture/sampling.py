@@ -171,6 +171,7 @@ class Mixture:
         sampling: how windows are drawn.
         expert_returns: task -> what `sampling.return_threshold` is a share of.
         layouts: task -> layout whose statistics are known already, as those of a checkpoint that is fine-tuned.
+        chunk: actions in a row that a timestep's position predicts, see `ModelConfig`.
         validating: draw from the episodes that `sampling.validation_share` keeps from training, and from no others.
 
     Attributes:
@@ -189,6 +190,7 @@ class Mixture:
         sampling: Sampling | None = None,
         expert_returns: dict[str, float] | None = None,
         layouts: dict[str, Layout] | None = None,
+        chunk: int = 1,
         validating: bool = False,
     ):
         self._arguments = datasets, weights, length, fold, seed, sampling, expert_returns
@@ -199,7 +201,7 @@ class Mixture:
         missing = weighty - {d.domain for d in datasets}
         if missing:
             raise OpenGatoError(f"the mixture gives weight to {sorted(missing)}, of which there is no data: collect it or leave it out")
-        self.length, self.fold, self.seed, self.sampling = length, fold, seed, sampling or Sampling()
+        self.length, self.fold, self.seed, self.sampling, self.chunk = length, fold, seed, sampling or Sampling(), chunk
         self.layouts = shared_layouts(datasets, layouts or {})
         expert_returns = expert_returns or {}
         found: dict[str, list[Source]] = {}
@@ -233,12 +235,12 @@ class Mixture:
 
     def validation(self) -> Mixture:
         """The same mixture of the episodes that are kept from training. Raises OpenGatoError where there are none."""
-        return Mixture(*self._arguments, layouts=self.layouts, validating=True)
+        return Mixture(*self._arguments, layouts=self.layouts, chunk=self.chunk, validating=True)
 
     def sequence(self, n: int) -> Sequence:
         """The n-th sequence of the run."""
         pieces, rng = self.pieces(n)
-        return pack(pieces, self.length, self.fold, rng)
+        return pack(pieces, self.length, self.fold, rng, self.chunk)
 
     def describe(self, n: int) -> list[dict[str, Any]]:
         """What the n-th sequence is made of: of every window, and of its prompt, task, episode, and first and last timestep inside it."""

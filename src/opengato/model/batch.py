@@ -53,7 +53,8 @@ class Batch:
         cell_symbols: int64 (K, MOST_SYMBOLS): the ids of the symbols of each of the distinct cells of grids, -1 beyond a cell's last.
         cells: int64 (R, C), which of them each cell is, of the R positions that observe any, -1 beyond a grid's last; cell_positions:
             int64 (R,), flat. None for a model that does not look at cells.
-        target_positions: int64 (N,): the flat position that predicts the target. targets, target_kinds: int64 (N,).
+        target_positions: int64 (N,): the flat position that predicts the target. targets, target_kinds: int64 (N,). Those that stand in
+            the sequences, in order of position, and then those of `Later`.
         target_index: int64 (N,): the target's rank among those that the same position predicts.
         target_domains: int64 (N,): index of the domain, for logging.
         chance: float32 (B, blocks, 2), uniform in [0, 1): each sequence's own noise of stochastic depth, where it is wanted.
@@ -137,6 +138,8 @@ def collate(sequences: Sequences[Sequence], config: ModelConfig) -> Batch:
     pair_tokens, pair_local, members, starts = _members(tokens, kinds, local, flat, read, segments.size, config)
     sums = config.fold.patches_per_position > 0
     cell_symbols, cells, cell_positions = _cells(tokens, kinds, flat) if config.glances else _NO_CELLS
+    later = {name: np.concatenate([getattr(s.later, name) for s in sequences]) for name in vars(sequences[0].later)}
+    later["predictors"] = later["predictors"] + np.repeat(bases, [len(s.later.tokens) for s in sequences])
     readers, reader_starts = _readers(members.numpy(), starts.numpy(), len(pair_tokens)) if sums else (None, None)
     return Batch(
         _tensor(segments),
@@ -152,11 +155,11 @@ def collate(sequences: Sequences[Sequence], config: ModelConfig) -> Batch:
         _tensor(join("patch_columns")),
         _tensor(local[image]),
         _tensor(flat[image]),
-        _tensor(predictor),
-        _tensor(tokens[target]),
-        _tensor(kinds[target]),
-        _tensor(number - np.maximum.accumulate(np.where(first, number, 0))),
-        _tensor(domains[target]),
+        _tensor(np.append(predictor, later["predictors"])),
+        _tensor(np.append(tokens[target], later["tokens"])),
+        _tensor(np.append(kinds[target], later["kinds"])),
+        _tensor(np.append(number - np.maximum.accumulate(np.where(first, number, 0)), later["index"])),
+        _tensor(np.append(domains[target], later["domains"])),
         timesteps=sum(s.timesteps for s in sequences),
         readers=readers,
         reader_starts=reader_starts,

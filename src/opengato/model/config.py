@@ -31,6 +31,7 @@ class ModelConfig:
         glances: swift: cells of a grid that are looked at together, twice in each timestep; 0: grids are sums of their symbols alone.
         word_stride: swift: in training, one in so many of the words that no target is are scored, each for all of them; 1: every word.
         sees_choices: swift: whether it reads its discrete actions of the past, see `reads`.
+        chunk: swift: actions in a row that a timestep's position predicts, its own and those after it; of text one, see `Layout.in_a_row`.
         standardised: gato: observed numbers are bins of what swift sees of them, up to four deviations, not the paper's of mu-law.
         moments: a prompt is so many timesteps spread over a demonstration; 0: its first ones, half of the context (the paper's).
     """
@@ -49,6 +50,7 @@ class ModelConfig:
     glances: int = 0
     word_stride: int = 1
     sees_choices: bool = False
+    chunk: int = 1
     standardised: bool = False
     moments: int = 0
 
@@ -60,6 +62,8 @@ class ModelConfig:
                 f"patches_per_position {self.patches_per_position} and set_width {self.set_width} do not fit family "
                 f"{self.family!r}: both above 0 for swift, both 0 for gato"
             )
+        if self.chunk < 1 or (self.chunk > 1 and self.family != "swift"):
+            raise OpenGatoError(f"chunk is {self.chunk} for family {self.family!r}: give 1 or more for swift, 1 for gato")
 
     @property
     def fold(self) -> Fold:

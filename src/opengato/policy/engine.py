@@ -39,12 +39,17 @@ _NO_VALUES = np.zeros(0, np.float32)
 
 @dataclass
 class Slot:
-    """One agent at work: its actions, where its memory ends, the action tokens that its next observation brings along, how it samples."""
+    """One agent at work: its actions, where its memory ends, the action tokens that its next observation brings along, how it samples.
+
+    `in_a_row`: actions that its next pass chooses, of which `later` has the tokens of all but the first.
+    """
 
     layout: Layout
     grammar: ActionGrammar
     position: int = 0
     carried: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # token ids, kinds
+    in_a_row: int = 1
+    later: list[list[int]] = dataclasses.field(default_factory=list)
     prompt: Encoded | None = None
     chance: np.random.Generator = dataclasses.field(default_factory=np.random.default_rng)
     temperature: float | None = None
@@ -135,14 +140,31 @@ class Engine:
             actions |= self.go_on(unfinished, on_token)
         return {slot: actions[slot] for slot in observations}
 
+    def plan(self, observations: dict[int, Any], steps: int) -> dict[int, list[Any]]:
+        """Observations by slot to `steps` actions in a row by slot, to be taken before the next observation.
+
+        As many as the network predicts at once (`ModelConfig.chunk`) take one pass. More than those, and texts, are chosen as if the
+        same observation had been made again, since no newer one is known.
+        """
+        actions: dict[int, list[Any]] = {slot: [] for slot in observations}
+        while waiting := {slot: seen for slot, seen in observations.items() if len(actions[slot]) < steps}:
+            for slot in waiting:
+                state = self._slot(slot)
+                state.in_a_row = min(state.layout.in_a_row(self.model.config.chunk), steps - len(actions[slot]))
+            try:
+                for slot, action in self.act(waiting).items():
+                    state = self._slot(slot)
+                    actions[slot] += [action, *(decode_actions(state.layout, state.later, self.tokenizer) if state.later else ())]
+            finally:
+                for slot in waiting:
+                    self._slot(slot).in_a_row, self._slot(slot).later = 1, []
+        return actions
+
     @torch.inference_mode()
     def begin(
         self, observations: dict[int, Any], on_token: Callable[[int, int], None] | None = None
     ) -> tuple[dict[int, Any], dict[int, list[int]]]:
         """The first pass of `act`: the actions that are whole with it, by slot, and of the others the tokens so far, for `go_on`."""
-        for slot in observations:
-            if self.slots[slot] is None:
-                raise OpenGatoError(f"slot {slot} was not reset: call reset with a task before act")
         chosen: dict[int, list[int]] = {slot: [] for slot in sorted(observations)}
         return self._choose(self._observe(observations), chosen, on_token), chosen
 
@@ -161,13 +183,14 @@ class Engine:
         """One pass: the next tokens of every slot in `chosen`; the actions that are whole now are taken out of it."""
         whole: dict[int, list[int]] = {}  # the slots of each layout
         for slot, tokens in self._pick(self._forward(new), list(chosen), chosen).items():
+            state = self._slot(slot)
+            tokens, *state.later = _in_parts(tokens, state.in_a_row)
             chosen[slot] += tokens
             if on_token:
                 for token in tokens:
                     on_token(slot, token)
-            state = self._slot(slot)
             if state.grammar.after(chosen[slot])[1]:
-                state.carried = self._carried(state, chosen[slot], len(tokens))
+                state.carried = self._carried(state, state.later[-1] if state.later else chosen[slot], len(tokens))
                 whole.setdefault(id(state.layout), []).append(slot)
         actions: dict[int, Any] = {}
         for slots in whole.values():
@@ -183,7 +206,8 @@ class Engine:
 
     def _slot(self, slot: int) -> Slot:
         state = self.slots[slot]
-        assert state is not None
+        if state is None:
+            raise OpenGatoError(f"slot {slot} was not reset: call reset with a task before act")
         return state
 
     def _pick(self, hidden: torch.Tensor, active: list[int], chosen: dict[int, list[int]]) -> dict[int, list[int]]:
@@ -193,7 +217,7 @@ class Engine:
         ranges: dict[tuple[int, int, float, float], list[tuple[int, int, float]]] = {}
         for slot in active:
             state = self._slot(slot)
-            legal = state.grammar.following(chosen[slot])
+            legal = state.grammar.following(chosen[slot]) * state.in_a_row
             picked[slot] = [0] * len(legal)
             for rank, (start, stop) in enumerate(legal):
                 temperature = state.temperature
@@ -322,6 +346,12 @@ class Engine:
         first, stop = int(busy[0]), int(busy[-1]) + 1
         # The memory of scattered slots is copied out, which of many costs more than to compute the idle ones among them.
         return torch.from_numpy(busy) if 2 * len(busy) < stop - first else slice(first, stop)
+
+
+def _in_parts(tokens: list[int], count: int) -> list[list[int]]:
+    """So many parts of equal length."""
+    size = len(tokens) // count
+    return [tokens[n * size : (n + 1) * size] for n in range(count)]
 
 
 def _power_of_two(count: int) -> int:

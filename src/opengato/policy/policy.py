@@ -77,12 +77,21 @@ class Policy:
 
     def act(self, observation: Any, on_token: Callable[[int], None] | None = None) -> Any:
         """The action for an observation, a member of the task's action space."""
+        self._begin(observation)
+        listen = (lambda _slot, token: on_token(token)) if on_token else None
+        return self.engine.act({0: observation}, listen)[0]
+
+    def plan(self, observation: Any, steps: int) -> list[Any]:
+        """`steps` actions to take before the next observation, in one pass as far as the network was trained to (`Engine.plan`)."""
+        self._begin(observation)
+        return self.engine.plan({0: observation}, steps)[0]
+
+    def _begin(self, observation: Any) -> None:
+        """Before an episode's first action."""
         if self._began is not None:
             if self.checkpoint.model.compiled:
                 self._warm_up(*self._began, observation)
             self._began = None
-        listen = (lambda _slot, token: on_token(token)) if on_token else None
-        return self.engine.act({0: observation}, listen)[0]
 
     def _warm_up(self, task: str, layout: Layout, prompt: Encoded | None, seed: int, observation: Any) -> None:
         """Compile for this task and observation, unless that was done, and begin the episode again."""

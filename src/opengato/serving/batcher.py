@@ -45,18 +45,20 @@ class Act:
 
     Attributes:
         deadline: seconds from its arrival; None: any time. on_token: hears every token, in the engine's thread.
+        steps: actions in a row that are chosen; more than one only of what is not answered in words.
     """
 
     observation: Any
     deadline: float | None = None
     on_token: Callable[[int], None] | None = None
+    steps: int = 1
 
 
 @dataclass(frozen=True)
 class Acted:
-    """An action and the seconds that its batch took."""
+    """Actions in a row and the seconds that their batch took."""
 
-    action: Any
+    actions: list[Any]
     seconds: float
 
 
@@ -240,12 +242,13 @@ class Batcher:
         return batch
 
     def _work(self, batch: list[tuple[Seat, list[_Job]]]) -> tuple[dict[int, Any], float, Exception | None]:
-        """In the engine's thread: actions by slot, without those in words that are only begun; the seconds it took; what went wrong."""
+        """In the engine's thread: actions in a row by slot, without those in words only begun; the seconds it took; what went wrong."""
         started = time.perf_counter()
         observations: dict[int, Any] = {}
         questions: dict[int, Any] = {}
         listeners: dict[int, Callable[[int], None]] = {}
-        actions: dict[int, Any] = {}
+        actions: dict[int, list[Any]] = {}
+        steps: dict[int, int] = {}
         try:
             for seat, jobs in batch:
                 for job in jobs:
@@ -254,20 +257,21 @@ class Batcher:
                         self.engine.reset(seat.slot, s.layout, s.prompt, s.seed, s.temperature, s.top_p)
                     else:
                         (questions if self.engine.speaks(seat.slot) else observations)[seat.slot] = job.work.observation
+                        steps[seat.slot] = job.work.steps
                         if job.work.on_token:
                             listeners[seat.slot] = job.work.on_token
             # A first observation brings its prompt along: hundreds of positions, to which the batch's other rows would be padded.
             prompted = {slot for slot in observations if (state := self.engine.slots[slot]) is not None and state.prompt is not None}
             for group in (observations.keys() - prompted, prompted):
-                if group:
-                    actions |= self.engine.act({slot: observations[slot] for slot in group})
+                for count in {steps[slot] for slot in group}:
+                    actions |= self.engine.plan({slot: observations[slot] for slot in group if steps[slot] == count}, count)
             if self._compiler is not None and observations:
                 self._compiler.saw(
                     (slot, state.layout, seen) for slot, seen in observations.items() if (state := self.engine.slots[slot]) is not None
                 )
             if questions:
                 whole, begun = self.engine.begin(questions, lambda slot, token: listeners[slot](token) if slot in listeners else None)
-                actions |= whole
+                actions |= {slot: [action] for slot, action in whole.items()}
                 self._words |= begun
         except Exception as error:
             return {}, time.perf_counter() - started, error
@@ -312,7 +316,7 @@ class Batcher:
             self._word_seconds[slot] += seconds
         for slot in list(self._speaking if error is not None else actions):
             seat, job = self._speaking.pop(slot)
-            self._answer(seat, [job], actions.get(slot), self._word_seconds.pop(slot), error)
+            self._answer(seat, [job], [actions[slot]] if slot in actions else None, self._word_seconds.pop(slot), error)
 
     def _silence(self) -> None:
         """Stop the answers in words that nobody waits for any more."""
@@ -321,8 +325,8 @@ class Batcher:
                 del self._speaking[slot], self._words[slot], self._word_seconds[slot]
                 self._answer(seat, [], None, 0.0, None)
 
-    def _answer(self, seat: Seat, jobs: list[_Job], action: Any, seconds: float, error: Exception | None) -> None:
-        """Answer a seat's jobs, the last of which may be the Act of this action; the seat runs no more, unless it begins to speak."""
+    def _answer(self, seat: Seat, jobs: list[_Job], actions: list[Any] | None, seconds: float, error: Exception | None) -> None:
+        """Answer a seat's jobs, the last of which may be the Act of these actions; the seat runs no more, unless it begins to speak."""
         now = self._clock()
         seat._broken = error is not None
         for job in jobs:
@@ -331,7 +335,7 @@ class Batcher:
             elif job.late(now):
                 job.refuse(_late(job, now, "its action was chosen"))
             elif not job.answer.done():
-                job.answer.set_result(Acted(action, seconds) if isinstance(job.work, Act) else None)
+                job.answer.set_result(Acted(actions or [], seconds) if isinstance(job.work, Act) else None)
         seat._running = 1 if seat.slot in self._speaking else 0
         if seat._left and not seat._running:
             heapq.heappush(self._free, seat.slot)

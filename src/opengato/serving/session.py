@@ -192,14 +192,16 @@ class Session:
     def _act(
         self, task: str, observation: Any, deadline: float | None, arrived: float, extra: dict[str, Any] | None = None, steps: int = 1
     ) -> _Reply:
-        """Ask for `steps` actions in a row; all but the first are chosen from the same observation, since no newer one is known."""
+        """Ask for `steps` actions in a row, all chosen from the same observation, since no newer one is known."""
         layout = self.service.checkpoint.layouts[task]
         checked = self.service.checker.observation(layout, observation)
+        at_once = layout.in_a_row(min(steps, self.service.checkpoint.model.config.chunk))
+        parts = [min(at_once, steps - done) for done in range(0, steps, at_once)]
         if steps > 1:  # all of them or none: a chunk begun would move the memory
-            self.service.batcher.need(self.seat, steps + (task != self._task))
+            self.service.batcher.need(self.seat, len(parts) + (task != self._task))
         if task != self._task:
             self._start(task)
-        answers = [self.service.batcher.submit(self.seat, Act(checked, deadline)) for _ in range(steps)]
+        answers = [self.service.batcher.submit(self.seat, Act(checked, deadline, steps=part)) for part in parts]
         self.service.metrics.requests.labels("act").inc()
         actions = asyncio.gather(*answers)
         actions.add_done_callback(heard)
@@ -287,7 +289,10 @@ class Session:
             timing = {"infer_ms": sum(one.seconds for one in acted) * 1000}
             if self._previous is not None:
                 timing["prev_total_ms"] = self._previous
-            message |= {"actions": chunk(reply.layout.action_space, [one.action for one in acted]), "server_timing": timing}
+            message |= {
+                "actions": chunk(reply.layout.action_space, [action for one in acted for action in one.actions]),
+                "server_timing": timing,
+            }
         return message
 
 

@@ -162,6 +162,12 @@ class Layout:
         """Whether anything is read or said in words."""
         return any(field.count is None for field in (*self.observation, *self.action))
 
+    def in_a_row(self, chunk: int) -> int:
+        """How many actions in a row, of `chunk` that are wanted, one position can predict: as ACTION_NUMBERS allows, of text one."""
+        if any(field.count is None for field in self.action):
+            return 1
+        return min(chunk, ACTION_NUMBERS // sum(field.count or 0 for field in self.action))
+
     def with_statistics(self, statistics: Statistics | None) -> Layout:
         """The same layout, its numbers measured otherwise."""
         return Layout(self.observation_space, self.action_space, statistics)

@@ -267,6 +267,7 @@ def make_trainer(
         replace(chosen.sampling, moments=config.moments),
         expert_returns(datasets, chosen.sampling),
         layouts,
+        config.chunk,
     )
     facts = {
         "recipe": {k: v for k, v in asdict(chosen).items() if k not in ("train", "needs", "takes", "reaches", "about")},

@@ -20,7 +20,8 @@ class OpenGatoConfig(PreTrainedConfig):
             folder that LeRobot saved, which has one in it.
         task: the checkpoint's task, "lerobot/so101_pick" say, whose spaces the robot has; None: its only one, or those that the batch's own
             "task" names.
-        n_action_steps: actions that are taken before the next observation is looked at; more than one is quicker, and blind meanwhile.
+        n_action_steps: actions that are taken before the next observation is looked at; more than one is quicker, and blind meanwhile. A
+            checkpoint of `--model.chunk` predicts as many at once.
         window: timesteps of a training sequence.
         temperature: of the sampling; None: the task's own kind decides, as in `opengato.Policy`.
         seed: of the sampling.

@@ -107,9 +107,8 @@ class OpenGatoPolicy(PreTrainedPolicy):
             raise OpenGatoError(f"the batch is of {len(tasks)} rows of {set(tasks)}, the one before of {len(self._tasks)}: reset before")
         seen = {task: self._batches(task).observations(batch) for task in dict.fromkeys(tasks)}
         observed = {row: seen[task][row] for row, task in enumerate(tasks)}
-        engine = cast(Engine, self._engine)
-        steps = [engine.act(observed) for _ in range(self.config.n_action_steps)]
-        rows = [torch.cat([self._batches(task).actions([step[row]]) for step in steps]) for row, task in enumerate(tasks)]
+        planned = cast(Engine, self._engine).plan(observed, self.config.n_action_steps)
+        rows = [self._batches(task).actions(planned[row]) for row, task in enumerate(tasks)]
         return torch.stack(rows).to(self.config.device)
 
     def _begin(self, tasks: list[str]) -> None:
@@ -158,7 +157,7 @@ class OpenGatoPolicy(PreTrainedPolicy):
             windows.append(Loose(encoded.take(np.arange(fit)) if fit < len(encoded) else encoded, form))
             sizes.append(int(starts[min(fit, len(encoded))]))
         length = min(-(-max(sizes) // _GRAIN) * _GRAIN, config.context)
-        sequences = [pack_alone(window, layout, length, config.fold, self._draws) for window in windows]
+        sequences = [pack_alone(window, layout, length, config.fold, self._draws, config.chunk) for window in windows]
         packed = collate(sequences, config).to(self.model.table.device)
         losses, shares = self.model(packed), packed.shares()
         if reduction == "mean":
