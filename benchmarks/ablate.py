@@ -144,13 +144,14 @@ def added_head() -> None:
 
 @dataclass(frozen=True)
 class Variant:
-    """What one row changes: fields of the model, the optimiser, the sampling and the training, or code."""
+    """What one row changes: fields of the model, the optimiser, the sampling and the training, code, or the actions taken from one look."""
 
     model: dict[str, Any] = field(default_factory=dict)
     optimiser: dict[str, Any] = field(default_factory=dict)
     sampling: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     patch: Callable[[], None] = lambda: None
+    action_steps: int = 1
 
 
 # The paper's form with 8 million parameters outside the embeddings, and as much of its recipe as minutes allow.
@@ -174,6 +175,9 @@ VARIANTS = {
     "a score for every word": Variant({"word_stride": 1}),
     "single timesteps, too, where a past is needed": Variant(patch=windows_alike),
     "past choices seen": Variant({"sees_choices": True}),
+    "four actions predicted, one taken": Variant({"chunk": 4}),
+    "four actions predicted, four taken": Variant({"chunk": 4}, action_steps=4),
+    "one action predicted, four taken": Variant(action_steps=4),
     "192 wide": Variant({"width": 192, "heads": 3, "feed_forward": 768}),
     "256 wide, two blocks": Variant({"width": 256, "heads": 4, "feed_forward": 1024, "blocks": 2}),
     "prompts before a tenth": Variant(sampling={"prompt_share": 0.1}),
@@ -217,7 +221,8 @@ def run(name: str, part: str, seed: int, seconds: float, episodes: int, folder: 
     checkpoint = make_checkpoint(trainer, data, tokenizer)
     found = trainer.validate() if part == "words" else {}
     for task in tasks:
-        done = rollout(checkpoint, task, episodes, prompt=variant.sampling.get("prompt_share") != 0.0)
+        prompt = variant.sampling.get("prompt_share") != 0.0
+        done = rollout(checkpoint, task, episodes, prompt=prompt, action_steps=variant.action_steps)
         if part not in ("grid", "past"):
             found[task.id] = 100 * float(np.mean([bool(r.success) for r in done]))
         else:

@@ -89,8 +89,8 @@ def train(
 
     def counting(batches: list) -> object:
         done = step(batches)
-        counted["timesteps"] += done.timesteps
-        counted["positions"] += done.positions
+        counted["timesteps"] += done.tally.timesteps
+        counted["positions"] += done.tally.positions
         return done
 
     trainer.train_step = counting  # type: ignore[method-assign]
