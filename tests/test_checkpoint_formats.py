@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from opengato.checkpoint import FORMAT, Checkpoint
+from opengato.checkpoint import FORMAT, Checkpoint, read_config
 from opengato.cli import main
 from opengato.errors import OpenGatoError
 from opengato.policy.policy import Policy
@@ -55,3 +55,14 @@ def test_another_format_is_refused(tmp_path, change, sentence, capsys):
     path.write_text("{")
     with pytest.raises(OpenGatoError, match="is damaged"):
         Checkpoint.load(folder)
+
+
+def test_a_layout_that_many_tasks_have_is_written_once_and_shared(tmp_path):
+    folder = next(path for path in RELEASED if path.parent.name == f"format-{FORMAT}" and path.name == "swift")
+    written = json.loads((folder / "config.json").read_text())["tasks"]
+    assert written["arm/again"] == "arm/follow" and isinstance(written["board/where"], dict)
+    checkpoint = Checkpoint.load(folder)
+    assert checkpoint.layouts["arm/again"] is checkpoint.layouts["arm/follow"] is not checkpoint.layouts["board/where"]
+    assert read_config(folder)["tasks"]["arm/again"] == written["arm/follow"]
+    checkpoint.save(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["tasks"] == written

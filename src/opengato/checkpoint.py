@@ -32,7 +32,7 @@ from opengato.tokens.vocabulary import GRIDS
 
 # Of config.json and what lies beside it. It grows where a version without the change would read a checkpoint wrongly or not at all; a
 # version reads its own format and all before it, of each of which tests/checkpoints keeps one.
-FORMAT = 3
+FORMAT = 4
 _KINDS_AS_NOW = 3  # until then no kind of token was a grid, and the numbers of actions' kinds began where those of grids do
 
 _WORDS = "embedding.tokens.words.weight"
@@ -87,7 +87,7 @@ class Checkpoint:
         config = {
             "format": FORMAT,
             "model": self.model.config.to_json(),
-            "tasks": {task: layout.to_json() for task, layout in self.layouts.items()},
+            "tasks": _each_once({task: layout.to_json() for task, layout in self.layouts.items()}),
             "facts": self.facts,
             **({"left_out": left_out} if left_out else {}),
         }
@@ -121,7 +121,7 @@ class Checkpoint:
             )
         for parameter in model.parameters():
             parameter.requires_grad_(True)
-        layouts = {task: Layout.from_json(described) for task, described in config["tasks"].items()}
+        layouts = _layouts(config["tasks"])
         arrays = load_arrays(folder / "prompts.safetensors") if (folder / "prompts.safetensors").is_file() else {}
         names = {key.split("|")[0] for key in arrays}
         if config["format"] < _KINDS_AS_NOW:
@@ -154,7 +154,10 @@ def _unrounded(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """A checkpoint's config.json. Raises OpenGatoError where there is none, or it is of a format that this version does not know."""
+    """A checkpoint's config.json, every task with its own layout.
+
+    Raises OpenGatoError where there is none, or it is of a format that this version does not know.
+    """
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise OpenGatoError(f"{folder} is no checkpoint: it has no config.json")
@@ -169,7 +172,24 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise OpenGatoError(
             f"{path} has format {found}, and this version of OpenGato reads formats up to {FORMAT}: pip install --upgrade opengato"
         )
-    return config
+    tasks = config["tasks"]
+    return config | {"tasks": {task: tasks[layout] if isinstance(layout, str) else layout for task, layout in tasks.items()}}
+
+
+def _each_once(layouts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any] | str]:
+    """Layouts by task, and in the place of one that an earlier task has, that task: a domain's tasks mostly are all alike."""
+    first: dict[str, str] = {}
+    found = {task: first.setdefault(json.dumps(layout), task) for task, layout in layouts.items()}
+    return {task: layouts[task] if other == task else other for task, other in found.items()}
+
+
+def _layouts(described: dict[str, dict[str, Any]]) -> dict[str, Layout]:
+    """Layouts by task; tasks with the same one share it."""
+    made: dict[int, Layout] = {}
+    for layout in described.values():
+        if id(layout) not in made:
+            made[id(layout)] = Layout.from_json(layout)
+    return {task: made[id(layout)] for task, layout in described.items()}
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
