@@ -24,6 +24,7 @@ from opengato.layouts import known_layout
 from opengato.model.config import ModelConfig
 from opengato.model.embedding import TABLE_STD
 from opengato.model.gato import Gato
+from opengato.model.rounding import in_bytes
 from opengato.pretrained import agent_folder
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
@@ -139,8 +140,7 @@ def _rounded(weights: dict[str, torch.Tensor], bits: int) -> dict[str, torch.Ten
     for name, tensor in weights.items():
         found[name] = tensor.to(torch.bfloat16)
         if bits == 8 and tensor.ndim == 2:
-            scale = tensor.float().abs().amax(1).clamp(min=1e-12) / 127
-            found |= {name: (tensor / scale[:, None]).round().to(torch.int8), name + _SCALE: scale}
+            found[name], found[name + _SCALE] = in_bytes(tensor)
     return found
 
 

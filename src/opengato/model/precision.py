@@ -13,6 +13,7 @@ from opengato.model.bfloat16 import multiplies_bfloat16
 from opengato.model.embedding import SetEmbedding, TokenTable
 from opengato.model.gato import Gato
 from opengato.model.pytorch_private import can_pack, int8_linear, int8_linear_of_many, pack, packed_linear
+from opengato.model.rounding import in_bytes
 
 Precision = Literal["float32", "bfloat16", "int8"]
 
@@ -65,9 +66,8 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear):
         super().__init__()
-        weight = linear.weight.detach().float()
-        scale = weight.abs().amax(1).clamp(min=1e-12) / 127
-        self.register_buffer("weight", (weight / scale[:, None]).round().to(torch.int8))
+        weight, scale = in_bytes(linear.weight.detach().float())
+        self.register_buffer("weight", weight)
         self.register_buffer("scale", scale.to(torch.bfloat16))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
