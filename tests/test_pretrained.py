@@ -149,7 +149,11 @@ def test_a_card_says_what_it_was_made_of_and_where_it_fails(capsys):
     ("weights", "task", "simulator"),
     [("metaworld-mt50", f"metaworld/{name}", "metaworld") for name in ("drawer-open", "button-press", "plate-slide", "door-close")]
     + [("babyai-46", f"babyai/{name}", "minigrid") for name in ("open-two-doors", "pickup-loc", "go-to-obj-maze")]
-    + [("generalist", "metaworld/drawer-open", "metaworld"), ("generalist", "babyai/go-to-obj", "minigrid"), ("generalist", "memory/t-maze", "torch")],
+    + [
+        ("generalist", "metaworld/drawer-open", "metaworld"),
+        ("generalist", "babyai/go-to-obj", "minigrid"),
+        ("generalist", "memory/t-maze", "torch"),
+    ],
 )
 def test_the_weights_that_come_along_do_what_their_card_says(weights, task, simulator):
     """Tasks that the card says they solve every time, in two episodes each, by their name alone."""
