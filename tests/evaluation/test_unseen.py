@@ -93,7 +93,7 @@ def test_demonstrations_are_read_before_every_episode(folder, root):
     actor.reset(0, 0)
     forward = actor._engine._forward
     actor._engine._forward = lambda new: heard.append(new.tokens) or forward(new)
-    actor.act({0: HELD_OUT.make().reset(seed=0)[0]})
+    actor.plan({0: HELD_OUT.make().reset(seed=0)[0]}, 1)
     np.testing.assert_array_equal(heard[0][: len(expected.tokens)], expected.tokens)
     silent = make_actor(introduced(agent, told), HELD_OUT, 1, prompt=False)
     silent.reset(0, 0)
