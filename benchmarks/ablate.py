@@ -4,9 +4,10 @@
 
 Every variant is `swift-nano` but for what its row says, trained for so many seconds on one core, as many variants at a time as there are
 cores. `arm`: four tasks of Meta-World, 60 demonstrations each, success; `grid`: two of BabyAI, 1,500 each, score, at most 100; `past`: two
-of BabyAI where one must know what one has done already, 1,000 each, score, at most 100; `fifty`: all
-of Meta-World, 60 demonstrations each, success; `hard` in a row is that on the twenty tasks that are the hardest to learn. `words`: the
-captions, questions, texts and talk that come along, nats a token of those kept from training.
+of BabyAI where one must know what one has done already, 1,000 each, score, at most 100; `fifty`: all of Meta-World, 60 demonstrations each,
+success; `hard` in a row is that on the twenty tasks that are the hardest to learn, and as a part those alone; `hard-without-noise`: from
+demonstrations in which no action was random. `words`: the captions, questions, texts and talk that come along, nats a token of those kept
+from training.
 The loss is that of training, over the last steps. Rows that are done are kept.
 """
 
@@ -26,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from rows import run_rows, write_row
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from opengato.collection import collect, dataset_id
 from opengato.datasets.open import open_dataset
@@ -44,8 +46,8 @@ from opengato.recipes import PAPER_SAMPLING, recipe
 from opengato.tokens.continuous import mu_law
 from opengato.tokens.statistics import standardise
 from opengato.tokens.text import TextTokenizer
-from opengato.tokens.vocabulary import BIN_START, BINS
-from opengato.training import train
+from opengato.tokens.vocabulary import ACTION_NUMBERS, BIN_START, BINS
+from opengato.training import loop, train
 from opengato.training.train import make_checkpoint, make_model, make_trainer, preset
 
 # Below 100% after four minutes of an earlier network, or of the MLP.
@@ -56,10 +58,13 @@ TASKS = {
     "grid": ["babyai/go-to-local", "babyai/pickup-loc"],
     "past": ["babyai/open-red-blue-doors", "babyai/open-doors-order-n2"],
     "fifty": [f"metaworld/{name}" for name in NAMES],
+    "hard": [f"metaworld/{name}" for name in HARD],
+    "hard-without-noise": [f"metaworld/{name}" for name in HARD],
     "words": [],
 }
 WORDS = ("captions/emoji", "questions/emoji", "text/plain", "dialogue/chitchat")
-EPISODES, NOISE = {"arm": 60, "grid": 1500, "past": 1000, "fifty": 60}, {"arm": 0.15, "grid": 0.0, "past": 0.0, "fifty": 0.15}
+EPISODES = {"arm": 60, "grid": 1500, "past": 1000, "fifty": 60, "hard": 60, "hard-without-noise": 60}
+NOISE = {"arm": 0.15, "grid": 0.0, "past": 0.0, "fifty": 0.15, "hard": 0.15, "hard-without-noise": 0.0}
 
 
 def bin_features(tokens: torch.Tensor, width: int) -> torch.Tensor:
@@ -142,14 +147,91 @@ def added_head() -> None:
     gato.ActionHead = AddedHead  # type: ignore[misc,assignment]
 
 
+class HeadInOrder(action_head.ActionHead):
+    """`ActionHead` whose answer to a number of an action hangs on those before it, as the paper's tokens do.
+
+    `before`: values from -1 to 1 of the numbers before each that is asked for, (N, numbers), zeros after them.
+    """
+
+    before: torch.Tensor | None = None
+
+    def __init__(self, width: int):
+        super().__init__(width)
+        self.earlier, self.heard = nn.Linear(ACTION_NUMBERS, width, bias=False), nn.Linear(width, width, bias=False)
+
+    def forward(self, hidden: torch.Tensor, positions: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """As `ActionHead.forward`."""
+        assert self.before is not None
+        said = self.heard(F.gelu(self.earlier(self.before.to(hidden.dtype)) + hidden.index_select(0, positions), approximate="tanh"))
+        return self.norm(((hidden.index_select(0, positions) + said) * self.index(index)).to(self.norm.weight.dtype))
+
+
+def values_before(targets: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Numbers of actions in a row, as bins (N,) of ranks (N,), to those before each of its own action."""
+    centre = (targets + 0.5) * (2 / BINS) - 1
+    before = torch.zeros(len(targets), ACTION_NUMBERS)
+    for back in range(1, int(index.max()) + 1):
+        later = torch.nonzero(index >= back).squeeze(1)
+        before[later, index[later] - back] = centre[later - back]
+    return before
+
+
+def numbers_in_order() -> None:
+    """The first number of an action, then the second given the first, and so on, each the likeliest; for actions of numbers alone."""
+    forward, logits = gato.Gato.forward, gato.Gato.logits
+    gato.ActionHead = HeadInOrder  # type: ignore[misc]
+
+    def training(self: gato.Gato, batch: Batch) -> torch.Tensor:
+        self.actions.before = values_before(batch.targets - BIN_START, batch.target_index)  # type: ignore[union-attr]
+        return forward(self, batch)
+
+    def acting(self: gato.Gato, hidden: torch.Tensor, start: int, stop: int, index: torch.Tensor | None = None) -> torch.Tensor:
+        assert self.actions is not None and index is not None
+        chosen = torch.zeros(len(hidden), dtype=torch.int64)
+        for _ in range(int(index.max()) + 1):  # each round settles one number more of every action
+            self.actions.before = values_before(chosen, index)
+            scores = logits(self, hidden, start, stop, index)
+            chosen = scores.argmax(-1)
+        return scores
+
+    gato.Gato.forward, gato.Gato.logits = training, acting  # type: ignore[method-assign]
+
+
+def weights_averaged(share: float) -> Callable[[], None]:
+    """The mean of the weights over the last `share` of the seconds is what acts."""
+
+    def patch() -> None:
+        step, run_all = loop.Trainer.train_step, loop.Trainer.run
+
+        def train_step(self: loop.Trainer, batches: list[Batch]) -> loop.Measured:
+            out = step(self, batches)
+            if self.elapsed > (1 - share) * self.config.seconds:  # type: ignore[operator]
+                if not hasattr(self, "mean"):
+                    self.mean = AveragedModel(self.model)  # type: ignore[attr-defined]
+                self.mean.update_parameters(self.model)  # type: ignore[attr-defined]
+            return out
+
+        def run_and_average(self: loop.Trainer, show: bool = True) -> None:
+            run_all(self, show)
+            self.model.load_state_dict(self.mean.module.state_dict())  # type: ignore[attr-defined]
+
+        loop.Trainer.train_step, loop.Trainer.run = train_step, run_and_average  # type: ignore[method-assign]
+
+    return patch
+
+
 @dataclass(frozen=True)
 class Variant:
-    """What one row changes: fields of the model, the optimiser, the sampling and the training, code, or the actions taken from one look."""
+    """What one row changes: fields of the model, the optimiser, the sampling and the training, weights of tasks, code.
+
+    action_steps: how many actions are taken from one look.
+    """
 
     model: dict[str, Any] = field(default_factory=dict)
     optimiser: dict[str, Any] = field(default_factory=dict)
     sampling: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
     patch: Callable[[], None] = lambda: None
     action_steps: int = 1
 
@@ -178,6 +260,11 @@ VARIANTS = {
     "four actions predicted, one taken": Variant({"chunk": 4}),
     "four actions predicted, four taken": Variant({"chunk": 4}, action_steps=4),
     "one action predicted, four taken": Variant(action_steps=4),
+    "an action's numbers in order": Variant(patch=numbers_in_order),
+    "weights averaged over the last tenth": Variant(patch=weights_averaged(0.1)),
+    "constant rate, weights averaged over the last fifth": Variant(optimiser={"schedule": "constant"}, patch=weights_averaged(0.2)),
+    "constant rate": Variant(optimiser={"schedule": "constant"}),
+    "the hardest tasks twice": Variant(weights={f"metaworld/{name}": 2.0 for name in HARD}),
     "192 wide": Variant({"width": 192, "heads": 3, "feed_forward": 768}),
     "256 wide, two blocks": Variant({"width": 256, "heads": 4, "feed_forward": 1024, "blocks": 2}),
     "prompts before a tenth": Variant(sampling={"prompt_share": 0.1}),
@@ -200,6 +287,16 @@ VARIANTS = {
 }
 
 
+def recordings(folder: Path, part: str) -> Path:
+    """Where the demonstrations of a part lie."""
+    return folder / ("without-noise" if part == "hard-without-noise" else "") / "data"
+
+
+def tokens_of(folder: Path, part: str) -> Path:
+    """Where they lie tokenised."""
+    return recordings(folder, part).with_name("cache")
+
+
 def run(name: str, part: str, seed: int, seconds: float, episodes: int, folder: Path, out: Path) -> None:
     """One row, in a process of its own."""
     variant = VARIANTS[name]
@@ -211,11 +308,12 @@ def run(name: str, part: str, seed: int, seconds: float, episodes: int, folder: 
     chosen = replace(chosen, train=how, sampling=replace(chosen.sampling, **variant.sampling))
     tokenizer, tasks = TextTokenizer.load(), [get_task(task) for task in TASKS[part]]
     names = WORDS if part == "words" else [dataset_id(task) for task in tasks]
-    data = [open_dataset(name, tokenizer, folder / "data", folder / "cache") for name in names]
+    data = [open_dataset(name, tokenizer, recordings(folder, part), tokens_of(folder, part)) for name in names]
     if part == "words":
         chosen = replace(chosen, sampling=replace(chosen.sampling, validation_share=0.05))
+    weights = {name: weight for name, weight in variant.weights.items() if name in TASKS[part]}
     model = make_model(replace(preset("swift-nano"), **variant.model), seed)
-    trainer = make_trainer(model, data, {d.domain: 1.0 for d in data}, chosen, out.with_suffix(".run"))
+    trainer = make_trainer(model, data, {d.domain: 1.0 for d in data} | weights, chosen, out.with_suffix(".run"))
     trainer.run(show=False)
     log = [json.loads(line) for line in trainer.log_path.read_text().splitlines()]
     checkpoint = make_checkpoint(trainer, data, tokenizer)
@@ -264,11 +362,11 @@ def main() -> None:
     tokenizer = TextTokenizer.load()
     for part in a.parts:
         tasks = [get_task(task) for task in TASKS[part]]
-        missing = [task for task in tasks if not (a.folder / "data" / dataset_id(task)).is_dir()]
+        missing = [task for task in tasks if not (recordings(a.folder, part) / dataset_id(task)).is_dir()]
         if missing:
-            collect(missing, EPISODES[part], a.folder / "data", noise=NOISE[part])
+            collect(missing, EPISODES[part], recordings(a.folder, part), noise=NOISE[part])
         for name in WORDS if part == "words" else [dataset_id(task) for task in tasks]:  # tokenised once, not by two rows at a time
-            open_dataset(name, tokenizer, a.folder / "data", a.folder / "cache")
+            open_dataset(name, tokenizer, recordings(a.folder, part), tokens_of(a.folder, part))
 
     options = ["--seconds", str(a.seconds), "--episodes", str(a.episodes), "--folder", str(a.folder)]
     done = run_rows(__file__, [(name, part, seed) for seed in a.seeds for name in a.only for part in a.parts], path, options)
