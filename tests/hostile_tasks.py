@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -102,6 +104,18 @@ def chatter(seeds: tuple[int, ...]) -> Iterator[Any]:
     os.write(1, b"c speaks\n")
     subprocess.run(["echo", "a program speaks"], check=True)
     yield from square(seeds)
+
+
+def leave_files(folder: Path, seeds: tuple[int, ...]) -> Iterator[Any]:
+    """Write what is temporary, say where, and hang on the second seed."""
+    for seed in seeds:
+        yield Begun(seed)
+        path = Path(tempfile.mkdtemp()) / "maze.xml"
+        path.write_text("temporary")
+        (folder / str(seed)).write_text(str(path))
+        while seed == 2:
+            time.sleep(1)
+        yield Done(seed, None)
 
 
 def leave_a_child(folder: Path, seeds: tuple[int, ...]) -> Iterator[Any]:

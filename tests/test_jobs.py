@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +89,15 @@ def test_what_a_simulator_started_is_killed_with_it(tmp_path: Path) -> None:
         (result,) = run(pool, hostile_tasks.leave_a_child, [Job("a", (tmp_path,), (1,))])
         assert result.failure == "it took longer than 3 s" and result.seconds > 3
         assert gone(int((tmp_path / "child").read_text()))
+
+
+def test_temporary_files_go_with_their_process_however_it_ends(tmp_path: Path) -> None:
+    with Workers(1, timeout_s=3) as pool:
+        found = run(pool, hostile_tasks.leave_files, [Job("a", (tmp_path,), (1, 2))])
+        assert [r.failure is None for r in sorted(found, key=lambda r: r.seed)] == [True, False]
+    paths = [Path((tmp_path / seed).read_text()) for seed in "12"]
+    assert not any(path.exists() or path.parent.exists() for path in paths)
+    assert Path(tempfile.gettempdir()) not in {path.parent.parent for path in paths}
 
 
 def test_errors_say_what_to_do() -> None:

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -93,14 +94,19 @@ def perform(work: Work, arguments: tuple[Any, ...], seeds: tuple[int, ...]) -> I
 # ---- processes of this machine --------------------------------------------------------------------------------------------------
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_FOLDERS = ("TMPDIR", "TMP", "TEMP")
 _PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Processes that start in here use one thread each: simulators gain nothing from more, and would fight over the cores."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+def _surroundings(folder: str) -> Iterator[None]:
+    """Processes that start in here use one thread each, since simulators gain nothing from more and would fight over the cores.
+
+    And they have a folder for what is temporary, whose files their end, if it is by force, does not leave to the user.
+    """
+    own = {**dict.fromkeys(_THREADS, "1"), **dict.fromkeys(_FOLDERS, folder)}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
     try:
         yield
     finally:
@@ -177,7 +183,8 @@ class LocalWorker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs,))
-        with _single_threaded():
+        self._folder = tempfile.TemporaryDirectory(prefix="opengato-worker-", ignore_cleanup_errors=True)
+        with _surroundings(self._folder.name):
             self.process.start()
         theirs.close()
         self._send(start)
@@ -212,6 +219,7 @@ class LocalWorker:
         self.process.kill()
         self.process.join()
         self.connection.close()
+        self._folder.cleanup()
 
     def close(self) -> None:
         """End the idle process."""
