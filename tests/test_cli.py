@@ -1,6 +1,7 @@
 """The command line as its users type it: what it prints, and what it says when something is wrong."""
 
 import json
+import re
 import subprocess
 import sys
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from opengato.domains import atari, atari_extended, get_task, tasks
+from opengato.domains.atari_human import HUMANS
+from opengato.domains.task import Human
 from opengato.errors import OpenGatoError
 
 ale_py = pytest.importorskip("ale_py")
@@ -62,3 +64,9 @@ def test_each_episode_draws_its_variant_and_plays_in_it(game):
     assert again["variant"] == starts[7]["variant"]
     np.testing.assert_array_equal(again["memory"], starts[7]["memory"])
     assert not env.sticky
+
+
+def test_people_have_played_every_game_of_the_usual_benchmark():
+    assert set(HUMANS) == {*atari.GAMES} and all(human.human > human.random for human in HUMANS.values())
+    assert get_task("atari/breakout").human == get_task("atari/breakout-sticky").human == Human(1.7, 30.5)
+    assert get_task("atari/pitfall").human == Human(-229.4, 6463.7) and get_task("atari/tetris").human is None

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from opengato.domains.task import Reference
+from opengato.domains.task import Human, Reference
 from opengato.errors import OpenGatoError
 from opengato.evaluation.evaluate import Evaluation
 from opengato.evaluation.report import write_report
 from opengato.evaluation.rollout import Rollout
-from opengato.evaluation.score import TaskScore, interquartile_mean, mean_intervals, score_percent, summarise, task_score
+from opengato.evaluation.score import TaskScore, interquartile_mean, mean_intervals, read_scores, score_percent, summarise, task_score
 from opengato.evaluation.table import print_scores
 
 TEN = Reference(0, 10, 50, 10, "")  # so that a return of 1 is 10%
@@ -114,6 +114,31 @@ def test_without_references_there_is_no_score_and_no_mean():
     assert summary["mean_score"] is summary["mean_over_domains"] is None and summary["domains"] == {} and summary["mean_success"] == 0.5
     assert set(summary["count_at_or_above"].values()) == {0}
     assert summarise([bare, score("b/z", [10.0])])["domains"] == {"b": 100}
+
+
+def test_beside_people(capsys):
+    """Pong's published scores: -20.7 of a random agent, 14.6 of a person; a game that nobody has told of is in no count."""
+    pong = Human(-20.7, 14.6)
+    reference = Reference(-20.7, 21, 50, 10, "")
+    found = [
+        task_score("a/even", {1: 14.0, 2: 15.2}, reference, human=pong),
+        task_score("a/perfect", {1: 21.0}, reference, human=pong),
+        task_score("a/twice", {1: 49.9}, reference, human=pong),
+        task_score("a/random", {1: -20.7}, reference, human=pong),
+        task_score("b/unknown", {1: 3.0}, reference),
+    ]
+    assert [s.human for s in found] == [pytest.approx(100), pytest.approx(100 * 41.7 / 35.3), pytest.approx(200), pytest.approx(0), None]
+    summary = json.loads(json.dumps(summarise(found)))
+    assert summary["human"] == {
+        "tasks": 4,
+        "at_or_above": 3,
+        "at_or_above_twice": 1,
+        "median": pytest.approx((100 + 100 * 41.7 / 35.3) / 2),
+    }
+    assert [s.human for s in read_scores(summary)] == [s.human for s in found]
+    print_scores(Evaluation(found, {}))
+    assert "as people play (published scores), or better: 3 of 4 tasks, twice as well: 1, median 109%" in capsys.readouterr().out
+    assert summarise(found[-1:])["human"] is None
 
 
 def test_a_task_counts_at_most_100_in_every_mean(tmp_path, capsys):

@@ -100,6 +100,7 @@ def _described(task: Task) -> dict[str, Any]:
         "action_space": to_json(task.action_space),
         "expert": task.expert_name,
         "random_score": reference.random if reference else None,
+        "human_score": task.human.human if task.human else None,
         "expert_score": reference.expert if reference else None,
         "n": reference.n_expert if reference else None,
         "extra": task.extra,

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from opengato.domains.atari_human import HUMANS
 from opengato.domains.task import Expert, Task
 from opengato.errors import OpenGatoError
 from opengato.experts.emulator_search import EmulatorSearch, SearchConfig
@@ -148,6 +149,7 @@ def task(game: str, sticky: float = 0.0, max_steps: int = MAX_STEPS) -> Task:
         expert_name="search on the emulator's state",
         start=_start,
         few_starts=True,
+        human=HUMANS.get(game),
     )
 
 

@@ -77,6 +77,18 @@ class Reference:
         return f"its expert's return {self.expert:.4g} is not above the random agent's {self.random:.4g}"
 
 
+@dataclass(frozen=True)
+class Human:
+    """Published returns of people at a task, and of a random agent under the same rules, which may not be all of ours."""
+
+    random: float
+    human: float
+
+    def per_cent(self, episode_return: float) -> float:
+        """Of the way from the random agent to people."""
+        return 100 * (episode_return - self.random) / (self.human - self.random)
+
+
 @cache
 def _installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
@@ -103,6 +115,7 @@ class Task:
         needs_past: what is observed now does not say what to do: what was done already, what was shown, or where one has been. Windows of
             one timestep teach nothing there.
         references: the package whose `references.json` has its reference scores; "": there are none.
+        human: what people reach, where that was published.
         make_canonical: makes the environment under the rules that published results have, where they differ; see `canonical`.
         protocol: "canonical" of what `canonical` gave.
     """
@@ -121,6 +134,7 @@ class Task:
     few_starts: bool = False
     needs_past: bool = False
     references: str = "opengato.domains"
+    human: Human | None = None
     install: str = ""
     make_canonical: Callable[[], gym.Env] | None = None
     protocol: str = ""

@@ -126,6 +126,7 @@ def score_of(
         seen=None if known is None else sum(r.start in known or r.first in known for r in episodes) / max(len(episodes), 1),
         in_training=in_training,
         unmeasurable=_unmeasurable(task),
+        human=task.human,
     )
 
 

@@ -10,12 +10,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from opengato.domains.task import Reference
+from opengato.domains.task import Human, Reference
 from opengato.errors import OpenGatoError
 from opengato.evaluation.interval import Interval, half_width, mean_interval, mean_of_means_interval, wilson
 
@@ -50,6 +50,7 @@ class TaskScore:
         seen: the share of the episodes whose start was among those the agent was trained on, None where the agent does not say.
         in_training: whether the agent was trained on the task.
         by_success: whether the score is of successes, see `Reference.by_success`.
+        human: the mean return as people play, per cent, see `Human`; None where nothing is published.
     """
 
     task: str
@@ -67,6 +68,7 @@ class TaskScore:
     seen: float | None = None
     in_training: bool = True
     by_success: bool = False
+    human: float | None = None
 
     @property
     def measured(self) -> dict[int, float]:
@@ -125,6 +127,7 @@ class TaskScore:
             "seen": self.seen,
             "in_training": self.in_training,
             "by_success": self.by_success,
+            "human": self.human,
             "failed": failures_to_json(self.failed),
             "seeds": seeds,
             "returns": [self.returns[seed] for seed in seeds],
@@ -150,6 +153,7 @@ class TaskScore:
             data["seen"],
             data.get("in_training", True),  # before others could be evaluated, all were
             data.get("by_success", False),
+            data.get("human"),
         )
 
 
@@ -177,11 +181,12 @@ def task_score(
     seen: float | None = None,
     in_training: bool = True,
     unmeasurable: str | None = None,
+    human: Human | None = None,
 ) -> TaskScore:
     """Score a task's episodes, by seed; the interval is that of `mean_interval`, widened by what is uncertain of the references.
 
     Without references, or with such as `Reference.problem` finds fault with, there is neither score nor interval. `unmeasurable`: why
-    there can be no references.
+    there can be no references. `human`: what people reach.
 
     Raises:
         OpenGatoError: where no episode finished.
@@ -216,6 +221,7 @@ def task_score(
         seen,
         in_training,
         reference is not None and reference.by_success,
+        None if human is None else human.per_cent(fmean(returns.values())),
     )
 
 
@@ -314,6 +320,19 @@ def interquartile_mean(scores: Sequence[TaskScore]) -> float | None:
     return float((values[order] * inside).sum() / inside.sum())
 
 
+def beside_people(scores: Sequence[TaskScore]) -> dict[str, float] | None:
+    """How many tasks people's returns are published of, at or above how many of these the agent is, and at twice; median, per cent."""
+    found = [s.human for s in scores if s.human is not None]
+    if not found:
+        return None
+    return {
+        "tasks": len(found),
+        "at_or_above": sum(value >= 100 for value in found),
+        "at_or_above_twice": sum(value >= 200 for value in found),
+        "median": median(found),
+    }
+
+
 def number(value: float | None, form: str) -> str:
     """A number of a table, a dash where there is none."""
     return "–" if value is None else format(value, form)
@@ -356,6 +375,7 @@ def summarise(scores: Sequence[TaskScore], unscored: Mapping[str, Mapping[int, s
         "mean_score_failures_as_random": mean([*as_random, *(RANDOM for _ in unscored or {})]) if percents else None,
         "interquartile_mean": interquartile_mean(scores),
         "mean_success": mean([s.success for s in scores if s.success is not None]),
+        "human": beside_people(scores),
         "domains": domains,
         "mean_over_domains": mean(list(domains.values())),
         "count_at_or_above": {str(t): sum(s.score >= t for s in percents) for t in THRESHOLDS},

@@ -8,6 +8,7 @@ from opengato.evaluation.evaluate import Evaluation
 from opengato.evaluation.score import (
     BEATEN,
     SCORED_BY_SUCCESS,
+    beside_people,
     describe_failures,
     interquartile_mean,
     mean_intervals,
@@ -73,6 +74,11 @@ def print_scores(evaluation: Evaluation) -> None:
         print(f"no reference scores of {', '.join(missing)}: measure them with `opengato reference`")
     for task, changed in _changed([s.task for s in scores if s.score is not None]).items():
         print(f"the reference scores of {task} may no longer hold: {changed}; `opengato reference {task} --check` tells")
+    if people := beside_people(scores):
+        print(
+            f"as people play (published scores), or better: {people['at_or_above']} of {people['tasks']} tasks, twice as well: "
+            f"{people['at_or_above_twice']}, median {people['median']:.0f}%"
+        )
     successes = [s.success for s in scores if s.success is not None]
     if successes:
         print(f"mean success {sum(successes) / len(successes):.1%} over {len(successes)} tasks")
