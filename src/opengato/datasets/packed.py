@@ -46,7 +46,7 @@ def pack(datasets: Sequence[Dataset], tokenizer: TextTokenizer, folder: Path, ro
             waiting.append((dataset, path))
     folder.mkdir(parents=True, exist_ok=True)
     known = folder / _TOKENIZER
-    if known.is_file() and TextTokenizer.load(known).fingerprint != tokenizer.fingerprint:
+    if known.is_file() and known.read_bytes() != tokenizer.bytes:
         raise OpenGatoError(f"{known} is of another tokenizer: pack into an empty folder")
     with replacing(folder / _TOKENIZER) as file:
         file.write_bytes(tokenizer.bytes)
@@ -104,7 +104,7 @@ class Packed:
     def opened(self, tokenizer: TextTokenizer) -> TokenDataset:
         """Its tokens. Raises OpenGatoError where they are of another tokenizer, or its shards are not whole."""
         file = self.path.parent / _TOKENIZER
-        if not file.is_file() or TextTokenizer.load(file).fingerprint != tokenizer.fingerprint:
+        if not file.is_file() or file.read_bytes() != tokenizer.bytes:  # not parsed: a training opens hundreds
             raise OpenGatoError(f"{self.path} was packed with another tokenizer than that of the model: pack it anew from its recordings")
         if (missing := self._shards.missing(self.index.places())) is not None:
             raise OpenGatoError(f"{missing}, a part of {self.path}, is not there or cut short: copy the folder again")
