@@ -372,7 +372,8 @@ def main() -> None:
     done = run_rows(__file__, [(name, part, seed) for seed in a.seeds for name in a.only for part in a.parts], path, options)
     if a.out:
         a.out.parent.mkdir(parents=True, exist_ok=True)
-        a.out.write_text(json.dumps({"seconds": a.seconds, "episodes": a.episodes, "rows": done}, indent=1))
+        lines = ",\n  ".join(json.dumps(row) for row in done)
+        a.out.write_text(f'{{"seconds": {a.seconds}, "episodes": {a.episodes}, "rows": [\n  {lines}\n]}}\n')
     print(
         "| variant |"
         + "".join(f" {part}: timesteps/s | loss | {'nats' if part == 'words' else '%'} |" for part in a.parts)

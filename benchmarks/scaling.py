@@ -5,15 +5,15 @@
 
 Every row is a training of its own, from the start to the end of its rates, of one depth for so many minutes on one core, as many rows at a
 time as there are cores; the same data, of which one in fifty episodes is held out. The law is that of Hoffmann et al. (2022),
-loss = E + A / parameters^a + B / positions^b, over parameters outside the embeddings; positions a second are 1 / (c + d · parameters).
-The depth for so many hours is the one whose loss it says is the lowest. Rows that are done are kept.
+`opengato.training.hours.Law`, over parameters outside the embeddings; a position's seconds are a line over the parameters. The depth for so
+many hours is the one whose loss it says is the lowest. Rows that are done are kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,11 @@ from opengato.domains import get_task, match_tasks
 from opengato.evaluation.evaluate import score_of
 from opengato.evaluation.rollout import rollout
 from opengato.model.config import swift
-from opengato.model.gato import Gato
 from opengato.recipes import recipe
+from opengato.training.hours import POSITIONS, Law, Pace, best_depth, parameters
 from opengato.training.train import finish, make_model, make_trainer, open_all, weights_of_run
 
 KEPT = 0.02  # share of the episodes that is held out
-POSITIONS = 4096  # of a step
-DEPTHS = range(1, 17)  # among which the law chooses
-
-
-def parameters(depth: int) -> int:
-    """Outside the embeddings."""
-    with torch.device("meta"):
-        return Gato(swift(depth)).parameter_count(embeddings=False)
 
 
 def run(depth: int, minutes: float, seed: int, a: argparse.Namespace, out: Path) -> None:
@@ -67,34 +59,29 @@ def run(depth: int, minutes: float, seed: int, a: argparse.Namespace, out: Path)
     write_row(row | {"scores": scores, "score": float(np.mean(list(scores.values()))) if scores else None}, out)
 
 
-def law(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """E, A, a, B and b through the rows' losses, by the least squares of their logarithms, from several beginnings; and c and d."""
+def fitted(rows: list[dict[str, Any]]) -> tuple[Law, float]:
+    """The law through the rows' losses by the least squares of their logarithms, from several beginnings, and how far off it is."""
     size, seen, loss = (np.array([row[name] for row in rows], float) for name in ("parameters", "positions", "loss"))
 
-    def said(p: np.ndarray) -> np.ndarray:
-        floor, log_a, a, log_b, b = p
-        return floor + np.exp(log_a) * (size / 1e6) ** -a + np.exp(log_b) * (seen / 1e6) ** -b
+    def law(p: np.ndarray) -> Law:
+        return Law(p[0], np.exp(p[1]), p[2], np.exp(p[3]), p[4])
 
     best = None
     low, high = [0.0, -12.0, 0.05, -12.0, 0.05], [loss.min(), 5.0, 2.0, 5.0, 2.0]
     for floor in (0.3, 0.6, 0.9):
         for power in (0.2, 0.5, 1.0):
             start = [floor * loss.min(), -2.0, power, -1.0, power]
-            found = least_squares(lambda p: np.log(np.maximum(said(p), 1e-9)) - np.log(loss), start, bounds=(low, high))
+            found = least_squares(lambda p: [np.log(law(p).loss(n, d) / x) for n, d, x in zip(size, seen, loss)], start, bounds=(low, high))
             if best is None or found.cost < best.cost:
                 best = found
     assert best is not None
-    floor, log_a, a, log_b, b = best.x
-    costs = np.array([row["seconds"] / row["positions"] for row in rows])
-    d, c = np.polyfit(size, costs, 1)
-    error = float(np.sqrt(2 * best.cost / len(rows)))
-    return {"E": floor, "A": np.exp(log_a), "a": a, "B": np.exp(log_b), "b": b, "c": c, "d": d, "relative_error": error}
+    return Law(*(float(x) for x in vars(law(best.x)).values())), float(np.sqrt(2 * best.cost / len(rows)))
 
 
-def expected(found: dict[str, float], size: float, seconds: float) -> float:
-    """The loss of so many parameters after so many seconds on one core."""
-    seen = seconds / (found["c"] + found["d"] * size)
-    return found["E"] + found["A"] * (size / 1e6) ** -found["a"] + found["B"] * (seen / 1e6) ** -found["b"]
+def pace_of(rows: list[dict[str, Any]]) -> Pace:
+    """The line through the rows' seconds a position."""
+    each, least = np.polyfit([row["parameters"] for row in rows], [row["seconds"] / row["positions"] for row in rows], 1)
+    return Pace(float(least), float(each))
 
 
 def main() -> None:
@@ -130,15 +117,18 @@ def main() -> None:
     for row in rows:
         score = "" if row["score"] is None else f"{row['score']:.0f}"
         print(f"| {row['depth']} | {row['parameters']:,} | {row['minutes']:g} | {row['positions']:,} | {row['loss']:.3f} | {score} |")
-    found = law(rows) if len(rows) >= 6 else None
-    if found is not None:
-        print(json.dumps({name: float(f"{value:.4g}") for name, value in found.items()}))
+    found: dict[str, Any] = {}
+    if len(rows) >= 6:
+        (law, off), pace = fitted(rows), pace_of(rows)
+        found = {"law": asdict(law), "relative_error": off, "pace": asdict(pace)}
+        print(json.dumps(found))
         for hours in a.hours:
-            losses = {depth: expected(found, parameters(depth), 3600 * hours) for depth in DEPTHS}
-            best = min(losses, key=losses.__getitem__)
-            print(f"{hours:g} hours of a core: swift-d{best}, {parameters(best):,} parameters, loss {losses[best]:.3f}")
+            depth = best_depth(hours, pace, law)
+            loss = law.loss(parameters(depth), pace.positions(parameters(depth), 3600 * hours))
+            print(f"{hours:g} hours of a core: swift-d{depth}, {parameters(depth):,} parameters, loss {loss:.3f}")
     if a.out:
-        a.out.write_text(json.dumps({"rows": rows, "law": found}, indent=1))
+        lines = ",\n  ".join(json.dumps(row) for row in rows)
+        a.out.write_text(f'{{"rows": [\n  {lines}\n],\n "found": {json.dumps(found)}}}\n')
 
 
 if __name__ == "__main__":

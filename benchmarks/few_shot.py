@@ -1,0 +1,166 @@
+"""Few demonstrations of a task that was held out, from several starts: Figure 9 of the paper (section 5.2), at our size.
+
+    python benchmarks/few_shot.py --tasks metaworld/assembly … --starts "all data=generalist" "from scratch=" [--model swift-tiny]
+        [--demonstrations 1 3 10 100] [--subsets 0 1 2] [--seconds 60] [--points 5] [--episodes 20] [--rate 0.3] [--noise 0.15]
+        [--folder runs/few-shot] [--out FILE]
+
+A start is a name and a checkpoint that has not seen the tasks; nothing after the = is fresh weights of `--model`. Every row is a training
+of its own on one core, as many at a time as there are cores: a task, a start, so many demonstrations of one of several disjoint sets, so
+many seconds, the recipe of `swift-tiny` in every row (Muon, linear decay), and for a start that has learned already `--rate` of its rates
+and the paper's dropout of 0.1. Scored on the same starts of evaluation, at equally many seconds from one point to the next. The table has
+the score at the end and, as the paper reports it, the best of all points; per cent between the random agent and the expert, at most 100,
+over the sets. Rows that are done are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rows import run_rows, write_row
+
+from opengato.checkpoint import Checkpoint
+from opengato.collection import collect, dataset_id
+from opengato.datasets.reading import Reading
+from opengato.domains import get_task
+from opengato.evaluation.evaluate import score_of
+from opengato.evaluation.rollout import rollout
+from opengato.model.config import preset
+from opengato.model.gato import Gato
+from opengato.pretrained import agent_folder
+from opengato.recipes import recipe
+from opengato.training.loop import Trainer
+from opengato.training.train import make_checkpoint, make_model, make_trainer, open_all
+
+POSITIONS = 1024  # of a step
+
+
+class Paused(Trainer):
+    """A training that can be looked at on its way: it runs until `until` seconds of those that its rates are planned for."""
+
+    until = 0.0
+
+    @property
+    def finished(self) -> bool:
+        return self.elapsed >= self.until
+
+
+def recordings(folder: Path, subset: int, count: int) -> Path:
+    """Where so many demonstrations of a set lie: the first of it, whatever the count."""
+    return folder / "data" / f"{subset}-{count}"
+
+
+def first_seed(subset: int) -> int:
+    """Of a set's episodes, so that no two sets share one."""
+    return 100_000 * subset
+
+
+def begin(start: str, model: str, dropout: float) -> tuple[Gato, Checkpoint | None]:
+    """The network to train, and the checkpoint that it is of."""
+    if not start:
+        return make_model(preset(model), 1), None
+    known = Checkpoint.load(agent_folder(start))
+    fresh = Gato(replace(known.model.config, dropout=dropout))
+    fresh.load_state_dict(known.model.float().state_dict())
+    return fresh, known
+
+
+def run(name: str, start: str, count: int, subset: int, a: argparse.Namespace, out: Path) -> None:
+    """One row, in a process of its own."""
+    torch.set_num_threads(1)
+    task = get_task(name)
+    network, known = begin(start, a.model, 0.1)
+    if known is not None and task.id in known.layouts:
+        raise SystemExit(f"{start} was trained on {task.id}: name a checkpoint that has not seen it")
+    chosen = recipe("swift-tiny")
+    optimiser = chosen.train.optimiser
+    if known is not None:
+        optimiser = replace(
+            optimiser, learning_rate=a.rate * optimiser.learning_rate, table_learning_rate=a.rate * optimiser.table_learning_rate
+        )
+    batch = max(1, POSITIONS // network.config.context)
+    how = replace(chosen.train, seconds=a.seconds, seed=subset, batch=batch, workers=0, checkpoint_every=1e9, optimiser=optimiser)
+    datasets, tokenizer = open_all([dataset_id(task)], "cpu", Reading(recordings(a.folder, subset, count)), known and known.tokenizer)
+    trainer = make_trainer(
+        network, datasets, {task.domain: 1.0}, replace(chosen, train=how), out.with_suffix(".run"), known and known.layouts
+    )
+    trainer.__class__ = Paused
+    assert isinstance(trainer, Paused)
+    points = []
+    for point in range(1, a.points + 1):
+        trainer.until = a.seconds * point / a.points
+        trainer.run(show=False)
+        played = rollout(make_checkpoint(trainer, datasets, tokenizer), task, a.episodes)
+        score = score_of(task, played).score
+        won = None if played[0].success is None else float(np.mean([bool(r.success) for r in played]))
+        points.append({"seconds": trainer.elapsed, "steps": trainer.step, "score": score, "success": won})
+    row = {"task": task.id, "start": start, "demonstrations": count, "subset": subset, "points": points}
+    write_row(row, out)
+
+
+def summary(rows: list[dict[str, Any]], of: Any) -> str:
+    """Mean and 95% interval over the sets of what `of` takes of a row's scores."""
+    found = [min(100.0, of([p["score"] for p in row["points"]])) for row in rows]
+    if len(found) < 2:
+        return "".join(f"{x:.0f}" for x in found)
+    half = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}.get(len(found), 2.0) * float(np.std(found, ddof=1)) / len(found) ** 0.5  # Student's t
+    return f"{np.mean(found):.0f} ± {half:.0f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", default=["metaworld/assembly", "dm-control/cartpole-swingup"])
+    parser.add_argument("--starts", nargs="+", default=["all data=generalist", "from scratch="])
+    parser.add_argument("--model", default="swift-tiny")
+    parser.add_argument("--demonstrations", nargs="+", type=int, default=[1, 3, 10, 100])
+    parser.add_argument("--subsets", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--points", type=int, default=5)
+    parser.add_argument("--episodes", type=int, default=20)
+    parser.add_argument("--rate", type=float, default=0.3)
+    parser.add_argument("--noise", type=float, default=0.15)
+    parser.add_argument("--folder", type=Path, default=Path("runs/few-shot"))
+    parser.add_argument("--out", type=Path, help="JSON of all rows")
+    parser.add_argument("--run", nargs=4, help=argparse.SUPPRESS)
+    a = parser.parse_args()
+    starts = dict(start.split("=", 1) for start in a.starts)
+
+    def path(task: str, start: str, count: int, subset: int) -> Path:
+        named = next(name for name, checkpoint in starts.items() if checkpoint == start).replace(" ", "-")
+        rate = f"-{a.rate:g}" if start else ""
+        return a.folder / f"rows-{a.seconds:g}s-{a.episodes}" / f"{task.replace('/', '--')}-{named}{rate}-{count}-{subset}.json"
+
+    if a.run:
+        task, start, count, subset = a.run[0], a.run[1], int(a.run[2]), int(a.run[3])
+        run(task, start, count, subset, a, path(task, start, count, subset))
+        return
+    for subset in a.subsets:
+        for count in a.demonstrations:
+            collect([get_task(t) for t in a.tasks], count, recordings(a.folder, subset, count), seed=first_seed(subset), noise=a.noise)
+            open_all([dataset_id(get_task(t)) for t in a.tasks], "cpu", Reading(recordings(a.folder, subset, count)))
+    named = ["seconds", "points", "episodes", "rate", "model", "folder"]
+    options = [word for name in named for word in (f"--{name}", str(getattr(a, name)))] + ["--starts", *a.starts]
+    cells = [(t, s, n, k) for k in a.subsets for t in a.tasks for n in a.demonstrations for s in starts.values()]
+    rows = run_rows(__file__, cells, path, options)
+    if a.out:
+        lines = ",\n  ".join(json.dumps(row) for row in rows)
+        a.out.write_text(f'{{"seconds": {a.seconds}, "episodes": {a.episodes}, "rate": {a.rate}, "rows": [\n  {lines}\n]}}\n')
+    print(
+        "| task | demonstrations |" + "".join(f" {name}: end | best |" for name in starts) + "\n|---|---" + "|---" * 2 * len(starts) + "|"
+    )
+    for task in a.tasks:
+        for count in a.demonstrations:
+            cells_of = ""
+            for start in starts.values():
+                same = [r for r in rows if (r["task"], r["demonstrations"], r["start"]) == (task, count, start)]
+                cells_of += f" {summary(same, lambda s: s[-1])} | {summary(same, max)} |" if same else " | |"
+            print(f"| {task} | {count} |{cells_of}")
+
+
+if __name__ == "__main__":
+    main()
