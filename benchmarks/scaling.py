@@ -5,8 +5,8 @@
 
 Every row is a training of its own, from the start to the end of its rates, of one depth for so many minutes on one core, as many rows at a
 time as there are cores; the same data, of which one in fifty episodes is held out. The law is that of Hoffmann et al. (2022),
-`opengato.training.hours.Law`, over parameters outside the embeddings; a position's seconds are a line over the parameters. The depth for so
-many hours is the one whose loss it says is the lowest. Rows that are done are kept.
+`opengato.training.hours.Law`, over parameters outside the embeddings; a position's seconds are a line over the parameters. Rows of fewer
+than 100 steps are not fitted. The depth for so many hours is the one whose loss it says is the lowest. Rows that are done are kept.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ from opengato.recipes import recipe
 from opengato.training.hours import POSITIONS, Law, Pace, best_depth, parameters
 from opengato.training.train import finish, make_model, make_trainer, open_all, weights_of_run
 
+PAPER = (79e6, 364e6, 1.18e9)  # parameters of Figure 8's networks
+STEEPEST = 0.5  # power of the size: minutes tell little of what size is worth in the end, and larger powers fit them as well
+FEWEST = 100  # steps of a row that is fitted: half of fewer would be the warm-up
 KEPT = 0.02  # share of the episodes that is held out
 
 
@@ -67,9 +70,9 @@ def fitted(rows: list[dict[str, Any]]) -> tuple[Law, float]:
         return Law(p[0], np.exp(p[1]), p[2], np.exp(p[3]), p[4])
 
     best = None
-    low, high = [0.0, -12.0, 0.05, -12.0, 0.05], [loss.min(), 5.0, 2.0, 5.0, 2.0]
+    low, high = [0.0, -12.0, 0.05, -12.0, 0.05], [loss.min(), 5.0, STEEPEST, 5.0, 2.0]
     for floor in (0.3, 0.6, 0.9):
-        for power in (0.2, 0.5, 1.0):
+        for power in (0.2, 0.4):
             start = [floor * loss.min(), -2.0, power, -1.0, power]
             found = least_squares(lambda p: [np.log(law(p).loss(n, d) / x) for n, d, x in zip(size, seen, loss)], start, bounds=(low, high))
             if best is None or found.cost < best.cost:
@@ -82,6 +85,12 @@ def pace_of(rows: list[dict[str, Any]]) -> Pace:
     """The line through the rows' seconds a position."""
     each, least = np.polyfit([row["parameters"] for row in rows], [row["seconds"] / row["positions"] for row in rows], 1)
     return Pace(float(least), float(each))
+
+
+def wanted(law: Law, size: float) -> float:
+    """The positions after which so many parameters are the best for their arithmetic, parameters times positions."""
+    millions = (law.seen_power * law.seen / (law.size_power * law.size) * (size / 1e6) ** law.size_power) ** (1 / law.seen_power)
+    return 1e6 * millions
 
 
 def main() -> None:
@@ -118,14 +127,17 @@ def main() -> None:
         score = "" if row["score"] is None else f"{row['score']:.0f}"
         print(f"| {row['depth']} | {row['parameters']:,} | {row['minutes']:g} | {row['positions']:,} | {row['loss']:.3f} | {score} |")
     found: dict[str, Any] = {}
-    if len(rows) >= 6:
-        (law, off), pace = fitted(rows), pace_of(rows)
+    long = [row for row in rows if row["positions"] >= FEWEST * POSITIONS]
+    if len(long) >= 6:
+        (law, off), pace = fitted(long), pace_of(long)
         found = {"law": asdict(law), "relative_error": off, "pace": asdict(pace)}
         print(json.dumps(found))
         for hours in a.hours:
             depth = best_depth(hours, pace, law)
             loss = law.loss(parameters(depth), pace.positions(parameters(depth), 3600 * hours))
             print(f"{hours:g} hours of a core: swift-d{depth}, {parameters(depth):,} parameters, loss {loss:.3f}")
+        for size in PAPER:
+            print(f"{size:,.0f} parameters are the best size after {wanted(law, size):.3g} positions")
     if a.out:
         lines = ",\n  ".join(json.dumps(row) for row in rows)
         a.out.write_text(f'{{"rows": [\n  {lines}\n],\n "found": {json.dumps(found)}}}\n')

@@ -54,6 +54,7 @@ def test_the_version_is_that_of_the_package(capsys):
 def test_tasks_are_objects_with_all_their_keys():
     tasks = json.loads(opengato("tasks", "--json").stdout)
     keys = {"id", "domain", "observation_space", "action_space", "expert", "random_score", "expert_score", "n", "extra", "available"}
+    keys.add("human_score")
     assert len(tasks) > 100 and all(set(t) == keys for t in tasks)
     arms = json.loads(opengato("tasks", "--domain", "metaworld", "--json").stdout)
     assert len(arms) == 50 and {t["domain"] for t in arms} == {"metaworld"}
@@ -110,3 +111,18 @@ def test_errors_are_one_sentence_with_a_remedy(arguments, sentence):
     done = opengato(*arguments)
     assert done.returncode == 1 and sentence in done.stderr
     assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_hours_choose_the_network_and_the_run_goes_on_with_it(tmp_path):
+    command = ["train", "--hours", "0.002", "--data", "captions/emoji", "--out", str(tmp_path)]
+    refused = opengato(*command, "--seconds", "5")
+    assert refused.returncode != 0 and "leave recipe, steps and seconds out" in refused.stderr
+    done = opengato(*command)
+    assert done.returncode == 0, done.stderr
+    said = re.search(r"0.002 hours here: (swift-d\d+), ", done.stderr)
+    kept = json.loads((tmp_path / "run.json").read_text())["arguments"]
+    assert said and said[1] == kept["recipe"] == json.loads((tmp_path / "train.json").read_text())["recipe"]["model"]
+    assert kept["hours"] is None and kept["settings"]["seconds"] == pytest.approx(7.2)
+    again = opengato(*command)
+    assert again.returncode == 0 and "hours here" not in again.stderr

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opengato.datasets.dataset import Episodes
+from opengato.datasets.demonstrations import best_demonstration
 from opengato.datasets.starts import starts_of
 from opengato.datasets.store import TokenDataset
 from opengato.datasets.tokenise import tokenise
@@ -78,6 +79,21 @@ def test_the_best_demonstration_is_the_prompt_and_without_rewards_there_is_one_t
         return set(prompts[task].tokens[prompts[task].kinds >= IS_TARGET].tolist())
 
     assert set(prompts) == {"arm/a", "arm/b"} and shown("arm/a") == {1} and shown("arm/b") == {2}
+
+
+@pytest.mark.parametrize(
+    ("returns", "lengths", "shown"),
+    [
+        ([6, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6], 1),  # time costs: the quickest was begun at its goal
+        ([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6], 4),  # time pays
+        ([1, 9, 2, 3], [4, 4, 4, 4], 1),
+        ([0, 0, 0], [9, 1, 5], 2),  # no rewards
+        ([0, 0, 0, 1, 1, 1], [2, 2, 2, 9, 1, 5], 5),  # success or none
+    ],
+)
+def test_an_ordinary_success_is_what_is_shown(tmp_path, returns, lengths, shown):
+    found = best_demonstration(data(tmp_path, "arm/a", [float(r) for r in returns], lengths))
+    assert set(found.tokens[found.kinds >= IS_TARGET].tolist()) == {shown} and len(found) == lengths[shown]
 
 
 def test_tasks_that_need_a_past_have_no_windows_of_one_timestep():

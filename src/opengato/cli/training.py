@@ -151,6 +151,7 @@ def train(
     recipe: Positional[str] = "",
     data: tuple[str, ...] = (),
     out: Path = Path("runs/train"),
+    hours: float | None = None,
     root: Path | None = None,
     weights: dict[str, float] | None = None,
     weights_by_gap: Path | None = None,
@@ -171,6 +172,7 @@ def train(
         data: Minari dataset ids or folders; text/plain, dialogue/chitchat, captions/emoji, questions/emoji; FORMAT:PATH[,PATH][@weight], as
             docs/data.md lists them, coco:captions.json,images/@0.67 say: once one has a weight, the datasets' own are the run's, else 1.
         out: the run's folder; the checkpoint is in its subfolder `checkpoint`.
+        hours: in place of a recipe: train for so long, a network as large as learns the most in it on this machine (docs/scaling.md).
         root: folder of the Minari datasets; default: Minari's own.
         weights: sample weight of every domain, in place of the recipe's, and of tasks or patterns of them within their domain, where
             all others weigh 1: --weights babyai 2 metaworld 1 "babyai/go-to-*" 3.
@@ -188,6 +190,7 @@ def train(
     from opengato.model.config import preset
     from opengato.recipes import RECIPES
     from opengato.recipes import recipe as find
+    from opengato.training.hours import choose, recipe_for
 
     if show_list:
         from rich.console import Console
@@ -198,9 +201,11 @@ def train(
             table.add_row(name, f"{entry.train.steps:,} × {entry.train.batch}; {entry.about}", entry.needs, entry.takes, entry.reaches)
         Console().print(table)
         return
-    if not recipe:
-        raise OpenGatoError(f"recipe is missing: name one of {', '.join(RECIPES)}")
-    chosen = _resolved(find(recipe), settings, optimiser, sampling)
+    if hours is not None and (recipe or "steps" in settings or "seconds" in settings):
+        raise OpenGatoError(f"hours is {hours:g}, which choose the network and how long it is trained: leave recipe, steps and seconds out")
+    if not recipe and hours is None:
+        raise OpenGatoError(f"recipe is missing: name one of {', '.join(RECIPES)}, or give --hours and it is chosen")
+    chosen = _resolved(find(recipe) if hours is None else recipe_for(hours), settings, optimiser, sampling)
     chosen = replace(chosen, sampling=replace(chosen.sampling, return_thresholds=return_thresholds or {}))
     if not data:
         raise OpenGatoError("data is empty: name at least one dataset, for example --data captions/emoji")
@@ -209,6 +214,9 @@ def train(
 
     gaps = by_gap(_read_json(weights_by_gap)) if weights_by_gap is not None else None
     read = {"weights": weights, "gaps": gaps, "stages": _read_stages(stages)} | reading_of(reading)
+    if hours is not None:
+        chosen = choose(hours, chosen, list(data), out, weights=weights, root=root, keep_held_out=keep_held_out, **reading_of(reading))
+        arguments |= {"recipe": chosen.model, "hours": None}  # what was chosen is what is trained again
     of_model = {name: getattr(replace(preset(chosen.model), **model), name) for name in ModelSettings.__annotations__}
     with recorded(out, "train", arguments | _settled(chosen) | {"model": of_model}):
         run(chosen, list(data), out, **read, model=dict(model), root=root, keep_held_out=keep_held_out)  # type: ignore[arg-type]

@@ -10,10 +10,11 @@ from opengato.tokens.vocabulary import ACTION_TEXT
 
 
 def best_demonstration(data: TokenDataset, validation_share: float = 0.0) -> Encoded | None:
-    """The episode with the highest return; of alike ones that of middle length.
+    """An episode of the better half by its return: where all are equally long the best, else that of middle length.
 
-    It is none of the validation, see `TokenDataset.in_validation`, nor a relabelled one, whose return is not its labels'. None where no
-    other is there, and for a task whose actions are words.
+    Where time costs, as in BabyAI, the best of a thousand is one that was begun beside its goal, and shows nothing. It is none of the
+    validation, see `TokenDataset.in_validation`, nor a relabelled one, whose return is not its labels'. None where no other is there, and
+    for a task whose actions are words.
     """
     if any(field.kind == ACTION_TEXT for field in data.layout.action):
         return None
@@ -21,7 +22,9 @@ def best_demonstration(data: TokenDataset, validation_share: float = 0.0) -> Enc
     if not len(shown):
         return None
     returns = data.returns[shown]
-    best = shown[np.argmax(returns)]
-    if np.ptp(returns) == 0:  # no rewards, say
-        best = shown[np.argsort(np.diff(data.episodes)[shown], kind="stable")[len(shown) // 2]]
+    better = shown[returns >= np.median(returns)]  # all of them where there are no rewards
+    lengths = np.diff(data.episodes)[better]
+    best = better[np.argsort(lengths, kind="stable")[len(better) // 2]]
+    if np.ptp(lengths) == 0 and np.ptp(returns) > 0:
+        best = better[np.argmax(data.returns[better])]
     return data.gather(np.arange(data.episodes[best], data.episodes[best + 1]))
