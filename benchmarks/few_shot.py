@@ -56,8 +56,8 @@ def recordings(folder: Path, subset: int, count: int) -> Path:
 
 
 def first_seed(subset: int) -> int:
-    """Of a set's episodes, so that no two sets share one."""
-    return 100_000 * subset
+    """Of a set's episodes, so that no two sets share one: `collect` passes over the seeds of evaluation, 100,000 to 199,999."""
+    return 1_000_000 * subset
 
 
 def begin(start: str, model: str, dropout: float) -> tuple[Gato, Checkpoint | None]:

@@ -53,8 +53,8 @@ def test_the_version_is_that_of_the_package(capsys):
 
 def test_tasks_are_objects_with_all_their_keys():
     tasks = json.loads(opengato("tasks", "--json").stdout)
-    keys = {"id", "domain", "observation_space", "action_space", "expert", "random_score", "expert_score", "n", "extra", "available"}
-    keys.add("human_score")
+    scores = {"random_score", "expert_score", "human_score", "n"}
+    keys = {"id", "domain", "observation_space", "action_space", "expert", "extra", "available"} | scores
     assert len(tasks) > 100 and all(set(t) == keys for t in tasks)
     arms = json.loads(opengato("tasks", "--domain", "metaworld", "--json").stdout)
     assert len(arms) == 50 and {t["domain"] for t in arms} == {"metaworld"}

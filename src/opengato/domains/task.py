@@ -79,7 +79,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Human:
-    """Published returns of people at a task, and of a random agent under the same rules, which may not be all of ours."""
+    """Published mean returns: of people at a task, and of a random agent under the same rules, which may not be all of ours."""
 
     random: float
     human: float

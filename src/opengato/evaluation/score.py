@@ -50,7 +50,8 @@ class TaskScore:
         seen: the share of the episodes whose start was among those the agent was trained on, None where the agent does not say.
         in_training: whether the agent was trained on the task.
         by_success: whether the score is of successes, see `Reference.by_success`.
-        human: the mean return as people play, per cent, see `Human`; None where nothing is published.
+        human: per cent of the way from the published random agent to people, see `Human`, that the mean return is; None where nothing is
+            published.
     """
 
     task: str
