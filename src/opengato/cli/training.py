@@ -215,7 +215,8 @@ def train(
     gaps = by_gap(_read_json(weights_by_gap)) if weights_by_gap is not None else None
     read = {"weights": weights, "gaps": gaps, "stages": _read_stages(stages)} | reading_of(reading)
     if hours is not None:
-        chosen = choose(hours, chosen, list(data), out, weights=weights, root=root, keep_held_out=keep_held_out, **reading_of(reading))
+        how = {"weights": weights, "model": dict(model), "root": root, "keep_held_out": keep_held_out} | reading_of(reading)
+        chosen = choose(hours, chosen, list(data), out, **how)  # type: ignore[arg-type]
         arguments |= {"recipe": chosen.model, "hours": None}  # what was chosen is what is trained again
     of_model = {name: getattr(replace(preset(chosen.model), **model), name) for name in ModelSettings.__annotations__}
     with recorded(out, "train", arguments | _settled(chosen) | {"model": of_model}):

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -92,13 +93,15 @@ def begun(out: Path) -> str | None:
     return found
 
 
-def measure(chosen: Recipe, datasets: list[TokenDataset], weights: dict[str, float] | None = None) -> Pace:
-    """The pace of this machine at a recipe's batches of such data, from a few steps of two depths."""
+def measure(
+    chosen: Recipe, datasets: list[TokenDataset], weights: dict[str, float] | None = None, model: dict[str, Any] | None = None
+) -> Pace:
+    """The pace of this machine at a recipe's batches of such data, from a few steps of two depths; `model`: as of `train`."""
     resolved, _ = weights_of_run(weights, None, chosen, datasets)
     found = {}
     for depth in TRIED:
         with tempfile.TemporaryDirectory() as folder:
-            trainer = make_trainer(make_model(swift(depth), 0), datasets, resolved, chosen, Path(folder))
+            trainer = make_trainer(make_model(replace(swift(depth), **(model or {})), 0), datasets, resolved, chosen, Path(folder))
             trainer.model.train()
             batches = [trainer.batch(k) for k in range(STEPS)]
             for k, batch in enumerate(batches):
@@ -118,6 +121,7 @@ def choose(
     out: Path,
     *,
     weights: dict[str, float] | None = None,
+    model: dict[str, Any] | None = None,
     root: Path | None = None,
     pictures: Budget | None = None,
     skip_bad: float = 0.0,
@@ -137,10 +141,10 @@ def choose(
         raise OpenGatoError("hours choose a network for one process: with several, name a recipe, swift-d6 say, and --seconds")
     if (name := begun(out)) is not None:
         return replace(chosen, model=name)
-    reading = Reading(root, pictures=pictures_within(pictures, preset(chosen.model)))
+    reading = Reading(root, pictures=pictures_within(pictures, replace(preset(chosen.model), **(model or {}))))
     datasets = open_datasets(data, TextTokenizer.load(), skip_bad=skip_bad, reading=reading)
     kept = datasets if keep_held_out else without_held_out(datasets, chosen)
-    pace = measure(chosen, kept, own_weights(data, datasets, kept) | (weights or {}) or None)
+    pace = measure(chosen, kept, own_weights(data, datasets, kept) | (weights or {}) or None, model)
     depth = best_depth(hours, pace)
     size = parameters(depth)
     notice(
