@@ -255,10 +255,12 @@ def finetune(
     sampling: Annotated[SamplingSettings, tyro.conf.arg(name="")] = {},  # noqa: B006
     optimiser: OptimiserSettings = {},  # noqa: B006
 ) -> None:
-    """Go on from a checkpoint with other data, by default as the paper does: Adam, 1e-5, dropout 0.1, batch 64, 10,000 steps.
+    """Go on from a checkpoint with other data, by default in 1,000 steps of 4 sequences, Adam's rate falling from 1e-4, dropout 0.1.
+
+    One of the paper's family by default as in the paper: rate 1e-5, batch 64, 10,000 steps.
 
     Args:
-        checkpoint: a checkpoint folder.
+        checkpoint: a checkpoint folder, or the name of weights that come along.
         data: as for `train`; of tasks that the checkpoint knows or not.
         out: the run's folder; the checkpoint is in its subfolder `checkpoint`.
         root: folder of the Minari datasets; default: Minari's own.
@@ -267,9 +269,12 @@ def finetune(
         dropout: on the blocks' branches.
     """
     arguments = dict(locals())
-    from opengato.recipes import FINETUNE
+    from opengato.checkpoint import read_config
+    from opengato.pretrained import agent_folder
+    from opengato.recipes import finetune_recipe
     from opengato.training.train import finetune as run
 
-    settled = _resolved(FINETUNE, settings, optimiser, sampling)
+    checkpoint = agent_folder(checkpoint)
+    settled = _resolved(finetune_recipe(read_config(checkpoint)["model"]["family"]), settings, optimiser, sampling)
     with recorded(out, "finetune", arguments | _settled(settled)):
         run(checkpoint, settled, list(data), out, lora=lora, freeze=freeze, dropout=dropout, root=root, **reading_of(reading))
