@@ -129,9 +129,13 @@ FINETUNE_SWIFT = Recipe(
 )
 
 
-def finetune_recipe(family: str) -> Recipe:
-    """How a checkpoint of a model family is fine-tuned: `gato` as in the paper, `swift` in few small steps."""
-    return FINETUNE if family == "gato" else FINETUNE_SWIFT
+def finetune_recipe(family: str, adapters: bool = False) -> Recipe:
+    """How a checkpoint of a model family is fine-tuned: `gato` as in the paper, `swift` in small steps, adapters in larger."""
+    if family == "gato":
+        return FINETUNE
+    optimiser = FINETUNE_SWIFT.train.optimiser
+    rate = optimiser.learning_rate * (10 if adapters else 1)
+    return replace(FINETUNE_SWIFT, train=replace(FINETUNE_SWIFT.train, optimiser=replace(optimiser, learning_rate=rate)))
 
 
 def recipe(name: str) -> Recipe:

@@ -257,7 +257,7 @@ def finetune(
 ) -> None:
     """Go on from a checkpoint with other data, by default in 1,000 steps of 4 sequences, Adam's rate falling from 1e-4, dropout 0.1.
 
-    One of the paper's family by default as in the paper: rate 1e-5, batch 64, 10,000 steps.
+    Adapters' rate falls from 1e-3. A checkpoint of the paper's family is trained as in the paper: rate 1e-5, batch 64, 10,000 steps.
 
     Args:
         checkpoint: a checkpoint folder, or the name of weights that come along.
@@ -275,6 +275,6 @@ def finetune(
     from opengato.training.train import finetune as run
 
     checkpoint = agent_folder(checkpoint)
-    settled = _resolved(finetune_recipe(read_config(checkpoint)["model"]["family"]), settings, optimiser, sampling)
+    settled = _resolved(finetune_recipe(read_config(checkpoint)["model"]["family"], lora is not None), settings, optimiser, sampling)
     with recorded(out, "finetune", arguments | _settled(settled)):
         run(checkpoint, settled, list(data), out, lora=lora, freeze=freeze, dropout=dropout, root=root, **reading_of(reading))
