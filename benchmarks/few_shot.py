@@ -1,14 +1,14 @@
 """Few demonstrations of a task that was held out, from several starts: Figure 9 of the paper (section 5.2), at our size.
 
     python benchmarks/few_shot.py --tasks metaworld/assembly … --starts "all data=generalist" "adapters=generalist+8" "from scratch="
-        [--model swift-tiny] [--demonstrations 1 5 20] [--subsets 0 1 2] [--seconds 30] [--points 1] [--episodes 20]
+        [--model swift-tiny] [--demonstrations 1 5 20] [--subsets 0 1 2] [--steps 250] [--points 1] [--episodes 20]
         [--kind adamw] [--rate 1e-4] [--noise 0.15] [--folder runs/few-shot] [--out FILE]
 
 A start is a name and a checkpoint that has not seen the tasks, with +RANK trained by adapters of that rank, at ten times the rate; nothing
 after the = is fresh weights of `--model`. Every row is a training of its own on one core, as many at a time as there are cores: a task, a
-start, so many demonstrations of one of several disjoint sets, so many seconds, 1,024 positions a step. What has learned already is trained
+start, so many demonstrations of one of several disjoint sets, so many steps of 1,024 positions. What has learned already is trained
 as `opengato finetune` does, but for `--kind` and `--rate`; fresh weights by the recipe of `swift-tiny`, Muon. Scored on the same starts of
-evaluation, at equally many seconds from one point to the next. The table has the score at the end and, as the paper reports it, the best of
+evaluation, at equally many steps from one point to the next. The table has the score at the end and, as the paper reports it, the best of
 all points; per cent between the random agent and the expert, at most 100, over the sets. Rows that are done are kept.
 """
 
@@ -46,13 +46,13 @@ TASKS = "metaworld/assembly dm-control/cartpole-swingup babyai/put-next-s6n3 min
 
 
 class Paused(Trainer):
-    """A training that can be looked at on its way: it runs until `until` seconds of those that its rates are planned for."""
+    """A training that can be looked at on its way: it runs until the step `until` of those that its rates are planned for."""
 
-    until = 0.0
+    until = 0
 
     @property
     def finished(self) -> bool:
-        return self.elapsed >= self.until
+        return self.step >= self.until
 
 
 def recordings(folder: Path, subset: int, count: int) -> Path:
@@ -92,7 +92,7 @@ def run(name: str, start: str, count: int, subset: int, a: argparse.Namespace, o
         rates = {"kind": a.kind, "learning_rate": a.rate * (10 if rank else 1), "table_learning_rate": tables}
         chosen = replace(chosen, train=replace(chosen.train, optimiser=replace(chosen.train.optimiser, **rates)))
     batch = max(1, POSITIONS // network.config.context)
-    how = replace(chosen.train, seconds=a.seconds, seed=subset, batch=batch, workers=0, checkpoint_every=1e9)
+    how = replace(chosen.train, steps=a.steps, seconds=None, seed=subset, batch=batch, workers=0, checkpoint_every=1e9)
     mine = Reading(recordings(a.folder, subset, count))
     datasets, tokenizer = open_all([dataset_id(task)], "cpu", mine, known.tokenizer if known is not None else None)
     layouts = known.layouts if known is not None else None
@@ -102,7 +102,7 @@ def run(name: str, start: str, count: int, subset: int, a: argparse.Namespace, o
     assert isinstance(trainer, Paused)
     points = []
     for point in range(1, a.points + 1):
-        trainer.until = a.seconds * point / a.points
+        trainer.until = a.steps * point // a.points
         trainer.run(show=False)
         played = rollout(merged(make_checkpoint(trainer, datasets, tokenizer), rank), task, a.episodes)
         score = score_of(task, played).score
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--model", default="swift-tiny")
     parser.add_argument("--demonstrations", nargs="+", type=int, default=[1, 5, 20])
     parser.add_argument("--subsets", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--points", type=int, default=1)
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--kind", choices=["adamw", "muon"], default="adamw")
@@ -151,7 +151,7 @@ def main() -> None:
     def path(task: str, start: str, count: int, subset: int) -> Path:
         named = next(name for name, checkpoint in starts.items() if checkpoint == start).replace(" ", "-")
         rate = f"-{a.kind}-{a.rate:g}" if start else ""
-        return a.folder / f"rows-{a.seconds:g}s-{a.episodes}" / f"{task.replace('/', '--')}-{named}{rate}-{count}-{subset}.json"
+        return a.folder / f"rows-{a.steps}-{a.episodes}" / f"{task.replace('/', '--')}-{named}{rate}-{count}-{subset}.json"
 
     if a.run:
         task, start, count, subset = a.run[0], a.run[1], int(a.run[2]), int(a.run[3])
@@ -161,13 +161,13 @@ def main() -> None:
         for count in a.demonstrations:
             collect([get_task(t) for t in a.tasks], count, recordings(a.folder, subset, count), seed=first_seed(subset), noise=a.noise)
             open_all([dataset_id(get_task(t)) for t in a.tasks], "cpu", Reading(recordings(a.folder, subset, count)))
-    named = ["seconds", "points", "episodes", "kind", "rate", "model", "folder"]
+    named = ["steps", "points", "episodes", "kind", "rate", "model", "folder"]
     options = [word for name in named for word in (f"--{name}", str(getattr(a, name)))] + ["--starts", *a.starts]
     cells = [(t, s, n, k) for k in a.subsets for t in a.tasks for n in a.demonstrations for s in starts.values()]
     rows = run_rows(__file__, cells, path, options)
     if a.out:
         lines = ",\n  ".join(json.dumps(row) for row in rows)
-        how = json.dumps({"seconds": a.seconds, "episodes": a.episodes, "kind": a.kind, "rate": a.rate})
+        how = json.dumps({"steps": a.steps, "episodes": a.episodes, "kind": a.kind, "rate": a.rate})
         a.out.write_text(f'{how[:-1]}, "rows": [\n  {lines}\n]}}\n')
     print(
         "| task | demonstrations |" + "".join(f" {name}: end | best |" for name in starts) + "\n|---|---" + "|---" * 2 * len(starts) + "|"
