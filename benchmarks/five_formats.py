@@ -90,7 +90,7 @@ def main() -> None:
         command("collect", task, "--episodes", episodes, "--noise", noise, "--out", recorded)
     lerobot = a.folder / "window_close"
     if not lerobot.exists():
-        command("data", "convert", dataset_id(get_task(PLAYED[1])), lerobot, "--format", "lerobot", "--root", recorded)
+        command("data", "convert", dataset_id(get_task(PLAYED[1])), lerobot, "--format", "lerobot", "--rate", 80, "--root", recorded)
     names = [dataset_id(get_task(PLAYED[0])), f"lerobot:{lerobot}"]
     for task, (_, _, write) in SOURCES.items():
         if write is not None:

@@ -64,6 +64,10 @@ class Checkpoint:
         """The layout of a task, checked against an environment's spaces where they are given; raises as `known_layout`."""
         return known_layout(self.layouts, task, observation_space, action_space)
 
+    def rate(self, task: str) -> float | None:
+        """Timesteps a second of the demonstrations of a task, where they said so: at another rate the same actions mean another motion."""
+        return self.facts.get("data", {}).get(task, {}).get("rate")
+
     def save(self, folder: Path, bits: int = 32) -> None:
         """Write the five files, each replaced atomically.
 

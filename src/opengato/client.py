@@ -35,7 +35,8 @@ class Client:
         timeout: seconds to wait for a connection and for each answer; None: for ever.
 
     Attributes:
-        metadata: what the server says of itself: "tasks" with their spaces, "default_task", "limits".
+        metadata: what the server says of itself: "tasks" with their spaces, "rates" of those whose demonstrations said theirs, in timesteps
+            a second, "default_task", "limits".
         timing: "infer_ms" and "prev_total_ms" of the last action.
 
     Every method raises OpenGatoError with the server's sentence; after one that does not say that the connection is closed, the session

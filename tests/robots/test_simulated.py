@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -162,6 +163,16 @@ def test_the_command_records_and_reports(arm, checkpoint, tmp_path):
     assert [len(e) for e in dataset] == [facts["ticks"]] and dataset[0].seed == 100_000
     seen, _ = replay(dataset[0])
     np.testing.assert_array_equal(dataset[0].observations, seen[:-1])
+
+
+def test_the_rate_is_that_of_the_demonstrations_unless_told_otherwise(arm, reach, tmp_path):
+    replace(reach, facts={"data": {REACH: {"rate": 25.0}}}).save(tmp_path)
+    for arguments, ticks, warned in (([], 25, False), (["--rate", "10"], 10, True), (["--rate", "25.5"], 26, False)):
+        words = command(str(tmp_path), REACH, "--seconds", "1", "--patience", "60", "--json", *arguments)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+        facts = json.loads(done.stdout)
+        assert facts["ticks"] + facts["missed"] == pytest.approx(ticks, abs=1)
+        assert ("demonstrated at 25 timesteps a second" in done.stderr) == warned
 
 
 def caught(process, number):

@@ -2,7 +2,9 @@
 
 import io
 import json
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +129,24 @@ def test_finetuning_on_spaces_never_seen(lora, other_tokenizer, tmp_path, monkey
     assert moved and all(name.startswith(("blocks", "norm", "actions") if lora is None else "blocks") for name in moved)
     with pytest.raises(OpenGatoError, match="did you mean 'embedding'"):
         finetune(tmp_path / "start", quick, ["captions/emoji"], tmp_path / "other", freeze=["embeding"])
+
+
+def test_datasets_of_several_rates_and_none_train_together_and_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENGATO_CACHE", str(tmp_path / "cache"))
+    official = Path(__file__).parents[1] / "datasets" / "official"
+    data = {name: official / name for name in ("lerobot_v3", "lerobot_v21")}
+    said = {name: json.loads((path / "meta" / "info.json").read_text())["fps"] for name, path in data.items()}
+    shutil.copytree(data["lerobot_v21"], tmp_path / "faster")
+    info = tmp_path / "faster" / "meta" / "info.json"
+    info.write_text(info.read_text().replace(f'"fps": {said["lerobot_v21"]},', '"fps": 50,', 1))
+    quick = recipe("swift-nano")
+    quick = replace(quick, train=replace(quick.train, steps=2, batch=1, device="cpu"))
+    names = [f"lerobot:{data['lerobot_v3']}", f"lerobot:{tmp_path / 'faster'}", "captions/emoji"]
+    agent = train(quick, names, tmp_path / "run", model=asdict(SMALL))
+    wanted = {"lerobot/lerobot_v3": said["lerobot_v3"], "lerobot/faster": 50, "captions/emoji": None}
+    assert {task: agent.rate(task) for task in agent.layouts} == wanted
+    again = Checkpoint.load(tmp_path / "run" / "checkpoint")
+    assert {task: again.rate(task) for task in agent.layouts} == wanted
 
 
 def test_domains_that_a_stage_does_not_name_rest_in_it(tmp_path, monkeypatch):

@@ -11,12 +11,14 @@ from tyro.conf import Positional
 
 from opengato.cli.app import Precision, command, print_json
 
+_ALIKE = 0.05  # 29.97 and 30 are one rate
+
 
 @command
 def robot(
     agent: Positional[str],
     task: Positional[str],
-    rate: float = 20.0,
+    rate: float | None = None,
     seconds: float = 30.0,
     late: Literal["hold", "interpolate"] = "hold",
     patience: float = 1.0,
@@ -34,7 +36,7 @@ def robot(
     Args:
         agent: a checkpoint folder, or the address of a server, ws://HOST:PORT.
         task: the task's id, such as metaworld/reach.
-        rate: control ticks a second; one is one step of the simulator.
+        rate: control ticks a second; one is one step of the simulator. Default: that of the demonstrations, where they said it, else 20.
         seconds: in all, over as many episodes as fit.
         late: while the agent's action is late, repeat the last one, or glide to the newest.
         patience: seconds without a new action after which the robot is stopped.
@@ -49,13 +51,13 @@ def robot(
     """
     from contextlib import ExitStack
 
+    from opengato.console import notice
     from opengato.errors import OpenGatoError
     from opengato.robots import Recorder, Report, Simulated, Stopped
     from opengato.robots.simulated import episodes
 
     reports: list[Report] = []
     with ExitStack() as stack:
-        body = stack.enter_context(Simulated.of_task(task, rate, seed))
         actor: Any
         if agent.startswith(("ws://", "wss://")):
             from opengato.client import Client
@@ -63,10 +65,17 @@ def robot(
             if token_file is not None and not token_file.is_file():
                 raise OpenGatoError(f"token file {token_file} does not exist: give the one that the server was started with")
             actor = stack.enter_context(Client(agent, token_file.read_text().strip() if token_file else None))
+            demonstrated = actor.metadata.get("rates", {}).get(task)
         else:
             from opengato.policy.policy import Policy
 
             actor = Policy.from_pretrained(agent, precision=precision, compiled=compiled, temperature=temperature)
+            demonstrated = actor.checkpoint.rate(task)
+        if rate and demonstrated and abs(rate / demonstrated - 1) > _ALIKE:
+            notice(
+                f"rate is {rate:g}, and {task} was demonstrated at {demonstrated:g} timesteps a second: what was learned moves otherwise"
+            )
+        body = stack.enter_context(Simulated.of_task(task, rate or demonstrated or 20.0, seed))
         recorder = Recorder(record) if record else None
         try:
             for report in episodes(body, actor, task, seconds, late=late, patience=patience, oldest=oldest, record=recorder):

@@ -9,22 +9,12 @@ from typing import Any
 import numpy as np
 
 from opengato.datasets.dataset import Dataset
-from opengato.datasets.inferred import Inferred
-from opengato.datasets.lerobot import LeRobotFolder
 from opengato.datasets.lerobot_writer import write_lerobot
-from opengato.datasets.minari import MinariEpisodes, write_minari
+from opengato.datasets.minari import write_minari
+from opengato.datasets.rate import rate_of
 from opengato.domains.task import Task, dataset_id
 from opengato.episode import Episode, Nested, map_leaves
 from opengato.errors import OpenGatoError
-
-
-def rate_of(dataset: Dataset) -> float | None:
-    """Control ticks a second, where the dataset says so."""
-    if isinstance(dataset, Inferred) and isinstance(dataset.source, LeRobotFolder):
-        return dataset.source.rate
-    if isinstance(dataset, MinariEpisodes) and "opengato_rate" in dataset.metadata:
-        return float(dataset.metadata["opengato_rate"])
-    return None
 
 
 def to_lerobot(dataset: Dataset, folder: Path, rate: float | None = None, video: bool = False) -> int:

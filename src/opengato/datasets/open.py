@@ -31,6 +31,7 @@ from opengato.datasets.jat import load_jat
 from opengato.datasets.lerobot import load_lerobot
 from opengato.datasets.minari import load_minari
 from opengato.datasets.packed import open_packed
+from opengato.datasets.rate import rate_of
 from opengato.datasets.reading import Reading
 from opengato.datasets.recognise import format_of
 from opengato.datasets.rlds import load_rlds
@@ -136,7 +137,10 @@ def open_dataset(
         root: the folder of the Minari datasets, where `reading` does not say it.
         cache: default: the user's cache folder. skip_bad, seen: see `tokenise`.
     """
-    return tokenise(find_dataset(name, reading or Reading(root)), tokenizer, cache, skip_bad, seen)
+    dataset = find_dataset(name, reading or Reading(root))
+    data = tokenise(dataset, tokenizer, cache, skip_bad, seen)
+    data.rate = rate_of(dataset)
+    return data
 
 
 def open_datasets(
@@ -179,6 +183,7 @@ def open_datasets(
     for name in names:
         data = found[name]
         opened.append(data if data is not None else tokenise(datasets[name], tokenizer, cache, skip_bad))
+        opened[-1].rate = rate_of(datasets[name])
     if len(missing) == 1:
         told(missing[0])
     return opened

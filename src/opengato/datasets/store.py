@@ -31,7 +31,10 @@ class TokenDataset:
         relabelled bool (E,): whether a student acted and an expert labelled: such episodes are neither prompts nor judged by return.
         starts uint64 (E,): the hash of the full starting state where the recorder left one, else of the first observation.
         contents uint64 (E,): the hash of all that an episode holds.
+        rate: timesteps a second, where the dataset said so as it was opened.
     """
+
+    rate: float | None = None
 
     def __init__(self, index: Index, shards: Shards):
         self.task, self.name, self.fingerprint, self.skipped = index.task, index.name, index.fingerprint, index.skipped

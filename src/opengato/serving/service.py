@@ -76,6 +76,7 @@ class Service:
             "version": version("opengato"),
             "protocol": 1,
             "tasks": {task: layout.spaces_json() for task, layout in sorted(checkpoint.layouts.items())},
+            "rates": {task: rate for task in sorted(checkpoint.layouts) if (rate := checkpoint.rate(task)) is not None},
             "default_task": self.default_task,
             "horizon": horizon,
             "limits": {

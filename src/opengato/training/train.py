@@ -88,7 +88,10 @@ def make_checkpoint(trainer: Trainer, datasets: list[TokenDataset], tokenizer: T
         "steps": trainer.step,
         "seed": trainer.config.seed,
         "train": asdict(trainer.config),
-        "data": {d.task: {"episodes": len(d), "timesteps": d.timesteps, "by": list(d.source_names)} for d in datasets},
+        "data": {
+            d.task: {"episodes": len(d), "timesteps": d.timesteps, "by": list(d.source_names)} | ({"rate": d.rate} if d.rate else {})
+            for d in datasets
+        },
         "versions": dict(versions()),
     }
     return Checkpoint(trainer.model, tokenizer, trainer.mixture.layouts, prompts, facts, starts_of(datasets, share))
