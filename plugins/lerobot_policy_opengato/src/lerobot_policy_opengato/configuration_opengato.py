@@ -61,11 +61,11 @@ class OpenGatoConfig(PreTrainedConfig):
             raise OpenGatoError("the policy has no checkpoint: give --policy.checkpoint, of an agent that opengato train made")
 
     def get_optimizer_preset(self) -> AdamWConfig:
-        """The paper's AdamW, at the rate of its fine-tuning."""
+        """AdamW, at the rate at which `opengato finetune` begins."""
         return AdamWConfig(lr=self.optimizer_lr, betas=(0.9, 0.95), weight_decay=self.optimizer_weight_decay, grad_clip_norm=1.0)
 
     def get_scheduler_preset(self) -> None:
-        """None: the paper's fine-tuning has a constant rate."""
+        """None: how long is trained is not known here, and a constant rate is the paper's."""
         return None
 
     @property
