@@ -2,14 +2,14 @@
 
     python benchmarks/few_shot.py --tasks metaworld/assembly … --starts "all data=generalist" "adapters=generalist+8" "from scratch="
         [--model swift-tiny] [--demonstrations 1 5 20] [--subsets 0 1 2] [--steps 150] [--points 1] [--episodes 20]
-        [--kind adamw] [--rate 1e-4] [--noise 0.15] [--folder runs/few-shot] [--out FILE]
+        [--rate RATE [--kind adamw]] [--noise 0.15] [--folder runs/few-shot] [--out FILE]
 
-A start is a name and a checkpoint that has not seen the tasks, with +RANK trained by adapters of that rank, at ten times the rate; nothing
-after the = is fresh weights of `--model`. Every row is a training of its own on one core, as many at a time as there are cores: a task, a
-start, so many demonstrations of one of several disjoint sets, so many steps of 1,024 positions. What has learned already is trained
-as `opengato finetune` does, but for `--kind` and `--rate`; fresh weights by the recipe of `swift-tiny`, Muon. Scored on the same starts of
-evaluation, at equally many steps from one point to the next. The table has the score at the end and, as the paper reports it, the best of
-all points; per cent between the random agent and the expert, at most 100, over the sets. Rows that are done are kept.
+A start is a name and a checkpoint that has not seen the tasks, with +RANK trained by adapters of that rank; nothing after the = is fresh
+weights of `--model`. Every row is a training of its own on one core, as many at a time as there are cores: a task, a start, so many
+demonstrations of one of several disjoint sets, so many steps of 1,024 positions. What has learned already is trained as `opengato finetune`
+does, unless `--rate` and `--kind` say otherwise; fresh weights by the recipe of `swift-tiny`, Muon. Scored on the same starts of evaluation,
+at equally many steps from one point to the next. The table has the score at the end and, as the paper reports it, the best of all points;
+per cent between the random agent and the expert, at most 100, over the sets. Rows that are done are kept.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from opengato.evaluation.rollout import rollout
 from opengato.model.config import preset
 from opengato.model.gato import Gato
 from opengato.pretrained import agent_folder
-from opengato.recipes import finetune_recipe, recipe
+from opengato.recipes import recipe
 from opengato.training.loop import Trainer
 from opengato.training.lora import add_adapters, merge_adapters
 from opengato.training.optimiser import SWIFT
-from opengato.training.train import make_checkpoint, make_model, make_trainer, open_all
+from opengato.training.train import make_checkpoint, make_model, make_trainer, open_all, recipe_of_finetuning
 
 POSITIONS = 1024  # of a step
 # Two that the paper holds out, a level next to those trained on, and a body whose spaces no task of the generalist's has.
@@ -81,19 +81,19 @@ def begin(start: str, model: str) -> tuple[Gato, Checkpoint | None, int]:
 def run(name: str, start: str, count: int, subset: int, a: argparse.Namespace, out: Path) -> None:
     """One row, in a process of its own."""
     torch.set_num_threads(1)
-    task = get_task(name)
+    task, mine = get_task(name), Reading(recordings(a.folder, subset, count))
     network, known, rank = begin(start, a.model)
     if known is not None and task.id in known.layouts:
         raise SystemExit(f"{start} was trained on {task.id}: name a checkpoint that has not seen it")
     chosen = recipe("swift-tiny")
     if known is not None:
-        chosen = finetune_recipe(network.config.family)
-        tables = a.rate * SWIFT.table_learning_rate / SWIFT.learning_rate  # of Muon alone
-        rates = {"kind": a.kind, "learning_rate": a.rate * (10 if rank else 1), "table_learning_rate": tables}
-        chosen = replace(chosen, train=replace(chosen.train, optimiser=replace(chosen.train.optimiser, **rates)))
+        chosen = recipe_of_finetuning(agent_folder(start.partition("+")[0]), [dataset_id(task)], rank > 0, mine.root)
+        if a.rate is not None:
+            tables = a.rate * SWIFT.table_learning_rate / SWIFT.learning_rate  # of Muon alone
+            rates = {"kind": a.kind, "learning_rate": a.rate, "table_learning_rate": tables}
+            chosen = replace(chosen, train=replace(chosen.train, optimiser=replace(chosen.train.optimiser, **rates)))
     batch = max(1, POSITIONS // network.config.context)
     how = replace(chosen.train, steps=a.steps, seconds=None, seed=subset, batch=batch, workers=0, checkpoint_every=1e9)
-    mine = Reading(recordings(a.folder, subset, count))
     datasets, tokenizer = open_all([dataset_id(task)], "cpu", mine, known.tokenizer if known is not None else None)
     layouts = known.layouts if known is not None else None
     chosen = replace(chosen, train=how)
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=1)
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--kind", choices=["adamw", "muon"], default="adamw")
-    parser.add_argument("--rate", type=float, default=1e-4)
+    parser.add_argument("--rate", type=float)
     parser.add_argument("--noise", type=float, default=0.15)
     parser.add_argument("--folder", type=Path, default=Path("runs/few-shot"))
     parser.add_argument("--out", type=Path, help="JSON of all rows")
@@ -150,7 +150,7 @@ def main() -> None:
 
     def path(task: str, start: str, count: int, subset: int) -> Path:
         named = next(name for name, checkpoint in starts.items() if checkpoint == start).replace(" ", "-")
-        rate = f"-{a.kind}-{a.rate:g}" if start else ""
+        rate = f"-{a.kind}-{a.rate:g}" if start and a.rate is not None else ""
         return a.folder / f"rows-{a.steps}-{a.episodes}" / f"{task.replace('/', '--')}-{named}{rate}-{count}-{subset}.json"
 
     if a.run:
@@ -162,7 +162,8 @@ def main() -> None:
             collect([get_task(t) for t in a.tasks], count, recordings(a.folder, subset, count), seed=first_seed(subset), noise=a.noise)
             open_all([dataset_id(get_task(t)) for t in a.tasks], "cpu", Reading(recordings(a.folder, subset, count)))
     named = ["steps", "points", "episodes", "kind", "rate", "model", "folder"]
-    options = [word for name in named for word in (f"--{name}", str(getattr(a, name)))] + ["--starts", *a.starts]
+    options = [word for name in named if getattr(a, name) is not None for word in (f"--{name}", str(getattr(a, name)))]
+    options += ["--starts", *a.starts]
     cells = [(t, s, n, k) for k in a.subsets for t in a.tasks for n in a.demonstrations for s in starts.values()]
     rows = run_rows(__file__, cells, path, options)
     if a.out:

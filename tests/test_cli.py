@@ -74,22 +74,34 @@ def test_training_reads_datasets_of_the_root(tmp_path, monkeypatch):
     for name in ("train", "finetune"):
         monkeypatch.setattr(train, name, lambda *arguments, root, **settings: heard.append(root))
     main(["train", "swift-nano", "--data", "opengato/any-v0", "--root", str(tmp_path)])
-    main(["finetune", "generalist", "--data", "opengato/any-v0", "--root", str(tmp_path), "--out", str(tmp_path / "run")])
+    main(["finetune", "generalist", "--data", "captions/emoji", "--root", str(tmp_path), "--out", str(tmp_path / "run")])
     assert heard == [tmp_path, tmp_path]
 
 
-@pytest.mark.parametrize("family, lora, rate", [("swift", [], 1e-4), ("swift", ["--lora", "4"], 1e-3), ("gato", ["--lora", "4"], 1e-5)])
-def test_a_checkpoint_is_fine_tuned_as_its_family_is(family, lora, rate, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "family, knows, lora, rate",
+    [
+        ("swift", True, [], 1e-4),
+        ("swift", False, [], 5e-4),
+        ("swift", True, ["--lora", "4"], 1e-3),
+        ("swift", True, ["--optimiser.learning-rate", "2e-4"], 2e-4),
+        ("gato", False, ["--lora", "4"], 1e-5),
+    ],
+)
+def test_a_checkpoint_is_fine_tuned_as_its_family_is(family, knows, lora, rate, tmp_path, monkeypatch):
     """The paper's as in the paper (gato.md, 5.2: Adam at a constant 1e-5); swift's by Adam too, not by its Muon."""
     from opengato.cli import main
+    from opengato.pretrained import agent_folder
     from opengato.training import train
 
     heard = []
     monkeypatch.setattr(train, "finetune", lambda folder, chosen, *arguments, **settings: heard.append(chosen.train.optimiser))
     checkpoint = tmp_path / "checkpoint"
     checkpoint.mkdir()
-    (checkpoint / "config.json").write_text(json.dumps({"format": 1, "model": {"family": family}, "tasks": {}}))
-    main(["finetune", str(checkpoint), "--data", "opengato/any-v0", "--out", str(tmp_path / "run"), *lora])
+    generalist = json.loads((agent_folder("generalist") / "config.json").read_text())
+    tasks = {task: layout for task, layout in generalist["tasks"].items() if knows or task.startswith("babyai/")}
+    (checkpoint / "config.json").write_text(json.dumps({"format": 4, "model": {"family": family}, "tasks": tasks}))
+    main(["finetune", str(checkpoint), "--data", "captions/emoji", "--out", str(tmp_path / "run"), *lora])
     assert (heard[0].kind, heard[0].learning_rate) == ("adamw", rate)
     assert heard[0].schedule == ("constant" if family == "gato" else "linear")
     assert json.loads((tmp_path / "run" / "run.json").read_text())["arguments"]["optimiser"]["learning_rate"] == rate

@@ -129,12 +129,15 @@ FINETUNE_SWIFT = Recipe(
 )
 
 
-def finetune_recipe(family: str, adapters: bool = False) -> Recipe:
-    """How a checkpoint of a model family is fine-tuned: `gato` as in the paper, `swift` in small steps, adapters in larger."""
+def finetune_recipe(family: str, adapters: bool = False, new: bool = False) -> Recipe:
+    """How a checkpoint of a model family is fine-tuned: `gato` as in the paper, `swift` in small steps.
+
+    In larger ones where they are of `adapters`, or where what is observed is `new` to it, so that it must learn to read first.
+    """
     if family == "gato":
         return FINETUNE
     optimiser = FINETUNE_SWIFT.train.optimiser
-    rate = optimiser.learning_rate * (10 if adapters else 1)
+    rate = optimiser.learning_rate * (10 if adapters else 5 if new else 1)
     return replace(FINETUNE_SWIFT, train=replace(FINETUNE_SWIFT.train, optimiser=replace(optimiser, learning_rate=rate)))
 
 

@@ -257,7 +257,8 @@ def finetune(
 ) -> None:
     """Go on from a checkpoint with other data, by default in 1,000 steps of 4 sequences, Adam's rate falling from 1e-4, dropout 0.1.
 
-    Adapters' rate falls from 1e-3. A checkpoint of the paper's family is trained as in the paper: rate 1e-5, batch 64, 10,000 steps.
+    Adapters' rate falls from 1e-3, and from 5e-4 where the checkpoint knows none of the spaces that are observed. One of the paper's family
+    is trained as in the paper: rate 1e-5, batch 64, 10,000 steps.
 
     Args:
         checkpoint: a checkpoint folder, or the name of weights that come along.
@@ -269,12 +270,11 @@ def finetune(
         dropout: on the blocks' branches.
     """
     arguments = dict(locals())
-    from opengato.checkpoint import read_config
     from opengato.pretrained import agent_folder
-    from opengato.recipes import finetune_recipe
     from opengato.training.train import finetune as run
+    from opengato.training.train import recipe_of_finetuning
 
     checkpoint = agent_folder(checkpoint)
-    settled = _resolved(finetune_recipe(read_config(checkpoint)["model"]["family"], lora is not None), settings, optimiser, sampling)
+    settled = _resolved(recipe_of_finetuning(checkpoint, list(data), lora is not None, root), settings, optimiser, sampling)
     with recorded(out, "finetune", arguments | _settled(settled)):
         run(checkpoint, settled, list(data), out, lora=lora, freeze=freeze, dropout=dropout, root=root, **reading_of(reading))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from opengato.checkpoint import Checkpoint
+from opengato.checkpoint import Checkpoint, read_config
 from opengato.console import notice
 from opengato.datasets.demonstrations import best_demonstration
 from opengato.datasets.open import find_dataset, open_datasets, weight_of
@@ -26,10 +26,11 @@ from opengato.mixture.weights import Stage, of_datasets
 from opengato.model.config import ModelConfig, preset
 from opengato.model.gato import Gato
 from opengato.model.prompt import crop_prompt
-from opengato.recipes import Recipe, resolve_weights
+from opengato.recipes import Recipe, finetune_recipe, resolve_weights
 from opengato.runs import versions
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
+from opengato.tokens.spaces import to_json
 from opengato.tokens.text import TextTokenizer
 from opengato.training.loop import Trainer
 from opengato.training.lora import add_adapters, merge_adapters
@@ -179,6 +180,14 @@ def without_held_out(datasets: list[TokenDataset], chosen: Recipe) -> list[Token
     if not kept:
         raise OpenGatoError(f"data has only tasks that the recipe holds out, {', '.join(left_out)}: add others, or use --keep-held-out")
     return kept
+
+
+def recipe_of_finetuning(folder: Path, data: list[str], adapters: bool = False, root: Path | None = None) -> Recipe:
+    """How to go on from a checkpoint with these data, see `finetune_recipe`: new is what is observed in spaces of which it knows none."""
+    config = read_config(folder)
+    known = [layout["observation_space"] for layout in config["tasks"].values()]
+    seen = [to_json(find_dataset(name, Reading(root)).observation_space) for name in data]
+    return finetune_recipe(config["model"]["family"], adapters, new=not any(space in known for space in seen))
 
 
 def finetune(
