@@ -5,11 +5,12 @@
         [--rate RATE [--kind adamw]] [--noise 0.15] [--folder runs/few-shot] [--out FILE]
 
 A start is a name and a checkpoint that has not seen the tasks, with +RANK trained by adapters of that rank; nothing after the = is fresh
-weights of `--model`. Every row is a training of its own on one core, as many at a time as there are cores: a task, a start, so many
-demonstrations of one of several disjoint sets, so many steps of 1,024 positions. What has learned already is trained as
-`opengato finetune` does, unless `--rate` and `--kind` say otherwise; fresh weights by the recipe of `swift-tiny`, Muon. Scored on the same
-evaluation starts, at equally many steps from one point to the next. The table has the score at the end and, as the paper reports it, the best of all points;
-per cent between the random agent and the expert, at most 100, over the sets. Rows that are done are kept.
+weights of `--model`. A task of Meta-World with @now or @fields is the same arm with other sensors, whose spaces no checkpoint has seen: without
+the timestep before, and that in fields with names. Every row is a training of its own on one core, as many at a time as there are cores: a
+task, a start, so many demonstrations of one of several disjoint sets, so many steps of 1,024 positions. What has learned already is trained
+as `opengato finetune` does, unless `--rate` and `--kind` say otherwise; fresh weights by the recipe of `swift-tiny`, Muon. Scored on the same
+evaluation starts, at equally many steps from one point to the next. The table has the score at the end and, as the paper reports it, the
+best of all points; per cent between the random agent and the expert, at most 100, over the sets. Rows that are done are kept.
 """
 
 from __future__ import annotations
@@ -17,32 +18,48 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium import spaces
 from rows import run_rows, write_row
 
 from opengato.checkpoint import Checkpoint
 from opengato.collection import collect, dataset_id
+from opengato.datasets.dataset import Stream
+from opengato.datasets.minari import load_minari
+from opengato.datasets.open import open_dataset
 from opengato.datasets.reading import Reading
-from opengato.domains import get_task
+from opengato.datasets.store import TokenDataset
+from opengato.datasets.tokenise import tokenise
+from opengato.domains import Task, get_task
+from opengato.episode import Episode
 from opengato.evaluation.evaluate import score_of
 from opengato.evaluation.rollout import rollout
+from opengato.layouts import is_new
 from opengato.model.config import preset
 from opengato.model.gato import Gato
 from opengato.pretrained import agent_folder
-from opengato.recipes import recipe
+from opengato.recipes import finetune_recipe, recipe
+from opengato.tokens.text import TextTokenizer
 from opengato.training.loop import Trainer
 from opengato.training.lora import add_adapters, merge_adapters
 from opengato.training.optimiser import SWIFT
-from opengato.training.train import make_checkpoint, make_model, make_trainer, open_all, recipe_of_finetuning
+from opengato.training.train import make_checkpoint, make_model, make_trainer
 
 POSITIONS = 1024  # of a step
-# Two that the paper holds out, a level next to those trained on, and a body whose spaces no task of the generalist's has.
-TASKS = "metaworld/assembly dm-control/cartpole-swingup babyai/put-next-s6n3 gymnasium-mujoco/reacher".split()
+# Two that the paper holds out, a level next to those trained on, and three whose spaces no task of the generalist's has.
+TASKS = """metaworld/assembly dm-control/cartpole-swingup babyai/put-next-s6n3
+metaworld/assembly@now metaworld/assembly@fields gymnasium-mujoco/reacher""".split()
+
+
+def _numbers(count: int) -> spaces.Box:
+    return spaces.Box(-np.inf, np.inf, (count,), np.float64)  # type: ignore[arg-type]
 
 
 class Paused(Trainer):
@@ -65,6 +82,43 @@ def first_seed(subset: int) -> int:
     return 1_000_000 * subset
 
 
+NOW = np.r_[0:18, 36:39]  # of an observation of Meta-World: the hand, the objects and the goal; the others are those of the step before
+SIGHTS: dict[str, tuple[spaces.Space, Callable[[np.ndarray], Any]]] = {
+    "now": (_numbers(21), lambda seen: seen[..., NOW]),
+    "fields": (
+        spaces.Dict(hand=_numbers(4), objects=_numbers(14), goal=_numbers(3)),
+        lambda seen: {"hand": seen[..., :4], "objects": seen[..., 4:18], "goal": seen[..., 36:]},
+    ),
+}
+
+
+class Otherwise(gym.ObservationWrapper):
+    """An environment seen by other sensors."""
+
+    def __init__(self, env: gym.Env, sight: str):
+        super().__init__(env)
+        self.observation_space, self.seen = SIGHTS[sight]
+
+    def observation(self, observation: np.ndarray) -> Any:
+        return self.seen(observation)
+
+
+def open_as(name: str, reading: Reading, tokenizer: TextTokenizer) -> tuple[Task, TokenDataset]:
+    """A task, as its name's sight has it, and its demonstrations."""
+    plain, _, sight = name.partition("@")
+    task = get_task(plain)
+    if not sight:
+        return task, open_dataset(dataset_id(task), tokenizer, reading=reading)
+    (space, see), make, source = SIGHTS[sight], task.make_env, load_minari(dataset_id(task), reading.root)
+
+    def read() -> Iterator[Episode]:
+        for episode in source.episodes():
+            yield replace(episode, observations=see(np.asarray(episode.observations)))
+
+    data = Stream(f"{source.name} {sight}", task.id, space, task.action_space, f"{source.fingerprint} {sight}", read)
+    return replace(task, observation_space=space, make_env=lambda: Otherwise(make(), sight)), tokenise(data, tokenizer)
+
+
 def begin(start: str, model: str) -> tuple[Gato, Checkpoint | None, int]:
     """The network to train, the checkpoint that it is of, and the rank of its adapters, 0 where there are none."""
     if not start:
@@ -81,34 +135,33 @@ def begin(start: str, model: str) -> tuple[Gato, Checkpoint | None, int]:
 def run(name: str, start: str, count: int, subset: int, a: argparse.Namespace, out: Path) -> None:
     """One row, in a process of its own."""
     torch.set_num_threads(1)
-    task, mine = get_task(name), Reading(recordings(a.folder, subset, count))
     network, known, rank = begin(start, a.model)
+    task, data = open_as(name, Reading(recordings(a.folder, subset, count)), known.tokenizer if known is not None else TextTokenizer.load())
     if known is not None and task.id in known.layouts:
         raise SystemExit(f"{start} was trained on {task.id}: name a checkpoint that has not seen it")
     chosen = recipe("swift-tiny")
     if known is not None:
-        chosen = recipe_of_finetuning(agent_folder(start.partition("+")[0]), [dataset_id(task)], rank > 0, mine.root)
+        chosen = finetune_recipe(network.config.family, rank > 0, new=is_new(known.layouts, task.observation_space))
         if a.rate is not None:
             tables = a.rate * SWIFT.table_learning_rate / SWIFT.learning_rate  # of Muon alone
             rates = {"kind": a.kind, "learning_rate": a.rate, "table_learning_rate": tables}
             chosen = replace(chosen, train=replace(chosen.train, optimiser=replace(chosen.train.optimiser, **rates)))
     batch = max(1, POSITIONS // network.config.context)
     how = replace(chosen.train, steps=a.steps, seconds=None, seed=subset, batch=batch, workers=0, checkpoint_every=1e9)
-    datasets, tokenizer = open_all([dataset_id(task)], "cpu", mine, known.tokenizer if known is not None else None)
     layouts = known.layouts if known is not None else None
     chosen = replace(chosen, train=how)
-    trainer = make_trainer(network, datasets, {task.domain: 1.0}, chosen, out.with_suffix(".run"), layouts)
+    trainer = make_trainer(network, [data], {task.domain: 1.0}, chosen, out.with_suffix(".run"), layouts)
     trainer.__class__ = Paused
     assert isinstance(trainer, Paused)
     points = []
     for point in range(1, a.points + 1):
         trainer.until = a.steps * point // a.points
         trainer.run(show=False)
-        played = rollout(merged(make_checkpoint(trainer, datasets, tokenizer), rank), task, a.episodes)
+        played = rollout(merged(make_checkpoint(trainer, [data], tokenizer), rank), task, a.episodes)
         score = score_of(task, played).score
         won = None if played[0].success is None else float(np.mean([bool(r.success) for r in played]))
         points.append({"seconds": trainer.elapsed, "steps": trainer.step, "score": score, "success": won})
-    row = {"task": task.id, "start": start, "demonstrations": count, "subset": subset, "points": points}
+    row = {"task": name, "start": start, "demonstrations": count, "subset": subset, "points": points}
     write_row(row, out)
 
 
@@ -157,10 +210,14 @@ def main() -> None:
         task, start, count, subset = a.run[0], a.run[1], int(a.run[2]), int(a.run[3])
         run(task, start, count, subset, a, path(task, start, count, subset))
         return
+    plain = {task.partition("@")[0] for task in a.tasks}
     for subset in a.subsets:
         for count in a.demonstrations:
-            collect([get_task(t) for t in a.tasks], count, recordings(a.folder, subset, count), seed=first_seed(subset), noise=a.noise)
-            open_all([dataset_id(get_task(t)) for t in a.tasks], "cpu", Reading(recordings(a.folder, subset, count)))
+            collect(
+                [get_task(t) for t in sorted(plain)], count, recordings(a.folder, subset, count), seed=first_seed(subset), noise=a.noise
+            )
+            for task in a.tasks:
+                open_as(task, Reading(recordings(a.folder, subset, count)), TextTokenizer.load())
     named = ["steps", "points", "episodes", "kind", "rate", "model", "folder"]
     options = [word for name in named if getattr(a, name) is not None for word in (f"--{name}", str(getattr(a, name)))]
     options += ["--starts", *a.starts]

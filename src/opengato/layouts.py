@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -31,6 +32,12 @@ def known_layout(
         if given is not None and (lines := differences(to_json(known), to_json(given))):
             raise OpenGatoError(f"the {name} space of task {task!r} is not the one this checkpoint was trained on: {'; '.join(lines)}")
     return layout
+
+
+def is_new(layouts: Iterable[Mapping[str, Any]], observation_space: spaces.Space) -> bool:
+    """Whether none of the tasks that an agent was trained on, of whose layouts this is the JSON, observes this space."""
+    observed = to_json(observation_space)
+    return all(layout["observation_space"] != observed for layout in layouts)
 
 
 def new_layout(

@@ -21,6 +21,7 @@ from opengato.datasets.starts import join_starts, starts_of
 from opengato.datasets.store import TokenDataset
 from opengato.domains import tasks
 from opengato.errors import OpenGatoError, unknown
+from opengato.layouts import is_new
 from opengato.mixture import Mixture, Sampling
 from opengato.mixture.weights import Stage, of_datasets
 from opengato.model.config import ModelConfig, preset
@@ -30,7 +31,6 @@ from opengato.recipes import Recipe, finetune_recipe, resolve_weights
 from opengato.runs import versions
 from opengato.tokens.encode import Encoded
 from opengato.tokens.layout import Layout
-from opengato.tokens.spaces import to_json
 from opengato.tokens.text import TextTokenizer
 from opengato.training.loop import Trainer
 from opengato.training.lora import add_adapters, merge_adapters
@@ -185,9 +185,8 @@ def without_held_out(datasets: list[TokenDataset], chosen: Recipe) -> list[Token
 def recipe_of_finetuning(folder: Path, data: list[str], adapters: bool = False, root: Path | None = None) -> Recipe:
     """How to go on from a checkpoint with these data, see `finetune_recipe`: new is what is observed in spaces of which it knows none."""
     config = read_config(folder)
-    known = [layout["observation_space"] for layout in config["tasks"].values()]
-    seen = [to_json(find_dataset(name, Reading(root)).observation_space) for name in data]
-    return finetune_recipe(config["model"]["family"], adapters, new=not any(space in known for space in seen))
+    new = all(is_new(config["tasks"].values(), find_dataset(name, Reading(root)).observation_space) for name in data)
+    return finetune_recipe(config["model"]["family"], adapters, new)
 
 
 def finetune(
