@@ -5,12 +5,13 @@
         [--rate RATE [--kind adamw]] [--noise 0.15] [--folder runs/few-shot] [--out FILE]
 
 A start is a name and a checkpoint that has not seen the tasks, with +RANK trained by adapters of that rank; nothing after the = is fresh
-weights of `--model`. A task of Meta-World with @now or @fields is the same arm with other sensors, whose spaces no checkpoint has seen: without
-the timestep before, and that in fields with names. Every row is a training of its own on one core, as many at a time as there are cores: a
-task, a start, so many demonstrations of one of several disjoint sets, so many steps of 1,024 positions. What has learned already is trained
-as `opengato finetune` does, unless `--rate` and `--kind` say otherwise; fresh weights by the recipe of `swift-tiny`, Muon. Scored on the same
-evaluation starts, at equally many steps from one point to the next. The table has the score at the end and, as the paper reports it, the
-best of all points; per cent between the random agent and the expert, at most 100, over the sets. Rows that are done are kept.
+weights of `--model`. A task of Meta-World with @now or @fields is the same arm with other sensors, whose spaces no checkpoint has seen:
+without the timestep before, and that in fields with names. Every row is a training of its own on one core, as many at a time as there are
+cores: a task, a start, so many demonstrations of one of several disjoint sets, so many steps of 1,024 positions. What has learned already
+is trained as `opengato finetune` does, unless `--rate` and `--kind` say otherwise; fresh weights by the recipe of `swift-tiny`, Muon. Scored
+on the same evaluation starts, at equally many steps from one point to the next. The table has the score at the end and, as the paper
+reports it, the best of all points; per cent between the random agent and the expert, at most 100, over the sets. Rows that are done are
+kept.
 """
 
 from __future__ import annotations
@@ -136,12 +137,15 @@ def run(name: str, start: str, count: int, subset: int, a: argparse.Namespace, o
     """One row, in a process of its own."""
     torch.set_num_threads(1)
     network, known, rank = begin(start, a.model)
-    task, data = open_as(name, Reading(recordings(a.folder, subset, count)), known.tokenizer if known is not None else TextTokenizer.load())
+    tokenizer = known.tokenizer if known is not None else TextTokenizer.load()
+    task, data = open_as(name, Reading(recordings(a.folder, subset, count)), tokenizer)
     if known is not None and task.id in known.layouts:
         raise SystemExit(f"{start} was trained on {task.id}: name a checkpoint that has not seen it")
     chosen = recipe("swift-tiny")
     if known is not None:
-        chosen = finetune_recipe(network.config.family, rank > 0, new=is_new(known.layouts, task.observation_space))
+        chosen = finetune_recipe(
+            network.config.family, rank > 0, new=is_new([layout.spaces_json() for layout in known.layouts.values()], task.observation_space)
+        )
         if a.rate is not None:
             tables = a.rate * SWIFT.table_learning_rate / SWIFT.learning_rate  # of Muon alone
             rates = {"kind": a.kind, "learning_rate": a.rate, "table_learning_rate": tables}
