@@ -8,10 +8,10 @@ A start is a name and a checkpoint that has not seen the tasks, with +RANK train
 weights of `--model`. A task of Meta-World with @now or @fields is the same arm with other sensors, whose spaces no checkpoint has seen:
 without the timestep before, and that in fields with names. Every row is a training of its own on one core, as many at a time as there are
 cores: a task, a start, so many demonstrations of one of several disjoint sets, so many steps of 1,024 positions. What has learned already
-is trained as `opengato finetune` does, unless `--rate` and `--kind` say otherwise; fresh weights by the recipe of `swift-tiny`, Muon. Scored
-on the same evaluation starts, at equally many steps from one point to the next. The table has the score at the end and, as the paper
-reports it, the best of all points; per cent between the random agent and the expert, at most 100, over the sets. Rows that are done are
-kept.
+is trained as `opengato finetune` does, unless `--rate` and `--kind` say otherwise; fresh weights by the recipe of `swift-tiny`, Muon.
+Scored on the same evaluation starts, at equally many steps from one point to the next. The table has the score at the end and, as the
+paper reports it, the best of all points; per cent between the random agent and the expert, at most 100, over the sets. Rows that are done
+are kept.
 """
 
 from __future__ import annotations
