@@ -140,18 +140,26 @@ def data_convert(
 def data_view(name: Positional[str], episode: int = 0, out: Path = Path("episode.html"), root: Path | None = None) -> None:
     """Write an episode as a page to look at: pictures, curves and words, with a slider; one HTML file that needs no other.
 
+    Or, where the file's name ends in .rrd, as a recording for Rerun's viewer, which needs the extra `rerun`.
+
     Args:
         name: a dataset, as for `train`.
         episode: its number, from 0 on.
-        out: the file.
+        out: the file, .html or .rrd.
         root: folder of the Minari datasets; default: Minari's own.
     """
     from opengato.datasets.open import find_dataset
     from opengato.datasets.reading import Reading
     from opengato.datasets.view import page
 
-    text = page(find_dataset(name, Reading(root)), episode)
+    dataset = find_dataset(name, Reading(root))
     out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".rrd":
+        from opengato.datasets.rerun_file import write_rerun
+
+        print(f"{out}: {write_rerun(dataset, episode, out):,} timesteps, open it with: rerun {out}")
+        return
+    text = page(dataset, episode)
     out.write_text(text)
     print(f"{out}: {len(text) / 1e6:.1f} MB, open it in a browser")
 

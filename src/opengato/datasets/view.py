@@ -38,7 +38,7 @@ def page(dataset: Dataset, number: int) -> str:
         for path, leaf in leaves(nested):
             name = f"{side}.{path}".rstrip(".")
             if isinstance(leaf, list):
-                words.append({"name": name, "values": _runs(leaf)})
+                words.append({"name": name, "values": runs(leaf)})
                 continue
             values = np.asarray(leaf)
             if values.dtype == np.uint8 and values.ndim == 4:
@@ -72,7 +72,7 @@ def _curve(name: str, values: np.ndarray) -> dict[str, Any]:
     return {"name": name, "left_out": max(values.shape[1] - _CURVES, 0), "lines": [[float(f"{v:.5g}") for v in line] for line in shown.T]}
 
 
-def _runs(texts: list[str]) -> list[list[Any]]:
+def runs(texts: list[str]) -> list[list[Any]]:
     """[first timestep, text] of every stretch of one text."""
     return [[t, text] for t, text in enumerate(texts) if t == 0 or text != texts[t - 1]]
 
