@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from opengato.checkpoint import Checkpoint
+from opengato.hub import CARD
 from opengato.licences import origin_of
 
 _FRONT = """---
@@ -25,6 +27,20 @@ _SETTINGS = (
     *("batch", "seed", "steps", "seconds"),
     *("optimiser.kind", "optimiser.learning_rate", "optimiser.weight_decay", "optimiser.warmup", "optimiser.schedule"),
 )
+
+
+def write(
+    folder: Path,
+    checkpoint: Checkpoint,
+    about: str,
+    trained_with: str = "",
+    scores: Mapping[str, Any] | None = None,
+    licences: Mapping[str, str] | None = None,
+    bits: int = 16,
+) -> None:
+    """A checkpoint as it is given away, with its card. `bits`: of a weight, see `Checkpoint.save`; the others: see `model_card`."""
+    checkpoint.save(folder, bits)
+    (folder / CARD).write_text(model_card(folder.name, checkpoint, about, trained_with, scores, licences))
 
 
 def model_card(

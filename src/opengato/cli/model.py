@@ -94,13 +94,10 @@ def release(
     import json
 
     from opengato.checkpoint import Checkpoint
-    from opengato.hub import CARD
-    from opengato.release import model_card
+    from opengato.release import write
 
-    loaded = Checkpoint.load(checkpoint)
-    loaded.save(out, bits)
     found = json.loads(scores.read_text()) if scores is not None else None
-    (out / CARD).write_text(model_card(out.name, loaded, about, trained_with, found, licences))
+    write(out, Checkpoint.load(checkpoint), about, trained_with, found, licences, bits)
     size = sum(path.stat().st_size for path in out.iterdir())
     print(f"{out}: {size / 1e6:.1f} MB")
     if push is not None:

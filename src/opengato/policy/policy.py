@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from opengato import hub, release
 from opengato.checkpoint import Checkpoint
 from opengato.episode import Episode
 from opengato.model.batch import GRAIN
@@ -31,6 +32,7 @@ class Policy:
 
     def __init__(self, checkpoint: Checkpoint, temperature: float | None = None, top_p: float = 1.0, seed: int = 0, max_text: int = 64):
         self.checkpoint, self._chance = checkpoint, np.random.default_rng(seed)
+        self._source: str | Path | None = None
         self._warm: set[tuple[str, int]] = set()
         self._began: tuple[str, Layout, Encoded | None, int] | None = None  # an episode that has not acted yet
         self.engine = Engine(checkpoint.model, checkpoint.tokenizer, slots=1, temperature=temperature, top_p=top_p, max_text=max_text)
@@ -54,7 +56,29 @@ class Policy:
         """
         checkpoint = Checkpoint.load(folder, device)
         convert(checkpoint.model, precision, compiled)
-        return cls(checkpoint, **settings)
+        policy = cls(checkpoint, **settings)
+        policy._source = folder
+        return policy
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        about: str = "A policy trained with OpenGato.",
+        scores: Mapping[str, Any] | None = None,
+        bits: int = 32,
+        push_to_hub: str | None = None,
+    ) -> None:
+        """Write what `from_pretrained` loads, with a model card: tasks, scores, data, recipe, limits.
+
+        Args:
+            about: the card's first paragraph. scores: what `opengato eval --json` printed. bits: of a weight; 16 and 8 round them.
+            push_to_hub: hub:OWNER/NAME, to upload it to as well, as a private repository; nothing else touches the network.
+        """
+        # Weights that were loaded to act are packed, and may be rounded: those that were trained lie where they came from.
+        trained = Checkpoint.load(self._source) if self._source is not None else self.checkpoint
+        release.write(Path(folder), trained, about, scores=scores, bits=bits)
+        if push_to_hub is not None:
+            hub.push_to_hub(Path(folder), push_to_hub)
 
     def reset(
         self,
