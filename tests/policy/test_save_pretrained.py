@@ -37,7 +37,7 @@ def test_what_was_loaded_is_saved_to_the_bit(trained, precision, tmp_path):
     for name in ("config.json", "model.safetensors", "tokenizer.model"):
         assert filecmp.cmp(tmp_path / "first" / name, tmp_path / "second" / name, shallow=False), name
     card = (tmp_path / "second" / "README.md").read_text()
-    assert "# second" in card and "An arm." in card and "12 steps" in card and "| t/arm | 25% |" in card
+    assert "# second" in card and "An arm." in card and "12 steps" in card and "| `t/arm` | 25% | 38 |" in card
 
 
 def test_a_policy_of_a_checkpoint_in_memory_is_saved_too_and_rounded_where_it_is_asked_for(trained, tmp_path):
