@@ -6,12 +6,12 @@
 
 A start is a name and a checkpoint that has not seen the tasks, with +RANK trained by adapters of that rank; nothing after the = is fresh
 weights of `--model`. A task of Meta-World with @now or @fields is the same arm with other sensors, whose spaces no checkpoint has seen:
-without the timestep before, and that in fields with names. Every row is a training of its own on one core, as many at a time as there are
-cores: a task, a start, so many demonstrations of one of several disjoint sets, so many steps of 1,024 positions. What has learned already
-is trained as `opengato finetune` does, unless `--rate` and `--kind` say otherwise; fresh weights by the recipe of `swift-tiny`, Muon.
-Scored on the same evaluation starts, at equally many steps from one point to the next. The table has the score at the end and, as the
-paper reports it, the best of all points; per cent between the random agent and the expert, at most 100, over the sets. Rows that are done
-are kept.
+without the timestep before, and that in fields with names; a level of BabyAI with @narrow is seen in a view of 5×5 cells in place of 7×7.
+Every row is a training of its own on one core, as many at a time as there are cores: a task, a start, so many demonstrations of one of
+several disjoint sets, so many steps of 1,024 positions. What has learned already is trained as `opengato finetune` does, unless `--rate`
+and `--kind` say otherwise; fresh weights by the recipe of `swift-tiny`, Muon. Scored on the same evaluation starts, at equally many steps
+from one point to the next. The table has the score at the end and, as the paper reports it, the best of all points; per cent between the
+random agent and the expert, at most 100, over the sets. Rows that are done are kept.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from opengato.datasets.reading import Reading
 from opengato.datasets.store import TokenDataset
 from opengato.datasets.tokenise import tokenise
 from opengato.domains import Task, get_task
-from opengato.episode import Episode
+from opengato.episode import Episode, map_leaves
 from opengato.evaluation.evaluate import score_of
 from opengato.evaluation.rollout import rollout
 from opengato.layouts import is_new
@@ -54,9 +54,9 @@ from opengato.training.optimiser import SWIFT
 from opengato.training.train import make_checkpoint, make_model, make_trainer
 
 POSITIONS = 1024  # of a step
-# Two that the paper holds out, a level next to those trained on, and three whose spaces no task of the generalist's has.
+# Two that the paper holds out, a level next to those trained on, and four whose spaces no task of the generalist's has.
 TASKS = """metaworld/assembly dm-control/cartpole-swingup babyai/put-next-s6n3
-metaworld/assembly@now metaworld/assembly@fields gymnasium-mujoco/reacher""".split()
+metaworld/assembly@now metaworld/assembly@fields babyai/put-next-s6n3@narrow gymnasium-mujoco/reacher""".split()
 
 
 def _numbers(count: int) -> spaces.Box:
@@ -84,12 +84,32 @@ def first_seed(subset: int) -> int:
 
 
 NOW = np.r_[0:18, 36:39]  # of an observation of Meta-World: the hand, the objects and the goal; the others are those of the step before
-SIGHTS: dict[str, tuple[spaces.Space, Callable[[np.ndarray], Any]]] = {
-    "now": (_numbers(21), lambda seen: seen[..., NOW]),
-    "fields": (
-        spaces.Dict(hand=_numbers(4), objects=_numbers(14), goal=_numbers(3)),
-        lambda seen: {"hand": seen[..., :4], "objects": seen[..., 4:18], "goal": seen[..., 36:]},
-    ),
+NEAR = (slice(1, 6), slice(2, 7))  # of a view of 7×7 that MiniGrid gives, what is two steps away from the agent or less, and four ahead
+
+
+def _array(leaf: Any) -> Any:
+    """A leaf that may be lazy, as an array; texts stay as they are."""
+    return leaf if isinstance(leaf, list) else np.asarray(leaf)
+
+
+def _fields(seen: np.ndarray) -> dict[str, np.ndarray]:
+    return {"hand": seen[..., :4], "objects": seen[..., 4:18], "goal": seen[..., 36:]}
+
+
+def _narrow_space(space: spaces.Space) -> spaces.Space:
+    assert isinstance(space, spaces.Dict) and isinstance(space["image"], spaces.MultiDiscrete)
+    return spaces.Dict({**space.spaces, "image": spaces.MultiDiscrete(space["image"].nvec[NEAR])})
+
+
+def _narrow(seen: dict[str, Any]) -> dict[str, Any]:
+    return {**seen, "image": seen["image"][(..., *NEAR, slice(None))]}
+
+
+# What is seen in place of an observation: the space, given the task's, and what becomes of observations, of one or of many timesteps.
+SIGHTS: dict[str, tuple[Callable[[spaces.Space], spaces.Space], Callable[[Any], Any]]] = {
+    "now": (lambda _: _numbers(21), lambda seen: seen[..., NOW]),
+    "fields": (lambda _: spaces.Dict(hand=_numbers(4), objects=_numbers(14), goal=_numbers(3)), _fields),
+    "narrow": (_narrow_space, _narrow),
 }
 
 
@@ -98,9 +118,10 @@ class Otherwise(gym.ObservationWrapper):
 
     def __init__(self, env: gym.Env, sight: str):
         super().__init__(env)
-        self.observation_space, self.seen = SIGHTS[sight]
+        space, self.seen = SIGHTS[sight]
+        self.observation_space = space(env.observation_space)
 
-    def observation(self, observation: np.ndarray) -> Any:
+    def observation(self, observation: Any) -> Any:
         return self.seen(observation)
 
 
@@ -110,11 +131,12 @@ def open_as(name: str, reading: Reading, tokenizer: TextTokenizer) -> tuple[Task
     task = get_task(plain)
     if not sight:
         return task, open_dataset(dataset_id(task), tokenizer, reading=reading)
-    (space, see), make, source = SIGHTS[sight], task.make_env, load_minari(dataset_id(task), reading.root)
+    (space_of, see), make, source = SIGHTS[sight], task.make_env, load_minari(dataset_id(task), reading.root)
+    space = space_of(task.observation_space)
 
     def read() -> Iterator[Episode]:
         for episode in source.episodes():
-            yield replace(episode, observations=see(np.asarray(episode.observations)))
+            yield replace(episode, observations=see(map_leaves(_array, episode.observations)))
 
     data = Stream(f"{source.name} {sight}", task.id, space, task.action_space, f"{source.fingerprint} {sight}", read)
     return replace(task, observation_space=space, make_env=lambda: Otherwise(make(), sight)), tokenise(data, tokenizer)
