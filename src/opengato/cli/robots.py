@@ -52,10 +52,12 @@ def robot(
     from contextlib import ExitStack
 
     from opengato.console import notice
+    from opengato.domains import get_task
     from opengato.errors import OpenGatoError
     from opengato.robots import Recorder, Report, Simulated, Stopped
     from opengato.robots.simulated import episodes
 
+    get_task(task)  # an unknown one is told before anything is loaded
     reports: list[Report] = []
     with ExitStack() as stack:
         actor: Any
