@@ -123,7 +123,7 @@ FINETUNE_SWIFT = Recipe(
         optimiser=OptimiserConfig(learning_rate=1e-4, warmup=5, schedule="linear", final=0.02, weight_decay=0.0),
     ),
     needs="demonstrations of the new task",
-    takes="five minutes on two cores for swift-tiny",
+    takes="some five minutes of a core for swift-tiny, reckoned from shorter runs",
     reaches="docs/performance.md, few demonstrations",
     sampling=SWIFT_SAMPLING,
 )

@@ -175,6 +175,11 @@ def test_the_rate_is_that_of_the_demonstrations_unless_told_otherwise(arm, reach
         assert ("demonstrated at 25 timesteps a second" in done.stderr) == warned
 
 
+def test_a_rate_of_zero_is_refused_and_not_taken_for_none(arm, checkpoint):
+    done = subprocess.run(command(checkpoint, REACH, "--rate", "0"), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and "rate" in done.stderr
+
+
 def caught(process, number):
     """Whether a process has a handler of its own for a signal."""
     status = Path(f"/proc/{process}/status").read_text()

@@ -58,6 +58,8 @@ def robot(
     from opengato.robots.simulated import episodes
 
     get_task(task)  # an unknown one is told before anything is loaded
+    if rate is not None and not 0 < rate < float("inf"):
+        raise OpenGatoError(f"rate is {rate:g}: give control ticks a second, a number above 0")
     reports: list[Report] = []
     with ExitStack() as stack:
         actor: Any
@@ -77,7 +79,7 @@ def robot(
             notice(
                 f"rate is {rate:g}, and {task} was demonstrated at {demonstrated:g} timesteps a second: what was learned moves otherwise"
             )
-        body = stack.enter_context(Simulated.of_task(task, rate or demonstrated or 20.0, seed))
+        body = stack.enter_context(Simulated.of_task(task, rate if rate is not None else demonstrated or 20.0, seed))
         recorder = Recorder(record) if record else None
         try:
             for report in episodes(body, actor, task, seconds, late=late, patience=patience, oldest=oldest, record=recorder):

@@ -72,7 +72,7 @@ class Policy:
 
         Args:
             about: the card's first paragraph. scores: what `opengato eval --json` printed. bits: of a weight; 16 and 8 round them.
-            push_to_hub: hub:OWNER/NAME, to upload it to as well, as a private repository; nothing else touches the network.
+            push_to_hub: hub:OWNER/NAME, to upload it to as well, as a private repository.
         """
         # Weights that were loaded to act are packed, and may be rounded: those that were trained lie where they came from.
         trained = Checkpoint.load(self._source) if self._source is not None else self.checkpoint
