@@ -107,6 +107,8 @@ class SamplingSettings(TypedDict, total=False):
     """episodes over which that return is averaged where no reference is stored (paper: W)"""
     validation_share: float
     """share of every task's episodes that is never trained on, but measured on"""
+    shift: int
+    """pixels by which a picture that words are said of is moved at most, each time anew"""
 
 
 class ReadingSettings(TypedDict, total=False):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from opengato.datasets.store import TokenDataset
+from opengato.mixture.augment import move_pictures, moves
 from opengato.tokens.compact import Form
 from opengato.tokens.encode import Encoded
 from opengato.tokens.fold import Fold
@@ -122,10 +123,10 @@ def pack_alone(window: Loose, layout: Layout, length: int, fold: Fold, rng: np.r
     return pack([Piece(window, layout, 0, steps, zeros, zeros, 0)], length, fold, rng, chunk)  # type: ignore[arg-type]
 
 
-def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator, chunk: int = 1) -> Sequence:
+def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator, chunk: int = 1, shift: int = 0) -> Sequence:
     """Lay the pieces, in order of their bases, into `length` positions; `rng` places patches, and cuts texts that are too long.
 
-    `chunk`: actions in a row that a timestep's position predicts, see `Later`; with a fold only.
+    `chunk`: actions in a row that a timestep's position predicts, see `Later`; with a fold only. `shift`: see `Sampling`.
     """
     columns: list[list[np.ndarray]] = [[], [], [], [], [], []]
     segments, branches, index = np.full(length, -1, np.int64), np.zeros(length, np.int64), np.zeros(length, np.int64)
@@ -136,6 +137,8 @@ def pack(pieces: list[Piece], length: int, fold: Fold, rng: np.random.Generator,
     for piece in pieces:
         timesteps = np.append(piece.timesteps[:1] - 1, piece.timesteps) if piece.head else piece.timesteps
         window = piece.data.gather(timesteps, into=patches[filled : filled + len(timesteps) * piece.data.form.patches])
+        if shift and moves(piece.layout):
+            move_pictures(patches[filled : filled + len(window.patches)], piece.layout, shift, rng)
         seen = decorrelate(window.tokens[window.kinds == CONTINUOUS], piece.layout.statistics)
         if piece.head:
             window = _with_tail(window, piece.head)

@@ -54,6 +54,7 @@ class Sampling:
         return_window: where no reference is stored, the expert return is the largest mean return of any W = min(return_window, N / 10)
             episodes in a row (paper, appendix D; its text says "a minimum of 1000" where its formula has the maximum).
         validation_share: share of every task's episodes that is never trained on, nor shown as a prompt, but gives `Mixture.validation`.
+        shift: pixels by which a picture that words are said of is moved at most, each time anew, see `move_pictures`; not in validation.
     """
 
     prompt_share: float = 0.25
@@ -65,8 +66,11 @@ class Sampling:
     return_thresholds: Mapping[str, float] = field(default_factory=dict)
     return_window: int = 1000
     validation_share: float = 0.0
+    shift: int = 0
 
     def __post_init__(self) -> None:
+        if self.shift < 0:
+            raise OpenGatoError(f"shift is {self.shift}: give the pixels by which pictures are moved at most, 0 for none")
         if not 0 <= self.validation_share < 1:
             raise OpenGatoError(
                 f"validation_share is {self.validation_share:g}: give the share of the episodes to keep from training, 0.05 say"
@@ -194,6 +198,7 @@ class Mixture:
         validating: bool = False,
     ):
         self._arguments = datasets, weights, length, fold, seed, sampling, expert_returns
+        self.validating = validating
         stages = [Stage(0, weights)] if isinstance(weights, Mapping) else list(weights)
         check_stages(stages)
         named = [split(stage.weights, [d.task for d in datasets]) for stage in stages]
@@ -240,7 +245,7 @@ class Mixture:
     def sequence(self, n: int) -> Sequence:
         """The n-th sequence of the run."""
         pieces, rng = self.pieces(n)
-        return pack(pieces, self.length, self.fold, rng, self.chunk)
+        return pack(pieces, self.length, self.fold, rng, self.chunk, 0 if self.validating else self.sampling.shift)
 
     def describe(self, n: int) -> list[dict[str, Any]]:
         """What the n-th sequence is made of: of every window, and of its prompt, task, episode, and first and last timestep inside it."""
