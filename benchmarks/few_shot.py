@@ -5,8 +5,11 @@
         [--rate RATE [--kind adamw]] [--noise 0.15] [--folder runs/few-shot] [--out FILE]
 
 A start is a name and a checkpoint that has not seen the tasks, with +RANK trained by adapters of that rank; nothing after the = is fresh
-weights of `--model`. A task of Meta-World with @now or @fields is the same arm with other sensors, whose spaces no checkpoint has seen:
-without the timestep before, and that in fields with names; a level of BabyAI with @narrow is seen in a view of 5×5 cells in place of 7×7.
+weights of `--model`. Other sensors, whose spaces no checkpoint has seen: a task of Meta-World with @now is without the timestep before,
+with @fields that in fields with names; a cart-pole with @flat is one vector in the order of Gymnasium's; a level of BabyAI with @narrow
+is seen in a view of 5×5 cells in place of 7×7. They are read as a space that the checkpoint knows, where `opengato finetune` would read
+them so; not by a start that ends in @new. With --steps 0 nothing is trained: the agent is shown the demonstration.
+
 Every row is a training of its own on one core, as many at a time as there are cores: a task, a start, so many demonstrations of one of
 several disjoint sets, so many steps of 1,024 positions. What has learned already is trained as `opengato finetune` does, unless `--rate`
 and `--kind` say otherwise; fresh weights by the recipe of `swift-tiny`, Muon. Scored on the same evaluation starts, at equally many steps
@@ -32,17 +35,16 @@ from rows import run_rows, write_row
 
 from opengato.checkpoint import Checkpoint
 from opengato.collection import collect, dataset_id
-from opengato.datasets.dataset import Stream
+from opengato.datasets.dataset import Dataset, Stream
 from opengato.datasets.minari import load_minari
-from opengato.datasets.open import open_dataset
 from opengato.datasets.reading import Reading
-from opengato.datasets.store import TokenDataset
 from opengato.datasets.tokenise import tokenise
+from opengato.datasets.viewed import Viewed
 from opengato.domains import Task, get_task
 from opengato.episode import Episode, map_leaves
 from opengato.evaluation.evaluate import score_of
 from opengato.evaluation.rollout import rollout
-from opengato.layouts import is_new
+from opengato.layouts import same_observed
 from opengato.model.config import preset
 from opengato.model.gato import Gato
 from opengato.pretrained import agent_folder
@@ -52,11 +54,13 @@ from opengato.training.loop import Trainer
 from opengato.training.lora import add_adapters, merge_adapters
 from opengato.training.optimiser import SWIFT
 from opengato.training.train import make_checkpoint, make_model, make_trainer
+from opengato.view_search import described, find_view
 
 POSITIONS = 1024  # of a step
-# Two that the paper holds out, a level next to those trained on, and four whose spaces no task of the generalist's has.
-TASKS = """metaworld/assembly dm-control/cartpole-swingup babyai/put-next-s6n3
-metaworld/assembly@now metaworld/assembly@fields babyai/put-next-s6n3@narrow gymnasium-mujoco/reacher""".split()
+AS_NEW = "@new"
+# Two that the paper holds out, a level next to those trained on, and five whose spaces no task of the generalist's has.
+TASKS = """metaworld/assembly dm-control/cartpole-swingup babyai/put-next-s6n3 metaworld/assembly@now metaworld/assembly@fields
+dm-control/cartpole-swingup@flat babyai/put-next-s6n3@narrow gymnasium-mujoco/reacher""".split()
 
 
 def _numbers(count: int) -> spaces.Box:
@@ -96,6 +100,11 @@ def _fields(seen: np.ndarray) -> dict[str, np.ndarray]:
     return {"hand": seen[..., :4], "objects": seen[..., 4:18], "goal": seen[..., 36:]}
 
 
+def _flat(seen: dict[str, np.ndarray]) -> np.ndarray:
+    place, velocity = seen["position"], seen["velocity"]
+    return np.concatenate([place[..., :1], velocity[..., :1], place[..., 1:], velocity[..., 1:]], -1)
+
+
 def _narrow_space(space: spaces.Space) -> spaces.Space:
     assert isinstance(space, spaces.Dict) and isinstance(space["image"], spaces.MultiDiscrete)
     return spaces.Dict({**space.spaces, "image": spaces.MultiDiscrete(space["image"].nvec[NEAR])})
@@ -109,6 +118,7 @@ def _narrow(seen: dict[str, Any]) -> dict[str, Any]:
 SIGHTS: dict[str, tuple[Callable[[spaces.Space], spaces.Space], Callable[[Any], Any]]] = {
     "now": (lambda _: _numbers(21), lambda seen: seen[..., NOW]),
     "fields": (lambda _: spaces.Dict(hand=_numbers(4), objects=_numbers(14), goal=_numbers(3)), _fields),
+    "flat": (lambda _: _numbers(5), _flat),
     "narrow": (_narrow_space, _narrow),
 }
 
@@ -125,13 +135,14 @@ class Otherwise(gym.ObservationWrapper):
         return self.seen(observation)
 
 
-def open_as(name: str, reading: Reading, tokenizer: TextTokenizer) -> tuple[Task, TokenDataset]:
+def find_as(name: str, reading: Reading) -> tuple[Task, Dataset]:
     """A task, as its name's sight has it, and its demonstrations."""
     plain, _, sight = name.partition("@")
     task = get_task(plain)
+    source = load_minari(dataset_id(task), reading.root)
     if not sight:
-        return task, open_dataset(dataset_id(task), tokenizer, reading=reading)
-    (space_of, see), make, source = SIGHTS[sight], task.make_env, load_minari(dataset_id(task), reading.root)
+        return task, source
+    (space_of, see), make = SIGHTS[sight], task.make_env
     space = space_of(task.observation_space)
 
     def read() -> Iterator[Episode]:
@@ -139,14 +150,14 @@ def open_as(name: str, reading: Reading, tokenizer: TextTokenizer) -> tuple[Task
             yield replace(episode, observations=see(map_leaves(_array, episode.observations)))
 
     data = Stream(f"{source.name} {sight}", task.id, space, task.action_space, f"{source.fingerprint} {sight}", read)
-    return replace(task, observation_space=space, make_env=lambda: Otherwise(make(), sight)), tokenise(data, tokenizer)
+    return replace(task, observation_space=space, make_env=lambda: Otherwise(make(), sight)), data
 
 
 def begin(start: str, model: str) -> tuple[Gato, Checkpoint | None, int]:
     """The network to train, the checkpoint that it is of, and the rank of its adapters, 0 where there are none."""
     if not start:
         return make_model(preset(model), 1), None, 0
-    name, _, rank = start.partition("+")
+    name, _, rank = start.removesuffix(AS_NEW).partition("+")
     known = Checkpoint.load(agent_folder(name))
     fresh = Gato(replace(known.model.config, dropout=0.1))
     fresh.load_state_dict(known.model.float().state_dict())
@@ -160,18 +171,19 @@ def run(name: str, start: str, count: int, subset: int, a: argparse.Namespace, o
     torch.set_num_threads(1)
     network, known, rank = begin(start, a.model)
     tokenizer = known.tokenizer if known is not None else TextTokenizer.load()
-    task, data = open_as(name, Reading(recordings(a.folder, subset, count)), tokenizer)
+    task, dataset = find_as(name, Reading(recordings(a.folder, subset, count)))
     if known is not None and task.id in known.layouts:
         raise SystemExit(f"{start} was trained on {task.id}: name a checkpoint that has not seen it")
-    chosen = recipe("swift-tiny")
+    chosen, found = recipe("swift-tiny"), None
     if known is not None:
-        chosen = finetune_recipe(
-            network.config.family, rank > 0, new=is_new([layout.spaces_json() for layout in known.layouts.values()], task.observation_space)
-        )
+        new = same_observed(known.layouts, task.observation_space) is None
+        found = find_view(known, dataset) if new and not start.endswith(AS_NEW) else None
+        chosen = finetune_recipe(network.config.family, rank > 0, new=new and found is None)
         if a.rate is not None:
             tables = a.rate * SWIFT.table_learning_rate / SWIFT.learning_rate  # of Muon alone
             rates = {"kind": a.kind, "learning_rate": a.rate, "table_learning_rate": tables}
             chosen = replace(chosen, train=replace(chosen.train, optimiser=replace(chosen.train.optimiser, **rates)))
+    data = tokenise(Viewed(dataset, found.layout) if found is not None else dataset, tokenizer)
     batch = max(1, POSITIONS // network.config.context)
     how = replace(chosen.train, steps=a.steps, seconds=None, seed=subset, batch=batch, workers=0, checkpoint_every=1e9)
     layouts = known.layouts if known is not None else None
@@ -183,11 +195,16 @@ def run(name: str, start: str, count: int, subset: int, a: argparse.Namespace, o
     for point in range(1, a.points + 1):
         trainer.until = a.steps * point // a.points
         trainer.run(show=False)
-        played = rollout(merged(make_checkpoint(trainer, [data], tokenizer), rank), task, a.episodes)
+        agent = merged(make_checkpoint(trainer, [data], tokenizer), rank)
+        if found is not None:
+            agent.layouts = {task.id: found.layout}
+        played = rollout(agent, task, a.episodes)
         score = score_of(task, played).score
         won = None if played[0].success is None else float(np.mean([bool(r.success) for r in played]))
         points.append({"seconds": trainer.elapsed, "steps": trainer.step, "score": score, "success": won})
     row = {"task": name, "start": start, "demonstrations": count, "subset": subset, "points": points}
+    if found is not None:
+        row |= {"read_as": found.like, "view": described(found.layout)}
     write_row(row, out)
 
 
@@ -243,7 +260,7 @@ def main() -> None:
                 [get_task(t) for t in sorted(plain)], count, recordings(a.folder, subset, count), seed=first_seed(subset), noise=a.noise
             )
             for task in a.tasks:
-                open_as(task, Reading(recordings(a.folder, subset, count)), TextTokenizer.load())
+                tokenise(find_as(task, Reading(recordings(a.folder, subset, count)))[1], TextTokenizer.load())
     named = ["steps", "points", "episodes", "kind", "rate", "model", "folder"]
     options = [word for name in named if getattr(a, name) is not None for word in (f"--{name}", str(getattr(a, name)))]
     options += ["--starts", *a.starts]

@@ -72,6 +72,14 @@ def new_layout(
                     f"task {task!r} is not in training, and its action field {field.path or '(root)'} has no bounds at entry "
                     f"{int(np.argmin(bounded))}, so that only data can say what its numbers mean: give --demonstrations, or state bounds"
                 )
+    known = same_observed(layouts, observation_space)
+    if known is not None and known.view is not None:
+        return Layout(observation_space, action_space, known.statistics, known.view)
+    return layout.with_statistics(known.statistics if known is not None and known.statistics is not None else statistics)
+
+
+def same_observed(layouts: Mapping[str, Layout], observation_space: spaces.Space) -> Layout | None:
+    """The layout of a task in which the same space is observed, one that measures numbers if there is one."""
     observed = to_json(observation_space)
-    known = (one.statistics for one in layouts.values() if one.statistics is not None and to_json(one.observation_space) == observed)
-    return layout.with_statistics(next(known, statistics))
+    same = [one for one in layouts.values() if to_json(one.observation_space) == observed]
+    return next((one for one in same if one.statistics is not None), same[0] if same else None)

@@ -16,7 +16,8 @@ from opengato.baselines.targets import Targets
 from opengato.episode import stack
 from opengato.errors import OpenGatoError
 from opengato.tokens.encode import decode_actions, encode_timesteps
-from opengato.tokens.layout import Layout, get_path
+from opengato.tokens.layout import Layout
+from opengato.tokens.nested import get_path
 from opengato.tokens.text import TextTokenizer
 
 

@@ -25,7 +25,7 @@ from opengato.datasets.lerobot_features import nested_spaces
 from opengato.datasets.video import Clip
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
-from opengato.tokens.layout import get_path
+from opengato.tokens.nested import get_path
 from opengato.tokens.spaces import from_json
 
 SIDECAR = "meta/opengato.json"  # what LeRobot's own files have no place for; its library looks past it

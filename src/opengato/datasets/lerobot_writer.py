@@ -23,7 +23,7 @@ from opengato.datasets.survey import is_picture
 from opengato.datasets.video import VideoWriter
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
-from opengato.tokens.layout import get_path
+from opengato.tokens.nested import get_path
 from opengato.tokens.spaces import to_json
 
 _DATA_BYTES, _VIDEO_BYTES = 100 * 2**20, 200 * 2**20  # a file that has so many is followed by another, as LeRobot has it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,8 +38,10 @@ from opengato.datasets.rlds import load_rlds
 from opengato.datasets.robomimic import load_robomimic
 from opengato.datasets.store import TokenDataset
 from opengato.datasets.tokenise import stored, tokenise
+from opengato.datasets.viewed import Viewed
 from opengato.errors import OpenGatoError
 from opengato.jobs import Begun, Done, Job, Workers
+from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
 
 
@@ -152,17 +154,21 @@ def open_datasets(
     workers: int | None = None,
     done: Callable[[str], Any] | None = None,
     reading: Reading | None = None,
+    views: Mapping[str, Layout] | None = None,
 ) -> list[TokenDataset]:
     """`open_dataset` of every name; what the store lacks is tokenised by several processes at once.
 
     Args:
         workers: processes; default: one a core. done: is told the name of every dataset that is there, as it comes.
+        views: name -> how the dataset is read as another space, see `Viewed`, of those that are.
 
     Raises:
         OpenGatoError: before any work, where a name is of no dataset; of the first dataset that cannot be tokenised.
     """
     reading = reading or Reading(root)
-    datasets = {name: find_dataset(name, reading) for name in names}
+    views = views or {}
+    plain = {name: find_dataset(name, reading) for name in names}
+    datasets = {name: Viewed(dataset, views[name]) if name in views else dataset for name, dataset in plain.items()}
     found = {name: stored(dataset, tokenizer, cache) for name, dataset in datasets.items()}
     told = done or (lambda name: None)
     missing = [name for name, data in found.items() if data is None]
@@ -173,7 +179,8 @@ def open_datasets(
     for name in (name for name in names if name not in missing):
         told(name)
     if len(missing) > 1:
-        jobs = iter([Job(name, (name, tokenizer.bytes, cache, skip_bad, reading), (0,)) for name in missing])
+        by_name = [name for name in missing if name not in views]
+        jobs = iter([Job(name, (name, tokenizer.bytes, cache, skip_bad, reading), (0,)) for name in by_name])
         with Workers(workers, timeout_s=math.inf) as pool:
             for result in pool.run(_tokenise, lambda: next(jobs, None)):
                 if result.failure is not None:

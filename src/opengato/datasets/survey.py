@@ -20,7 +20,7 @@ from opengato.cache import cache_root
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
 from opengato.tokens.continuous import mu_law, to_bins
-from opengato.tokens.layout import get_path
+from opengato.tokens.nested import get_path
 from opengato.tokens.vocabulary import BIN_START, BINS
 
 _VERSION = 1

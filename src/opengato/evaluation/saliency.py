@@ -16,9 +16,10 @@ from opengato.errors import OpenGatoError
 from opengato.model.memory import Step
 from opengato.model.prompt import crop_prompt
 from opengato.policy.engine import Engine, Slot
-from opengato.tokens.encode import encode_timesteps, rebuild
+from opengato.tokens.encode import encode_timesteps
 from opengato.tokens.image import patch_grid
-from opengato.tokens.layout import Field, Layout, get_path
+from opengato.tokens.layout import Field, Layout
+from opengato.tokens.nested import get_path, rebuild
 from opengato.tokens.vocabulary import IMAGE, PATCH_SIZE
 
 _TOGETHER = 8  # covered pictures that are looked at side by side

@@ -23,8 +23,8 @@ from opengato.datasets.lerobot_features import feature_names, task_field
 from opengato.datasets.survey import is_picture
 from opengato.episode import Episode, map_leaves
 from opengato.errors import OpenGatoError
-from opengato.tokens.encode import rebuild
 from opengato.tokens.layout import Layout
+from opengato.tokens.nested import rebuild
 
 ACTION = "action"
 

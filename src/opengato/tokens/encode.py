@@ -14,7 +14,8 @@ from gymnasium import spaces
 from opengato.episode import Episode
 from opengato.errors import OpenGatoError
 from opengato.tokens import image
-from opengato.tokens.layout import Layout, decode_leaf, encode_leaf, get_path
+from opengato.tokens.layout import Layout, decode_leaf, encode_leaf
+from opengato.tokens.nested import get_path, rebuild
 from opengato.tokens.offsets import Offsets
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import (
@@ -111,7 +112,7 @@ def parts_of(
     """
     parts: list[tuple[np.ndarray, np.ndarray, int]] = []
     pictures = []
-    for side, nested in ((layout.observation, observations), (None, None), (layout.action, actions)):
+    for side, nested in ((layout.observation, layout.read(observations)), (None, None), (layout.action, actions)):
         if side is None:
             parts.append((np.full(length, SEPARATOR, np.int32), np.ones(length, np.int64), SEPARATOR_KIND))
             continue
@@ -246,12 +247,3 @@ def _text_length(tokens: np.ndarray, tokenizer: TextTokenizer) -> int:
     """Tokens up to and with the end token, or all of them where there is none."""
     ends = np.flatnonzero(tokens == tokenizer.eos)
     return int(ends[0]) + 1 if len(ends) else len(tokens)
-
-
-def rebuild(space: spaces.Space, values: dict[str, Any], path: str = "") -> Any:
-    """Leaves by their fields' paths in the structure of a space."""
-    if isinstance(space, spaces.Dict):
-        return {key: rebuild(sub, values, f"{path}.{key}".lstrip(".")) for key, sub in space.spaces.items()}
-    if isinstance(space, spaces.Tuple):
-        return tuple(rebuild(sub, values, f"{path}.{i}".lstrip(".")) for i, sub in enumerate(space.spaces))
-    return values[path]

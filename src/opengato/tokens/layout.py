@@ -18,6 +18,7 @@ from opengato.tokens import continuous, image
 from opengato.tokens.members import refuse
 from opengato.tokens.spaces import COVERED, from_json, to_json
 from opengato.tokens.statistics import Statistics
+from opengato.tokens.view import View
 from opengato.tokens.vocabulary import (
     ACTION_CONTINUOUS,
     ACTION_DISCRETE,
@@ -106,37 +107,27 @@ def _discrete_kind(shape: tuple[int, ...]) -> int:
     return GRID + symbols - 1
 
 
-def get_path(nested: Any, path: str) -> Any:
-    """The leaf of a nested structure at a field's path, whose names may have dots themselves. Raises KeyError where there is none."""
-    if not path:
-        return nested
-    if isinstance(nested, tuple):
-        index, _, rest = path.partition(".")
-        return get_path(nested[int(index)], rest)
-    if path in nested:
-        return nested[path]
-    for key, inside in nested.items():
-        if path.startswith(f"{key}.") and isinstance(inside, dict | tuple):
-            try:
-                return get_path(inside, path[len(key) + 1 :])
-            except (KeyError, IndexError, ValueError):
-                pass  # another name may begin alike
-    raise KeyError(path)
-
-
 class Layout:
     """How the timesteps of one pair of spaces become tokens.
 
     Attributes:
         observation_space, action_space: the two spaces.
-        observation, action: their fields in token order.
-        statistics: of the observed numbers, where data has been seen: what the networks that fold measure them in.
+        observation, action: their fields in token order; with a view, of the space that the observation is read as.
+        statistics: of those numbers, where data has been seen: what the networks that fold measure them in.
+        view: how what is observed is read as another space, if it is.
     """
 
-    def __init__(self, observation_space: spaces.Space, action_space: spaces.Space, statistics: Statistics | None = None):
-        self.observation_space, self.action_space, self.statistics = observation_space, action_space, statistics
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        statistics: Statistics | None = None,
+        view: View | None = None,
+    ):
+        self.observation_space, self.action_space, self.statistics, self.view = observation_space, action_space, statistics, view
         self.action = tuple(_fields(action_space, is_action=True))
-        observation = _fields(observation_space, is_action=False)
+        self._observed = tuple(_fields(observation_space, is_action=False)) if view is not None else ()
+        observation = _fields(view.space if view is not None else observation_space, is_action=False)
         if any(f.kind == ACTION_TEXT for f in self.action):
             observation = [replace(f, kind=WORD) if f.kind == TEXT else f for f in observation]
         self.observation = tuple(observation)
@@ -170,21 +161,33 @@ class Layout:
 
     def with_statistics(self, statistics: Statistics | None) -> Layout:
         """The same layout, its numbers measured otherwise."""
-        return Layout(self.observation_space, self.action_space, statistics)
+        return Layout(self.observation_space, self.action_space, statistics, self.view)
+
+    def seen(self, observation_space: spaces.Space, view: View) -> Layout:
+        """The same tokens, of observations of another space, which `view` reads as this layout's."""
+        return Layout(observation_space, self.action_space, self.statistics, view)
+
+    def read(self, observations: Any) -> Any:
+        """T observations of `observation_space` as the fields in `observation` have them."""
+        if self.view is None:
+            return observations
+        return self.view.read(self._observed, self.observation, observations, self.statistics)
 
     def spaces_json(self) -> dict[str, Any]:
         """Both spaces as JSON."""
         return {"observation_space": to_json(self.observation_space), "action_space": to_json(self.action_space)}
 
     def to_json(self) -> dict[str, Any]:
-        """Spaces and statistics as JSON."""
-        return self.spaces_json() | ({"statistics": self.statistics.to_json()} if self.statistics is not None else {})
+        """Spaces, view and statistics as JSON."""
+        view = {"view": self.view.to_json()} if self.view is not None else {}
+        return self.spaces_json() | view | ({"statistics": self.statistics.to_json()} if self.statistics is not None else {})
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Layout:
         """What `to_json` gave."""
         statistics = Statistics.from_json(data["statistics"]) if "statistics" in data else None
-        return cls(from_json(data["observation_space"]), from_json(data["action_space"]), statistics)
+        view = View.from_json(data["view"]) if "view" in data else None
+        return cls(from_json(data["observation_space"]), from_json(data["action_space"]), statistics, view)
 
 
 def encode_leaf(field: Field, values: Any, first_timestep: int = 0) -> np.ndarray:

@@ -68,6 +68,18 @@ class Statistics:
         variances, directions = np.linalg.eigh(correlations)
         return (directions / np.sqrt(np.maximum(variances, 0) + _FLOOR)) @ directions.T
 
+    def expected(self, there: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """What the other numbers are most likely, float64 (T, C - N), where N of the C are known: the mean of a normal distribution.
+
+        Args:
+            there: bool (C,), which are known. values: (T, N), those.
+        """
+        correlations = self.products / max(self.count, 1) / np.outer(self.deviation, self.deviation)
+        known = correlations[np.ix_(there, there)] + _FLOOR * np.eye(int(there.sum()))
+        weights = np.linalg.solve(known, correlations[np.ix_(there, ~there)])
+        apart: np.ndarray = (values - self.mean[there]) / self.deviation[there]
+        return self.mean[~there] + (apart @ weights) * self.deviation[~there]
+
     def to_json(self) -> dict[str, Any]:
         """To nine digits; of the products, which are symmetric, the upper triangle, row after row."""
         return {

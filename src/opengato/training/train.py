@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -182,10 +182,15 @@ def without_held_out(datasets: list[TokenDataset], chosen: Recipe) -> list[Token
     return kept
 
 
-def recipe_of_finetuning(folder: Path, data: list[str], adapters: bool = False, root: Path | None = None) -> Recipe:
-    """How to go on from a checkpoint with these data, see `finetune_recipe`: new is what is observed in spaces of which it knows none."""
-    config = read_config(folder)
-    new = all(is_new(config["tasks"].values(), find_dataset(name, Reading(root)).observation_space) for name in data)
+def recipe_of_finetuning(
+    folder: Path, data: list[str], adapters: bool = False, root: Path | None = None, views: Mapping[str, Layout] | None = None
+) -> Recipe:
+    """How to go on from a checkpoint with these data, see `finetune_recipe`: new is what is observed in spaces of which it knows none.
+
+    `views`: as for `finetune`; what they read is not new.
+    """
+    config, unread = read_config(folder), [name for name in data if name not in (views or {})]
+    new = unread == data and all(is_new(config["tasks"].values(), find_dataset(name, Reading(root)).observation_space) for name in data)
     return finetune_recipe(config["model"]["family"], adapters, new)
 
 
@@ -201,6 +206,7 @@ def finetune(
     root: Path | None = None,
     pictures: Budget | None = None,
     skip_bad: float = 0.0,
+    views: Mapping[str, Layout] | None = None,
 ) -> Checkpoint:
     """Go on from a checkpoint with other data, whose spaces it need not know (paper, section 5.2).
 
@@ -209,6 +215,7 @@ def finetune(
         lora: rank of low-rank adapters, trained in place of the weights and merged at the end; None trains the weights.
         freeze: parts of the model to leave as they are, as their names begin: embedding, blocks.0, …
         dropout: paper: 0.1. pictures, skip_bad: see `train`.
+        views: name -> how that dataset is read as a space that the checkpoint knows, see `view_search.find_views`.
     """
     start = Checkpoint.load(folder)
     model = make_model(replace(start.model.config, dropout=dropout), chosen.train.seed)
@@ -222,11 +229,12 @@ def finetune(
         for parameter in frozen:
             parameter.requires_grad_(False)
     reading = Reading(root, pictures=pictures_within(pictures, start.model.config))
-    datasets, tokenizer = open_all(data, chosen.train.device, reading, start.tokenizer, skip_bad, start.model.config.in_bins)
+    datasets, tokenizer = open_all(data, chosen.train.device, reading, start.tokenizer, skip_bad, start.model.config.in_bins, views)
     weights = own_weights(data, datasets, datasets)
     resolved, _ = resolve_weights(weights or chosen.weights, {d.domain for d in datasets})
     trainer = make_trainer(model, datasets, resolved, chosen, out, start.layouts)
-    return finish(trainer, datasets, tokenizer, out, start)
+    seen = {dataset.task: views[name] for name, dataset in zip(data, datasets, strict=True) if name in views} if views else {}
+    return finish(trainer, datasets, tokenizer, out, start, seen)
 
 
 def open_all(
@@ -236,16 +244,18 @@ def open_all(
     tokenizer: TextTokenizer | None = None,
     skip_bad: float = 0.0,
     in_bins: bool = True,
+    views: Mapping[str, Layout] | None = None,
 ) -> tuple[list[TokenDataset], TextTokenizer]:
     """Open datasets; with several ranks the first tokenises what the cache lacks, and the others wait for it.
 
-    `tokenizer`: of their texts; default: the one that is shipped. in_bins: warn of values that share a bin, see `Survey.lines`.
+    `tokenizer`: of their texts; default: the one that is shipped. in_bins: warn of values that share a bin, see `Survey.lines`. views: see
+    `open_datasets`.
     """
     ranks = join(device)
     tokenizer = tokenizer or TextTokenizer.load()
     if not ranks.first:
         ranks.wait()
-    datasets = open_datasets(names, tokenizer, skip_bad=skip_bad, reading=reading)
+    datasets = open_datasets(names, tokenizer, skip_bad=skip_bad, reading=reading, views=views)
     if ranks.first:
         ranks.wait()
         for name in names:
@@ -290,9 +300,16 @@ def make_trainer(
 
 
 def finish(
-    trainer: Trainer, datasets: list[TokenDataset], tokenizer: TextTokenizer, out: Path, start: Checkpoint | None = None
+    trainer: Trainer,
+    datasets: list[TokenDataset],
+    tokenizer: TextTokenizer,
+    out: Path,
+    start: Checkpoint | None = None,
+    seen: Mapping[str, Layout] | None = None,
 ) -> Checkpoint:
     """Train to the end and write `out/checkpoint`; what `start` knew besides stays known.
+
+    `seen`: task -> the layout of what is observed of it, where its data were read as another space.
 
     Raises Stopped after SIGTERM: the agent as it is then stands in `out/unfinished`, until the same command has trained it to the end.
     """
@@ -305,6 +322,7 @@ def finish(
     trainer.gather()
     merge_adapters(trainer.model)
     checkpoint = make_checkpoint(trainer, datasets, tokenizer)
+    checkpoint.layouts = {**checkpoint.layouts, **(seen or {})}
     if start is not None:
         checkpoint.layouts = {**start.layouts, **checkpoint.layouts}
         checkpoint.starts = join_starts(start.starts, checkpoint.starts)
