@@ -54,7 +54,7 @@ from opengato.training.loop import Trainer
 from opengato.training.lora import add_adapters, merge_adapters
 from opengato.training.optimiser import SWIFT
 from opengato.training.train import make_checkpoint, make_model, make_trainer
-from opengato.view_search import described, find_view
+from opengato.views.find import described, find_view
 
 POSITIONS = 1024  # of a step
 AS_NEW = "@new"

@@ -33,7 +33,7 @@ from opengato.tokens.vocabulary import GRIDS
 
 # Of config.json and what lies beside it. It grows where a version without the change would read a checkpoint wrongly or not at all; a
 # version reads its own format and all before it, of each of which tests/checkpoints keeps one.
-FORMAT = 4
+FORMAT = 5
 _KINDS_AS_NOW = 3  # until then no kind of token was a grid, and the numbers of actions' kinds began where those of grids do
 
 _WORDS = "embedding.tokens.words.weight"

@@ -275,15 +275,14 @@ def finetune(
         read_as_known: look for a space that the checkpoint knows to read an unknown one as.
     """
     arguments = dict(locals())
-    from opengato.checkpoint import Checkpoint
     from opengato.datasets.reading import Reading
     from opengato.pretrained import agent_folder
     from opengato.training.train import finetune as run
     from opengato.training.train import recipe_of_finetuning
-    from opengato.view_search import find_views
+    from opengato.views.find import find_views
 
     checkpoint, names, read = agent_folder(checkpoint), list(data), reading_of(reading)
-    views = find_views(Checkpoint.load(checkpoint), names, Reading(root)) if read_as_known else {}
+    views = find_views(checkpoint, names, Reading(root)) if read_as_known else {}
     settled = _resolved(recipe_of_finetuning(checkpoint, names, lora is not None, root, views), settings, optimiser, sampling)
     with recorded(out, "finetune", arguments | _settled(settled)):
         run(checkpoint, settled, names, out, lora=lora, freeze=freeze, dropout=dropout, root=root, views=views, **read)

@@ -17,8 +17,9 @@ from opengato.model.memory import Step
 from opengato.model.prompt import crop_prompt
 from opengato.policy.engine import Engine, Slot
 from opengato.tokens.encode import encode_timesteps
+from opengato.tokens.fields import Field
 from opengato.tokens.image import patch_grid
-from opengato.tokens.layout import Field, Layout
+from opengato.tokens.layout import Layout
 from opengato.tokens.nested import get_path, rebuild
 from opengato.tokens.vocabulary import IMAGE, PATCH_SIZE
 

@@ -11,18 +11,24 @@ import numpy as np
 
 from opengato.checkpoint import Checkpoint
 from opengato.datasets.demonstrations import best_demonstration
-from opengato.datasets.open import open_datasets
+from opengato.datasets.open import find_dataset, open_datasets
+from opengato.datasets.reading import Reading
 from opengato.datasets.store import TokenDataset
+from opengato.datasets.tokenise import tokenise
+from opengato.datasets.viewed import Viewed
 from opengato.domains import Task
 from opengato.errors import OpenGatoError
 from opengato.evaluation.agent import Agent, Introduction
-from opengato.layouts import known_layout, new_layout
+from opengato.layouts import known_layout, new_layout, same_observed
 from opengato.model.prompt import crop_prompt
 from opengato.tokens.spaces import differences, to_json
+from opengato.views.find import find_view
 
 
 def introduce(agent: Agent, tasks: Sequence[Task], demonstrations: Sequence[str] = (), root: Path | None = None) -> dict[str, Introduction]:
     """What an agent must be told of tasks before it can act in them: of those it was not trained on, and of those with demonstrations.
+
+    What is observed in a space that it does not know is read as one that it does, where it foretells the demonstrations so (`find_view`).
 
     Args:
         demonstrations: Minari datasets, by id or folder; of each the best episode is read before every episode of its task. One that was
@@ -39,10 +45,10 @@ def introduce(agent: Agent, tasks: Sequence[Task], demonstrations: Sequence[str]
         if demonstrations:
             raise OpenGatoError(f"demonstrations are {', '.join(demonstrations)}, but the agent is a {agent.kind}, which reads none")
         return {}
-    shown = _by_task(tasks, open_datasets(list(demonstrations), agent.tokenizer, root))
+    shown = _by_task(tasks, open_datasets(list(demonstrations), agent.tokenizer, root), demonstrations)
     found = {}
     for task in tasks:
-        data, known = shown.get(task.id), task.id in agent.layouts
+        (data, name), known = shown.get(task.id, (None, "")), task.id in agent.layouts
         if known and data is None:
             continue
         if known:
@@ -50,6 +56,10 @@ def introduce(agent: Agent, tasks: Sequence[Task], demonstrations: Sequence[str]
         else:
             seen = data.layout.statistics if data is not None else None
             layout = new_layout(agent.layouts, task.id, task.observation_space, task.action_space, seen, demonstrated=data is not None)
+            if data is not None and same_observed(agent.layouts, task.observation_space) is None:
+                best = find_view(agent, source := find_dataset(name, Reading(root)))
+                if best is not None:
+                    layout, data = best.layout, tokenise(Viewed(source, best.layout), agent.tokenizer)
         prompt = crop_prompt(best_demonstration(data), agent.model.config) if data is not None else None
         found[task.id] = Introduction(layout, prompt, data is not None)
     return found
@@ -67,9 +77,10 @@ def settings_of_introductions(introductions: Mapping[str, Introduction]) -> dict
     return {"demonstrations": digest.hexdigest()} if shown else {}
 
 
-def _by_task(tasks: Sequence[Task], datasets: Sequence[TokenDataset]) -> dict[str, TokenDataset]:
-    found: dict[str, TokenDataset] = {}
-    for data in datasets:
+def _by_task(tasks: Sequence[Task], datasets: Sequence[TokenDataset], names: Sequence[str]) -> dict[str, tuple[TokenDataset, str]]:
+    """Of every task that has demonstrations, these and their name."""
+    found: dict[str, tuple[TokenDataset, str]] = {}
+    for data, name in zip(datasets, names, strict=True):
         named = [task for task in tasks if task.id == data.task]
         alike = named or [task for task in tasks if not any(_unlike(task, data).values())]
         if len(alike) != 1:
@@ -80,7 +91,7 @@ def _by_task(tasks: Sequence[Task], datasets: Sequence[TokenDataset]) -> dict[st
                 raise OpenGatoError(f"the {side} space of the demonstrations of {data.task!r} is not the task's: {'; '.join(lines)}")
         if task.id in found:
             raise OpenGatoError(f"two datasets have demonstrations of task {task.id!r}: give one")
-        found[task.id] = data
+        found[task.id] = data, name
     return found
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from opengato.episode import Episode
 from opengato.tokens.encode import Encoded, local_positions, of_task, parts_of, places_of
-from opengato.tokens.layout import Field, Layout
+from opengato.tokens.fields import Field
+from opengato.tokens.layout import Layout
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import IMAGE, PATCH, SEPARATOR, SEPARATOR_KIND
 

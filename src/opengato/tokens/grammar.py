@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from opengato.tokens.layout import Field, Layout
+from opengato.tokens.fields import Field
+from opengato.tokens.layout import Layout
 from opengato.tokens.vocabulary import ACTION_CONTINUOUS, ACTION_DISCRETE, DISCRETE_SIZE, TARGET_RANGES
 
 

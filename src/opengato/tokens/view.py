@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from opengato.errors import OpenGatoError
+from opengato.tokens.fields import Field
 from opengato.tokens.nested import get_path, rebuild
 from opengato.tokens.spaces import from_json, to_json
 from opengato.tokens.statistics import Statistics
 from opengato.tokens.vocabulary import CONTINUOUS, DISCRETE, GRIDS
-
-if TYPE_CHECKING:
-    from opengato.tokens.layout import Field
 
 NOTHING = -1  # in place of a source
 

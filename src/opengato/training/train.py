@@ -215,7 +215,7 @@ def finetune(
         lora: rank of low-rank adapters, trained in place of the weights and merged at the end; None trains the weights.
         freeze: parts of the model to leave as they are, as their names begin: embedding, blocks.0, …
         dropout: paper: 0.1. pictures, skip_bad: see `train`.
-        views: name -> how that dataset is read as a space that the checkpoint knows, see `view_search.find_views`.
+        views: name -> how that dataset is read as a space that the checkpoint knows, see `views.find.find_views`.
     """
     start = Checkpoint.load(folder)
     model = make_model(replace(start.model.config, dropout=dropout), chosen.train.seed)

@@ -1,0 +1,1 @@
+"""Spaces that an agent has never seen, read as those that it knows."""
