@@ -22,6 +22,7 @@ from opengato.datasets.minari import load_minari
 from opengato.datasets.viewed import Viewed
 from opengato.domains import get_task
 from opengato.episode import Episode
+from opengato.evaluation.agent import load_agent
 from opengato.evaluation.unseen import introduce
 from opengato.layouts import new_layout
 from opengato.pretrained import agent_folder
@@ -91,6 +92,24 @@ def test_a_smaller_view_is_read_as_the_part_of_the_larger_one_that_it_is(agent, 
     assert found.view.symbols[0] == 0 and found.view.others == {"mission": "mission"}
     assert found.loss < 1.5 < 3 < found.chance
     assert described(found.layout) == "mission as mission; direction as direction; image as image"
+
+
+def test_minigrids_own_picture_of_seven_by_seven_is_read_as_the_grid_that_it_is(root):
+    """By an agent whose weights are packed for acting, as in `opengato eval --demonstrations`."""
+    own = get_task("gym/minigrid:BabyAI-PutNextS6N3-v0,max_steps=192")
+    assert own.observation_space["image"].dtype == np.uint8 and own.observation_space["image"].shape == (7, 7, 3)
+
+    def as_bytes(episode: Episode) -> Episode:
+        return replace(episode, observations={**episode.observations, "image": np.asarray(episode.observations["image"]).astype(np.uint8)})
+
+    acting = load_agent(agent_folder("generalist"))
+    found = find_view(acting, _changed(load_minari(dataset_id(LEVEL), root), own.observation_space, as_bytes))
+    assert found is not None and found.view.symbols.tolist() == list(range(148))
+    env = own.make_env()
+    observation, _ = env.reset(seed=0)
+    read = found.layout.read({"direction": np.array([observation["direction"]]), "image": observation["image"][None], "mission": [""]})
+    np.testing.assert_array_equal(read["image"][0], observation["image"])
+    env.close()
 
 
 def test_numbers_in_another_order_are_told_by_what_is_done(agent, tmp_path):

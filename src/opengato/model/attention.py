@@ -329,7 +329,8 @@ class RotaryAttention(nn.Module):
         position sees itself alone, and what it sees is its value. None: all rows.
         """
         if apart is not None:
-            mixed = F.linear(x, self.qkv.weight[-self.heads * self.key_size :])
+            size = self.heads * self.key_size  # of the values; weights that are packed for acting have no rows to take
+            mixed = F.linear(x, self.qkv.weight[-size:]) if isinstance(self.qkv, nn.Linear) else self.qkv(x)[..., -size:]
             if len(apart):
                 mixed = torch.index_copy(mixed, 0, apart, self._mixed(x[apart], mask, position).to(mixed.dtype))
             return self.out(mixed)

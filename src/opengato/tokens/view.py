@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from opengato.episode import leaves
 from opengato.errors import OpenGatoError
 from opengato.tokens.fields import Field
 from opengato.tokens.nested import get_path, rebuild
 from opengato.tokens.spaces import from_json, to_json
 from opengato.tokens.statistics import Statistics
-from opengato.tokens.vocabulary import CONTINUOUS, DISCRETE, GRIDS
+from opengato.tokens.vocabulary import CONTINUOUS, DISCRETE, GRID, GRIDS, IMAGE, PATCH_SIZE
 
 NOTHING = -1  # in place of a source
+SYMBOLS = (DISCRETE, *GRIDS)
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,9 @@ class View:
 
         Raises OpenGatoError for a field that has other numbers of values than its space.
         """
-        numbers = self._read_numbers(_gathered(observed, observations, [CONTINUOUS]), statistics)
-        symbols = _gathered(observed, observations, _SYMBOLS)
+        length = len(next(leaf for _, leaf in leaves(observations)))
+        numbers = self._read_numbers(_gathered(observed, observations, length, [CONTINUOUS]), statistics)
+        symbols = _gathered(observed, observations, length, SYMBOLS)
         found: dict[str, Any] = {}
         seen = {CONTINUOUS: 0, DISCRETE: 0}
         for one in known:
@@ -77,9 +80,10 @@ class View:
                 values = numbers[:, begin : begin + count]
             else:
                 assert one.low is not None
-                sources = self.symbols[begin : begin + count]
-                values = np.where(sources == NOTHING, one.low, symbols[:, sources] if symbols.shape[1] else one.low)
-            found[one.path] = values.reshape(len(values), *(one.space.shape or ()))
+                there = (sources := self.symbols[begin : begin + count]) != NOTHING
+                values = np.tile(one.low, (length, 1))
+                values[:, there] = symbols[:, sources[there]]
+            found[one.path] = values.reshape(length, *(one.space.shape or ()))
         return rebuild(self.space, found)
 
     def _read_numbers(self, numbers: np.ndarray, statistics: Statistics | None) -> np.ndarray:
@@ -94,20 +98,36 @@ class View:
         return found
 
 
-_SYMBOLS = (DISCRETE, *GRIDS)
+def kind_of_values(one: Field) -> int:
+    """What an observed field holds: its kind; of a picture that is smaller than a patch, that of a grid of cells.
+
+    MiniGrid's own environments say of their cells that they are a picture of 7 × 7.
+    """
+    shape = one.space.shape or ()
+    if one.kind == IMAGE and max(shape[:2]) < PATCH_SIZE:
+        return GRID + shape[2] - 1
+    return one.kind
 
 
-def _gathered(fields: Sequence[Field], observations: Any, kinds: Sequence[int]) -> np.ndarray:
+def values_begin(fields: Sequence[Field], kinds: Sequence[int]) -> list[tuple[Field, int, int]]:
+    """The observed fields that hold values of these kinds, where those of each begin among those of all, and how many it has."""
+    found, begin = [], 0
+    for one in fields:
+        if kind_of_values(one) in kinds:
+            count = int(np.prod(one.space.shape or ()))
+            found.append((one, begin, count))
+            begin += count
+    return found
+
+
+def _gathered(fields: Sequence[Field], observations: Any, length: int, kinds: Sequence[int]) -> np.ndarray:
     """All values of the fields of these kinds, (T, N)."""
     found = []
-    for one in fields:
-        if one.kind not in kinds:
-            continue
-        values = np.asarray(get_path(observations, one.path))
-        values = values.reshape(len(values), -1)
-        if values.shape[1] != one.count:
+    for one, _, count in values_begin(fields, kinds):
+        values = np.asarray(get_path(observations, one.path)).reshape(length, -1)
+        if values.shape[1] != count:
             raise OpenGatoError(
-                f"field {one.path or '(root)'} has {values.shape[1]} values a timestep where its space {one.space} has {one.count}"
+                f"field {one.path or '(root)'} has {values.shape[1]} values a timestep where its space {one.space} has {count}"
             )
         found.append(values)
-    return np.concatenate(found, 1) if found else np.zeros((1, 0))
+    return np.concatenate(found, 1) if found else np.zeros((length, 0))

@@ -21,8 +21,9 @@ from opengato.datasets.reading import Reading
 from opengato.layouts import is_new
 from opengato.tokens.layout import Layout
 from opengato.tokens.spaces import to_json
-from opengato.tokens.vocabulary import ACTION_DISCRETE, ACTION_TEXT, CONTINUOUS, DISCRETE, GRIDS
-from opengato.views.proposals import Moments, begins
+from opengato.tokens.view import SYMBOLS, values_begin
+from opengato.tokens.vocabulary import ACTION_DISCRETE, ACTION_TEXT, CONTINUOUS
+from opengato.views.proposals import Moments
 from opengato.views.search import ReadAs, Search
 from opengato.views.shown import Shown
 
@@ -86,11 +87,11 @@ def described(layout: Layout) -> str:
     assert layout.view is not None
     plain = Layout(layout.observation_space, layout.action_space)
     parts = [f"{source or 'observation'} as {path or 'observation'}" for path, source in layout.view.others.items()]
-    for kinds, sources in (([CONTINUOUS], layout.view.numbers), ((DISCRETE, *GRIDS), layout.view.symbols)):
-        there = begins(layout.observation, kinds)
-        for one, begin in begins(plain.observation, kinds):
-            at = [int(place) for value in range(begin, begin + (one.count or 0)) for place in np.flatnonzero(sources == value)]
-            field, first = max((part for part in there if part[1] <= at[0]), key=lambda part: part[1])
+    for kinds, sources in (([CONTINUOUS], layout.view.numbers), (SYMBOLS, layout.view.symbols)):
+        there = values_begin(layout.observation, kinds)
+        for one, begin, count in values_begin(plain.observation, kinds):
+            at = [int(place) for value in range(begin, begin + count) for place in np.flatnonzero(sources == value)]
+            field, first, _ = max((part for part in there if part[1] <= at[0]), key=lambda part: part[1])
             runs = [place - first for number, place in enumerate(at) if number == 0 or place != at[number - 1] + 1]
             where = f" from {runs[0]}" if len(runs) == 1 else f" at {', '.join(str(place - first) for place in at)}"
             parts.append(f"{one.path or 'observation'} as {field.path or 'observation'}{where if one.kind == CONTINUOUS else ''}")

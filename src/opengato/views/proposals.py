@@ -13,8 +13,8 @@ from opengato.tokens.fields import Field
 from opengato.tokens.layout import Layout
 from opengato.tokens.nested import get_path
 from opengato.tokens.statistics import Statistics
-from opengato.tokens.view import NOTHING, View
-from opengato.tokens.vocabulary import CONTINUOUS, DISCRETE, GRIDS, IMAGE, TEXT
+from opengato.tokens.view import NOTHING, SYMBOLS, View, kind_of_values, values_begin
+from opengato.tokens.vocabulary import CONTINUOUS, GRIDS, IMAGE, TEXT
 
 FARTHEST = 4.0  # deviations of a known number that another may be from its mean, to be read as it
 _SMALL = 1e-3  # deviations below it are alike
@@ -67,7 +67,7 @@ def _others(observed: Sequence[Field], known: Sequence[Field]) -> dict[str, str]
     """Words and pictures: those of the same name, or the only ones; None where one of either side has no counterpart."""
     found: dict[str, str] = {}
     for kind in (TEXT, IMAGE):
-        here, there = ([one for one in fields if one.kind == kind] for fields in (observed, known))
+        here, there = ([one for one in fields if kind_of_values(one) == kind] for fields in (observed, known))
         if len(here) != len(there):
             return None
         for one in there:
@@ -78,30 +78,19 @@ def _others(observed: Sequence[Field], known: Sequence[Field]) -> dict[str, str]
     return found
 
 
-def begins(fields: Sequence[Field], kinds: Sequence[int]) -> list[tuple[Field, int]]:
-    """The fields of these kinds, and where the values of each begin among those of all."""
-    found, begin = [], 0
-    for one in fields:
-        if one.kind in kinds:
-            found.append((one, begin))
-            begin += one.count or 0
-    return found
-
-
 def _of_numbers(plain: Layout, known: Layout, apart: np.ndarray) -> list[np.ndarray]:
     """Places of numbers: fields by their names and then by their moments, in their order, or each number for itself."""
     count, room = apart.shape
     if count > room:
         return []
-    here, there = (begins(layout.observation, [CONTINUOUS]) for layout in (plain, known))
+    here, there = (values_begin(layout.observation, [CONTINUOUS]) for layout in (plain, known))
     named = np.full(room, NOTHING)
-    for one, begin in here:
-        for other, place in there:
-            if (one.path, one.count) == (other.path, other.count):
-                named[place : place + (other.count or 0)] = begin + np.arange(one.count or 0)
+    for one, begin, size in here:
+        for other, place, same in there:
+            if (one.path, size) == (other.path, same):
+                named[place : place + size] = begin + np.arange(size)
     in_blocks, in_order = named.copy(), np.append(np.arange(count), np.full(room - count, NOTHING))
-    for one, begin in sorted(here, key=lambda part: -(part[0].count or 0)):
-        size = one.count or 0
+    for _, begin, size in sorted(here, key=lambda part: -part[2]):
         if (in_blocks == begin).any():
             continue
         free = [place for place in range(room - size + 1) if (in_blocks[place : place + size] == NOTHING).all()]
@@ -126,34 +115,37 @@ def _completed(places: np.ndarray, apart: np.ndarray) -> np.ndarray:
 
 def _of_symbols(plain: Layout, known: Layout) -> list[np.ndarray]:
     """Places of symbols: a grid anywhere inside one of as many symbols a cell, other fields by their names, or if there is one only."""
-    kinds = (DISCRETE, *GRIDS)
-    here, there = (begins(layout.observation, kinds) for layout in (plain, known))
-    room = sum(one.count or 0 for one, _ in there)
-    found = [np.full(room, NOTHING)]
-    for one, begin in here:
-        same = [(other, place) for other, place in there if other.kind == one.kind]
+    here, there = (values_begin(layout.observation, SYMBOLS) for layout in (plain, known))
+    if any(one.kind == IMAGE for one, _, _ in there):
+        return []  # what it has learned to look at as a picture is none of symbols
+    found = [np.full(sum(size for _, _, size in there), NOTHING)]
+    for one, begin, count in here:
+        kind = kind_of_values(one)
+        same = [(other, place) for other, place, _ in there if other.kind == kind]
         named = [(other, place) for other, place in same if other.path == one.path] or same
         if len(named) != 1:
             return []
         other, place = named[0]
-        ways = list(_inside(one, other, begin)) if one.kind in GRIDS else [begin + np.arange(one.count or 0)] * (one.count == other.count)
+        own = begin + np.arange(count)
+        ways = list(_inside(own.reshape(one.space.shape or ()), other)) if kind in GRIDS else [own] * (count == other.count)
         found = [put(places, place, way) for places, way in product(found, ways)]
     return found
 
 
-def _inside(one: Field, other: Field, begin: int) -> Iterator[np.ndarray]:
-    """A grid's symbols at every place of another that has room for it, as sources of the other's symbols."""
-    size, room = one.space.shape, other.space.shape
-    assert size is not None and room is not None
+def _inside(own: np.ndarray, other: Field) -> Iterator[np.ndarray]:
+    """The sources of a grid's symbols, where another, whose are `own`, is a part of it: anywhere that has room."""
+    size, room = own.shape, other.space.shape
+    assert room is not None
     if len(size) != len(room):
         return
     for down, right in product(range(room[0] - size[0] + 1), range(room[1] - size[1] + 1)):
         places = np.full(room, NOTHING)
-        places[down : down + size[0], right : right + size[1]] = begin + np.arange(one.count or 0).reshape(size)
+        places[down : down + size[0], right : right + size[1]] = own
         yield places.ravel()
 
 
 def put(places: np.ndarray, begin: int, way: np.ndarray) -> np.ndarray:
+    """Sources with those of `way` from `begin` on in place of what was there."""
     places = places.copy()
     places[begin : begin + len(way)] = way
     return places

@@ -17,9 +17,9 @@ from opengato.model.batch import collate
 from opengato.tokens.compact import Form
 from opengato.tokens.encode import encode_timesteps
 from opengato.tokens.layout import Layout
-from opengato.tokens.view import NOTHING, View
+from opengato.tokens.view import NOTHING, View, values_begin
 from opengato.tokens.vocabulary import CONTINUOUS
-from opengato.views.proposals import Moments, begins, proposals, put
+from opengato.views.proposals import Moments, proposals, put
 from opengato.views.shown import Shown
 
 REFINED_FIELDS = 4  # up to so many fields of numbers are tried in all places together
@@ -88,7 +88,7 @@ class Search:
 
     def refined(self, reading: ReadAs) -> ReadAs:
         """The same or a better one: every field of numbers where it serves best, all of them tried together; few numbers in any order."""
-        blocks = [begin + np.arange(one.count or 0) for one, begin in begins(self.plain.observation, [CONTINUOUS])]
+        blocks = [begin + np.arange(size) for _, begin, size in values_begin(self.plain.observation, [CONTINUOUS])]
         if not blocks or len(blocks) > REFINED_FIELDS:
             return reading
         last: list[ReadAs] = []
