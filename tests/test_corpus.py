@@ -31,6 +31,11 @@ def package(tmp_path, monkeypatch):
     Image.new("RGB", (64, 64), "red").save(emoji / "a.png")
     entries = [{"name": "GRINNING FACE", "image": "a.png", "category": "Smileys"}, {"name": None, "image": "a.png", "category": "x"}]
     (folder / "package/emoji.json").write_text(json.dumps(entries))
+    (folder / "package/img/twitter").symlink_to(folder / "package/img/google")
+    flat = folder / "package/icons/flat"
+    flat.mkdir(parents=True)
+    for name in ("red-apple", "waving-hand-default", "waving-hand-medium-dark"):
+        (flat / f"{name}.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="8" height="8"/></svg>')
     for side, count in (("train", 3), ("test", 1)):
         (folder / f"easy_vqa/data/{side}/images").mkdir(parents=True)
         for n in range(count):
@@ -77,6 +82,23 @@ def test_parts_are_read_back_by_their_readers(package, tmp_path):
     asked = {(e.observations["question"][0], e.actions[0]) for e in found["stamps-questions", "train"]}
     assert (questions.KIND, "animals") in asked and {caption for q, caption in asked if q == questions.WHAT} == stamps[0]
     assert "| help | gimp-help-en 2.10.34-2 (apt) | GFDL-1.2+ |" in (tmp_path / "mix/LICENCES.md").read_text()
+
+
+def test_the_same_pictures_of_other_vendors(package, tmp_path, monkeypatch):
+    """Names of Twitter's are those of the package; Microsoft's are the files', one for each thing, whatever its skins."""
+    drawn = []
+    monkeypatch.setattr(pictures, "_draw", lambda source, target: drawn.append(source.name) or bool(target.write_bytes(b"drawn")))
+    build.build(tmp_path / "mix", ["twemoji", "fluent"])
+    said = {
+        name: [
+            entry["caption"]
+            for side in ("train", "test")
+            for entry in json.loads((tmp_path / "mix" / name / f"{side}.json").read_text())["annotations"]
+        ]
+        for name in ("twemoji", "fluent")
+    }
+    assert said["twemoji"] == ["grinning face"] and sorted(said["fluent"]) == ["red apple", "waving hand"]
+    assert drawn == ["a.png", "red-apple.svg", "waving-hand-default.svg"]
 
 
 def test_yes_and_no_are_balanced(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ PYTHON = Package("apt", "python3.11-doc", "3.11.2-6+deb12u8", "PSF-2")
 GIMP = Package("apt", "gimp-help-en", "2.10.34-2", "GFDL-1.2+")
 TUXPAINT = Package("apt", "tuxpaint-stamps-default", "2022.06.04-1", "GPL-2+")
 GOOGLE = Package("npm", "emoji-datasource-google", "16.0.0", "MIT; the pictures Apache-2.0 (Noto Emoji)")
+TWITTER = Package("npm", "emoji-datasource-twitter", "16.0.0", "MIT; the pictures CC BY 4.0 (Twemoji)")
+FLUENT = Package("npm", "fluentui-emoji", "1.3.0", "MIT (Microsoft's Fluent emoji)")
 OPENMOJI = Package("npm", "openmoji", "17.0.0", "CC BY-SA 4.0")
 STANDARD_LIBRARY = Package("pip", "python", "standard library", "PSF-2")
 
@@ -61,7 +64,9 @@ PARTS: dict[str, Part] = {
     ),
     "code": Part(STANDARD_LIBRARY, lambda _, folder, __: texts.write_code(folder), "code:{part}/{side}"),
     "stamps": Part(TUXPAINT, _captions(pictures.stamps), COCO),
-    "emoji": Part(GOOGLE, _captions(pictures.google_emoji), COCO),
+    "emoji": Part(GOOGLE, _captions(partial(pictures.vendors_emoji, vendor="google")), COCO),
+    "twemoji": Part(TWITTER, _captions(partial(pictures.vendors_emoji, vendor="twitter")), COCO),
+    "fluent": Part(FLUENT, _captions(pictures.fluent_emoji), COCO),
     "openmoji": Part(OPENMOJI, _captions(pictures.openmoji), COCO),
     "shapes": Part(
         EASY_VQA, lambda p, folder, advance: questions.write_easy(p, folder, EASY_QUESTIONS, advance), VQA + "{part}/{side}_images"

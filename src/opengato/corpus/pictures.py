@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from opengato.datasets.splits import held_out
 
+_SKINS = ("-light", "-medium-light", "-medium", "-medium-dark", "-dark")
 SIDE = 128  # pixels that a drawing is rendered in
 
 
@@ -30,11 +31,11 @@ def stamps(folder: Path) -> Iterator[Named]:
                 yield Named(path, caption, path.relative_to(folder / "usr/share/tuxpaint/stamps").parts[0])
 
 
-def google_emoji(folder: Path) -> Iterator[Named]:
-    """Google's emoji of 64 pixels, by their Unicode names."""
+def vendors_emoji(folder: Path, vendor: str) -> Iterator[Named]:
+    """A vendor's emoji of 64 pixels, by their Unicode names."""
     package = folder / "package"
     for entry in json.loads((package / "emoji.json").read_text()):
-        path = package / "img/google/64" / entry["image"]
+        path = package / "img" / vendor / "64" / entry["image"]
         if entry["name"] and path.is_file():
             yield Named(path, entry["name"].lower(), entry["category"].lower())
 
@@ -46,6 +47,13 @@ def openmoji(folder: Path) -> Iterator[Named]:
         path = package / "color/svg" / f"{entry['hexcode']}.svg"
         if path.is_file():
             yield Named(path, entry["annotation"], entry["group"].replace("-", " "))
+
+
+def fluent_emoji(folder: Path) -> Iterator[Named]:
+    """Microsoft's flat emoji, by the names of their files; those that are on others' with another skin are left out."""
+    for path in sorted((folder / "package/icons/flat").glob("*.svg")):
+        if not path.stem.endswith(_SKINS):
+            yield Named(path, path.stem.removesuffix("-default").replace("-", " "), "")
 
 
 def write_captions(named: Iterable[Named], folder: Path, advance: Callable[[], object]) -> None:
