@@ -23,7 +23,7 @@ from opengato.tokens.layout import Layout
 from opengato.tokens.spaces import to_json
 from opengato.tokens.view import SYMBOLS, values_begin
 from opengato.tokens.vocabulary import ACTION_DISCRETE, ACTION_TEXT, CONTINUOUS
-from opengato.views.proposals import Moments
+from opengato.views.proposals import Moments, others
 from opengato.views.search import ReadAs, Search
 from opengato.views.shown import Shown
 
@@ -39,12 +39,15 @@ def find_view(agent: Checkpoint, dataset: Dataset) -> ReadAs | None:
     plain = Layout(dataset.observation_space, dataset.action_space)
     if any(one.kind == ACTION_TEXT for one in plain.action):
         return None
+    alike = _alike(agent.layouts, plain)
+    if not alike:
+        return None  # before pictures are decoded
     shown = Shown.of(dataset)
     if not shown.count:
         return None
     moments = Moments.of(plain, shown.observations)
     found = []
-    for like, known in _alike(agent.layouts, plain).items():
+    for like, known in alike.items():
         search = Search(agent, plain, like, known, shown, moments)
         if (first := search.first()) is not None:
             found.append((first, search))
@@ -99,10 +102,15 @@ def described(layout: Layout) -> str:
 
 
 def _alike(layouts: Mapping[str, Layout], plain: Layout) -> dict[str, Layout]:
-    """By a task of each, the different layouts of the agent whose actions are those of `plain`."""
+    """By a task of each, the different layouts of the agent with the actions of `plain`, and with words and pictures like those."""
     wanted, found, seen = _choices(plain), {}, set()
     for task, layout in layouts.items():
-        if id(layout) not in seen and layout.view is None and _choices(layout) == wanted:
+        if (
+            id(layout) not in seen
+            and layout.view is None
+            and _choices(layout) == wanted
+            and others(plain.observation, layout.observation) is not None
+        ):
             seen.add(id(layout))
             found[task] = layout
     return found

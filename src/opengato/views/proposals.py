@@ -55,15 +55,15 @@ class Moments:
 
 def proposals(plain: Layout, known: Layout, moments: Moments) -> Iterator[View]:
     """Views that find a place for everything that is observed."""
-    others = _others(plain.observation, known.observation)
-    if others is None:
+    named = others(plain.observation, known.observation)
+    if named is None:
         return
     apart = moments.apart(Moments.known(known.statistics, known.numbers))
     for numbers, symbols in product(_of_numbers(plain, known, apart), _of_symbols(plain, known)):
-        yield View(known.observation_space, numbers, symbols, others)
+        yield View(known.observation_space, numbers, symbols, named)
 
 
-def _others(observed: Sequence[Field], known: Sequence[Field]) -> dict[str, str] | None:
+def others(observed: Sequence[Field], known: Sequence[Field]) -> dict[str, str] | None:
     """Words and pictures: those of the same name, or the only ones; None where one of either side has no counterpart."""
     found: dict[str, str] = {}
     for kind in (TEXT, IMAGE):
