@@ -103,17 +103,12 @@ def described(layout: Layout) -> str:
 
 def _alike(layouts: Mapping[str, Layout], plain: Layout) -> dict[str, Layout]:
     """By a task of each, the different layouts of the agent with the actions of `plain`, and with words and pictures like those."""
-    wanted, found, seen = _choices(plain), {}, set()
-    for task, layout in layouts.items():
-        if (
-            id(layout) not in seen
-            and layout.view is None
-            and _choices(layout) == wanted
-            and others(plain.observation, layout.observation) is not None
-        ):
-            seen.add(id(layout))
-            found[task] = layout
-    return found
+    distinct = {id(layout): (task, layout) for task, layout in reversed(layouts.items()) if layout.view is None}
+    return {
+        task: layout
+        for task, layout in reversed(distinct.values())
+        if _choices(layout) == _choices(plain) and others(plain.observation, layout.observation) is not None
+    }
 
 
 def _choices(layout: Layout) -> list[Any]:
