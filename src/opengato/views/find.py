@@ -103,12 +103,11 @@ def described(layout: Layout) -> str:
 
 def _alike(layouts: Mapping[str, Layout], plain: Layout) -> dict[str, Layout]:
     """By a task of each, the different layouts of the agent with the actions of `plain`, and with words and pictures like those."""
-    distinct = {id(layout): (task, layout) for task, layout in reversed(layouts.items()) if layout.view is None}
-    return {
-        task: layout
-        for task, layout in reversed(distinct.values())
-        if _choices(layout) == _choices(plain) and others(plain.observation, layout.observation) is not None
-    }
+    distinct: dict[int, str] = {}
+    for task, layout in layouts.items():
+        if layout.view is None and _choices(layout) == _choices(plain) and others(plain.observation, layout.observation) is not None:
+            distinct.setdefault(id(layout), task)
+    return {task: layouts[task] for task in distinct.values()}
 
 
 def _choices(layout: Layout) -> list[Any]:
