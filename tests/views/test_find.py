@@ -125,7 +125,7 @@ def test_numbers_in_another_order_are_told_by_what_is_done(agent, tmp_path):
     found = find_view(agent, _changed(load_minari(dataset_id(task), tmp_path), box, flat))
     assert found is not None and found.like.startswith("dm-control/cartpole")
     assert found.view.numbers.tolist() == [0, 2, 3, 1, 4]
-    assert described(found.layout) == "observation as position at 0, 3, 1, 2, 4"
+    assert described(found.layout) == "observation as position[0], velocity[0], position[1], position[2], velocity[1]"
 
 
 def test_where_nothing_is_foretold_nothing_is_read(agent, narrow):

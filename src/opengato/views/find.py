@@ -94,10 +94,15 @@ def described(layout: Layout) -> str:
         there = values_begin(layout.observation, kinds)
         for one, begin, count in values_begin(plain.observation, kinds):
             at = [int(place) for value in range(begin, begin + count) for place in np.flatnonzero(sources == value)]
-            field, first, _ = max((part for part in there if part[1] <= at[0]), key=lambda part: part[1])
-            runs = [place - first for number, place in enumerate(at) if number == 0 or place != at[number - 1] + 1]
-            where = f" from {runs[0]}" if len(runs) == 1 else f" at {', '.join(str(place - first) for place in at)}"
-            parts.append(f"{one.path or 'observation'} as {field.path or 'observation'}{where if one.kind == CONTINUOUS else ''}")
+            fields = [max((part for part in there if part[1] <= place), key=lambda part: part[1]) for place in at]
+            names = [field.path or "observation" for field, _, _ in fields]
+            begins = [place - first for place, (_, first, _) in zip(at, fields)]
+            in_a_row = len(set(names)) == 1 and at == list(range(at[0], at[0] + len(at)))
+            if kinds is SYMBOLS or (in_a_row and begins[0] == 0):
+                read_as = names[0]
+            else:
+                read_as = f"{names[0]} from {begins[0]} on" if in_a_row else ", ".join(f"{n}[{k}]" for n, k in zip(names, begins))
+            parts.append(f"{one.path or 'observation'} as {read_as}")
     return "; ".join(parts)
 
 
