@@ -103,6 +103,22 @@ def test_every_kind_has_its_scores_and_baselines(checkpoint, folder):
     assert not [row for row in score(checkpoint, datasets[2:3], [], samples=1) if row.who != "agent"]
 
 
+def test_yes_or_no_questions_are_told_apart_from_the_others(checkpoint, folder):
+    """As VQA's own script tells its scores by the sort of answer; the nearest picture's answers to the same pictures are all right."""
+    questions = [
+        {"image_id": n, "question": ask, "question_id": 2 * n + k} for n in range(2) for k, ask in enumerate(("is it red?", "what?"))
+    ]
+    said = ["yes", "red", "no", "blue"]
+    answers = [{"question_id": q, "answers": [{"answer": a, "answer_id": i} for i in range(10)]} for q, a in enumerate(said)]
+    (folder / "both.json").write_text(json.dumps({"questions": questions}))
+    (folder / "said.json").write_text(json.dumps({"annotations": answers}))
+    dataset = find_dataset(f"vqa:{folder / 'both.json'},{folder / 'said.json'},{folder}")
+    by = {row.who: row.scores for row in score(checkpoint, [dataset], [dataset], samples=10)}
+    assert by["nearest picture"] == {"VQA accuracy": 100, "yes or no": 100, "others": 100}
+    assert by["question only"] == {"VQA accuracy": 50, "yes or no": 50, "others": 50}
+    assert by["agent"].keys() == by["most frequent"].keys() == {"VQA accuracy", "yes or no", "others"}
+
+
 def test_a_dataset_is_read_by_a_task_of_its_spaces(checkpoint, folder):
     dataset = find_dataset(names(folder)[0])
     assert task_of(checkpoint, dataset) == "captions/a"

@@ -7,6 +7,7 @@ Conversations: the perplexity of the replies, and how much the agent's own repli
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -183,9 +184,17 @@ def _captions(said: list[str], episodes: list[Episode]) -> dict[str, float]:
 
 
 def _accuracy(said: list[str], episodes: list[Episode]) -> dict[str, float]:
-    """Where there is one answer, all annotators gave it."""
-    right = [vqa_accuracy(answer, e.info.get("answers", [e.actions[0]] * 10)) for answer, e in zip(said, episodes)]
-    return {"VQA accuracy": 100 * float(np.mean(right))}
+    """Over all questions and, where there are both sorts, over those that most annotators answer yes or no, and over the others.
+
+    Where there is one answer, all annotators gave it.
+    """
+    answers = [e.info.get("answers", [e.actions[0]] * 10) for e in episodes]
+    right = np.array([vqa_accuracy(answer, given) for answer, given in zip(said, answers)])
+    yes_or_no = np.array([Counter(given).most_common(1)[0][0] in ("yes", "no") for given in answers])
+    found = {"VQA accuracy": 100 * float(right.mean())}
+    if yes_or_no.any() and not yes_or_no.all():
+        found |= {"yes or no": 100 * float(right[yes_or_no].mean()), "others": 100 * float(right[~yes_or_no].mean())}
+    return found
 
 
 def _variety(policy: Policy, task: str, episodes: list[Episode]) -> dict[str, float]:
