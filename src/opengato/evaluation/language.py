@@ -90,6 +90,7 @@ def score(
             what is seen.
         temperature: of captions and replies (paper: 0.9); answers to questions are the likeliest. seed: of their sampling.
     """
+    counted: dict[str, list[tuple[str, KneserNey]]] = {}  # by kind: they learn the same for every dataset of it
     for dataset in datasets:
         kind = kind_of(dataset)
         known = islice((episode for one in seen if kind_of(one) == kind for episode in _readable(one)), 50 * samples)
@@ -97,7 +98,9 @@ def score(
         if not episodes:
             raise OpenGatoError(f"dataset {dataset.name} has no sample that can be read")
         if kind in ("text", "pages", "dialogue"):
-            yield from _likelihood(checkpoint, dataset, kind, episodes, known)
+            if kind not in counted:
+                counted[kind] = _counting(checkpoint.tokenizer, known)
+            yield from _likelihood(checkpoint, dataset, kind, episodes, counted[kind])
         if kind == "dialogue":
             policy = Policy(checkpoint, temperature=temperature, seed=seed)
             yield Row(dataset.name, "agent, its own replies", len(episodes), _variety(policy, task_of(checkpoint, dataset), episodes))
@@ -135,7 +138,16 @@ def _of_pictures(dataset: Dataset, count: int) -> Iterator[Episode]:
 # ---- how likely words are
 
 
-def _likelihood(checkpoint: Checkpoint, dataset: Dataset, kind: str, episodes: list[Episode], known: Iterable[Episode]) -> Iterator[Row]:
+def _counting(tokenizer: TextTokenizer, known: Iterable[Episode]) -> list[tuple[str, KneserNey]]:
+    """Those who only count, and their names; nobody where there is nothing to count."""
+    documents = [_tokens(tokenizer, text) for episode in known for text in episode.actions]
+    orders = (("unigram", 1), ("5-gram, Kneser-Ney", 5)) if documents else ()
+    return [(who, KneserNey(documents, TEXT_SIZE, order)) for who, order in orders]
+
+
+def _likelihood(
+    checkpoint: Checkpoint, dataset: Dataset, kind: str, episodes: list[Episode], counting: Sequence[tuple[str, KneserNey]]
+) -> Iterator[Row]:
     tokenizer, layout = checkpoint.tokenizer, checkpoint.layouts[task_of(checkpoint, dataset)]
     texts = [text for episode in episodes for text in episode.actions]
     size = sum(len(text.encode()) for text in texts)
@@ -145,12 +157,8 @@ def _likelihood(checkpoint: Checkpoint, dataset: Dataset, kind: str, episodes: l
         return Row(dataset.name, who, len(episodes), scores)
 
     yield row("agent", np.concatenate(list(said_nats(checkpoint, layout, episodes))))
-    documents = [_tokens(tokenizer, text) for episode in known for text in episode.actions]
-    if documents:
-        held_out = [_tokens(tokenizer, text) for text in texts]
-        for who, order in (("unigram", 1), ("5-gram, Kneser-Ney", 5)):
-            model = KneserNey(documents, TEXT_SIZE, order)
-            yield row(who, np.concatenate([model.nats(document) for document in held_out]))
+    for who, model in counting:
+        yield row(who, np.concatenate([model.nats(_tokens(tokenizer, text)) for text in texts]))
 
 
 def _tokens(tokenizer: TextTokenizer, text: str) -> np.ndarray:
