@@ -179,12 +179,13 @@ def test_a_fine_tuned_agent_acts_on_what_its_data_observed(agent, narrow, tmp_pa
     assert other.view is not None and other.view.symbols.tolist() == layout.view.symbols.tolist()
 
 
-def test_an_agent_that_is_shown_a_demonstration_reads_it_so(agent, narrow, root, monkeypatch):
+def test_an_agent_that_is_shown_a_demonstration_reads_it_so(agent, narrow, root, monkeypatch, capsys):
     task = replace(LEVEL, observation_space=narrow.observation_space, make_env=lambda: Narrow(LEVEL.make_env()))
     monkeypatch.setattr("opengato.evaluation.unseen.find_dataset", lambda name, reading=None: narrow)
     monkeypatch.setattr("opengato.datasets.open.find_dataset", lambda name, reading=None: narrow)
     (introduction,) = introduce(agent, [task], ["mine"]).values()
     assert introduction.layout.view is not None and introduction.demonstrated and introduction.prompt is not None
+    assert "mine: observed in a space that the checkpoint does not know, and read as in babyai/" in capsys.readouterr().err
     cells = (introduction.prompt.kinds == GRID + 2).sum() / len(introduction.prompt)
     assert cells == 7 * 7 * 3  # the demonstration, too, is as the agent knows it
 

@@ -22,7 +22,7 @@ from opengato.evaluation.agent import Agent, Introduction
 from opengato.layouts import known_layout, new_layout, same_observed
 from opengato.model.prompt import crop_prompt
 from opengato.tokens.spaces import differences, to_json
-from opengato.views.find import find_view
+from opengato.views.find import find_view, say
 
 
 def introduce(agent: Agent, tasks: Sequence[Task], demonstrations: Sequence[str] = (), root: Path | None = None) -> dict[str, Introduction]:
@@ -59,6 +59,7 @@ def introduce(agent: Agent, tasks: Sequence[Task], demonstrations: Sequence[str]
             if data is not None and same_observed(agent.layouts, task.observation_space) is None:
                 best = find_view(agent, source := find_dataset(name, Reading(root)))
                 if best is not None:
+                    say(name, best)
                     layout, data = best.layout, tokenise(Viewed(source, best.layout), agent.tokenizer)
         prompt = crop_prompt(best_demonstration(data), agent.model.config) if data is not None else None
         found[task.id] = Introduction(layout, prompt, data is not None)

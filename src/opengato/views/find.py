@@ -78,11 +78,16 @@ def find_views(folder: Path, names: Sequence[str], reading: Reading | None = Non
         best = find_view(agent, dataset)
         if best is not None:
             found[name] = best.layout
-            notice(
-                f"{name}: observed in a space that the checkpoint does not know, and read as in {best.like}, by which it foretells the "
-                f"demonstrated actions in {best.loss:.2f} nats in place of {best.chance:.2f} ({described(best.layout)})"
-            )
+            say(name, best)
     return found
+
+
+def say(name: str, found: ReadAs) -> None:
+    """Tell the user as what a dataset of this name is read, and why."""
+    notice(
+        f"{name}: observed in a space that the checkpoint does not know, and read as in {found.like}, by which it foretells the "
+        f"demonstrated actions in {found.loss:.2f} nats in place of {found.chance:.2f} ({described(found.layout)})"
+    )
 
 
 def described(layout: Layout) -> str:
