@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from opengato.corpus import build, packages, pictures, questions, talk, texts
+from opengato.datasets import splits
 from opengato.datasets.open import find_dataset
 from opengato.errors import OpenGatoError
 
@@ -55,6 +56,22 @@ def package(tmp_path, monkeypatch):
     (folder / "chitchat_dataset/dataset.json").write_text(json.dumps({str(n): {"messages": [m]} for n, m in enumerate(said)}))
     monkeypatch.setattr(build, "unpacked", lambda *_: folder)
     return folder
+
+
+def test_pictures_are_held_out_and_not_what_they_show(tmp_path):
+    """Of what one vendor's drawings are held out of, most is drawn by another in training; the shipped pictures' split is the first's."""
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    named = [pictures.Named(tmp_path / "a.png", f"thing {n}", "") for n in range(200)]
+    sides = {}
+    for vendor in ("", "one", "other"):
+        pictures.write_captions(named, tmp_path / f"of {vendor}", lambda: None, vendor)
+        for side in ("train", "test"):
+            written = json.loads((tmp_path / f"of {vendor}" / f"{side}.json").read_text())["annotations"]
+            sides[vendor, side] = {entry["caption"] for entry in written}
+        assert not sides[vendor, "train"] & sides[vendor, "test"] and 2 <= len(sides[vendor, "test"]) <= 20
+    assert sides["", "test"] == {named.caption for named in named if splits.held_out(named.caption)}
+    for one, other in (("", "one"), ("one", "other"), ("other", "")):
+        assert len(sides[one, "test"] & sides[other, "train"]) > 0.7 * len(sides[one, "test"])
 
 
 def test_parts_are_read_back_by_their_readers(package, tmp_path):

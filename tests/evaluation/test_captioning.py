@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from opengato.evaluation.answers import normalised, vqa_accuracy
-from opengato.evaluation.captioning import bleu, cider_d, rouge_l, words_of
+from opengato.evaluation.captioning import bleu, cider_d, named, rouge_l, words_of
 
 
 def corpus(seed=0, pictures=30):
@@ -98,3 +98,19 @@ def test_accuracy_is_the_mean_over_nine_of_ten_annotators():
     assert [of(n) for n in (0, 1, 2, 3, 4, 10)] == pytest.approx([0, 0.3, 0.6, 0.9, 1, 1])
     assert vqa_accuracy("The red", ["red"] * 10) == 1 and vqa_accuracy("Red.", ["red."] * 9 + ["x"]) == 1
     assert vqa_accuracy("red.", ["red."] * 10) == 0  # answers that are all alike stay as they were written, the agent's does not
+
+
+@pytest.mark.parametrize(
+    ("said", "reference", "right"),
+    [
+        ("Pineapple", "pineapple", True),
+        ("man farmer: dark skin tone", "man farmer: medium-dark skin tone", True),
+        ("woman: light skin tone, curly hair", "woman: curly hair", True),
+        ("woman farmer: dark skin tone", "man farmer: dark skin tone", False),
+        ("flag: Uganda", "flag: Uzbekistan", False),
+        ("a dark skin", "a light skin", False),
+        ("", "pineapple", False),
+    ],
+)
+def test_a_caption_names_a_thing_whatever_the_tone_of_its_skin(said, reference, right):
+    assert named(said, ["something else", reference]) == right

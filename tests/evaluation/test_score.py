@@ -8,7 +8,8 @@ import pytest
 from opengato.domains.task import Human, Reference
 from opengato.errors import OpenGatoError
 from opengato.evaluation.evaluate import Evaluation
-from opengato.evaluation.report import write_report
+from opengato.evaluation.language import Row
+from opengato.evaluation.report import Voice, write_report
 from opengato.evaluation.rollout import Rollout
 from opengato.evaluation.score import TaskScore, interquartile_mean, mean_intervals, read_scores, score_percent, summarise, task_score
 from opengato.evaluation.table import print_scores
@@ -151,7 +152,7 @@ def test_a_task_counts_at_most_100_in_every_mean(tmp_path, capsys):
     assert (
         "mean score 26.7% of the expert over 3 tasks, each counted at most 100 (unclipped 160.0%, interquartile" in capsys.readouterr().out
     )
-    empty = {"losses": [], "videos": {}, "captions": [], "texts": [], "facts": {}}
+    empty = {"losses": [], "videos": {}, "voices": [], "facts": {}}
     write_report(tmp_path / "report.html", title="", scores=scores, **empty)
     assert "<b>27%</b>" in (tmp_path / "report.html").read_text()
 
@@ -184,14 +185,23 @@ def test_report_holds_everything_and_escapes_hostile_text(tmp_path):
         unscored={"a/lost": {100_009: "gone"}},
         losses=[{"step": s, "loss/a": 3 / s} for s in range(1, 9)],
         videos={hostile: b"mp4"},
-        captions=[{"png": b"png", "said": hostile, "truth": hostile}],
-        texts=[{"prompt": hostile, "said": hostile}],
+        words=[Row(hostile, "nearest", 3, {"CIDEr-D": 7.0}), Row(hostile, "nearest", 3, {"CIDEr-D": 7.0})],
+        voices=[
+            Voice(
+                hostile,
+                hostile,
+                captions=[{"png": b"png", "said": hostile, "truth": hostile}],
+                answers=[{"png": b"png", "said": hostile, "truth": "how many? " + hostile}],
+                texts=[{"prompt": hostile, "said": hostile}],
+            )
+        ],
         facts={hostile: hostile},
     )
     page = path.read_text()
     assert "<script" not in page and "a/<b>" not in page
     assert "a/lost" in page and page.count("a/bare") == 1 and "mean over 1 control" in page  # in the table, in no figure
     assert "a/lost" in page and "100009: gone" in page and "seed 7: &lt;script" in page
+    assert page.count("CIDEr-D 7") == 1 and page.count("data:image/png") == 2 and "how many? &lt;script" in page
     assert "http://" not in page and "https://" not in page and 'src="data:video/mp4;base64,bXA0"' in page
 
 

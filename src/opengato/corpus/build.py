@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -42,8 +42,9 @@ class Part(NamedTuple):
     spelling: str
 
 
-def _captions(named: Callable[[Path], Sequence[pictures.Named] | object]) -> Callable[[Path, Path, Advance], None]:
-    return lambda package, folder, advance: pictures.write_captions(named(package), folder, advance)  # type: ignore[arg-type]
+def _captions(named: Callable[[Path], Iterable[pictures.Named]], vendor: str = "") -> Callable[[Path, Path, Advance], None]:
+    """`vendor`: of drawings, where others draw the same things, who drew them."""
+    return lambda package, folder, advance: pictures.write_captions(named(package), folder, advance, vendor)
 
 
 def _texts(pattern: str) -> Callable[[Path, Path, Advance], None]:
@@ -65,9 +66,9 @@ PARTS: dict[str, Part] = {
     "code": Part(STANDARD_LIBRARY, lambda _, folder, __: texts.write_code(folder), "code:{part}/{side}"),
     "stamps": Part(TUXPAINT, _captions(pictures.stamps), COCO),
     "emoji": Part(GOOGLE, _captions(partial(pictures.vendors_emoji, vendor="google")), COCO),
-    "twemoji": Part(TWITTER, _captions(partial(pictures.vendors_emoji, vendor="twitter")), COCO),
-    "fluent": Part(FLUENT, _captions(pictures.fluent_emoji), COCO),
-    "openmoji": Part(OPENMOJI, _captions(pictures.openmoji), COCO),
+    "twemoji": Part(TWITTER, _captions(partial(pictures.vendors_emoji, vendor="twitter"), "twitter"), COCO),
+    "fluent": Part(FLUENT, _captions(pictures.fluent_emoji, "microsoft"), COCO),
+    "openmoji": Part(OPENMOJI, _captions(pictures.openmoji, "openmoji"), COCO),
     "shapes": Part(
         EASY_VQA, lambda p, folder, advance: questions.write_easy(p, folder, EASY_QUESTIONS, advance), VQA + "{part}/{side}_images"
     ),

@@ -56,15 +56,19 @@ def fluent_emoji(folder: Path) -> Iterator[Named]:
             yield Named(path, path.stem.removesuffix("-default").replace("-", " "), "")
 
 
-def write_captions(named: Iterable[Named], folder: Path, advance: Callable[[], object]) -> None:
-    """COCO's train.json and test.json, and the pictures; those that are there already stay. `advance` is told of each."""
+def write_captions(named: Iterable[Named], folder: Path, advance: Callable[[], object], vendor: str = "") -> None:
+    """COCO's train.json and test.json, and the pictures; those that are there already stay. `advance` is told of each.
+
+    What is held out is chosen by the caption, and for every vendor anew: so pictures are held out, and not the words. Of most of them
+    another vendor's drawing is trained on.
+    """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     sides: dict[str, dict[str, list[dict[str, object]]]] = {side: {"images": [], "annotations": []} for side in ("train", "test")}
     for number, picture in enumerate(named):
         name = f"{number:012d}.png"
         if not (folder / "images" / name).is_file() and not _draw(picture.file, folder / "images" / name):
             continue
-        side = sides["test" if held_out(picture.caption) else "train"]
+        side = sides["test" if held_out(f"{vendor} {picture.caption}".strip()) else "train"]
         side["images"].append({"id": number, "file_name": name})
         side["annotations"].append({"id": number, "image_id": number, "caption": picture.caption, "kind": picture.kind})
         advance()

@@ -18,12 +18,19 @@ _SIGMA = 6.0  # of CIDEr-D: how much a length that differs costs
 _BETA = 1.2  # of ROUGE-L: how much more recall counts than precision
 _SMALL, _TINY = 1e-9, 1e-15
 
+_SKIN = re.compile(r"(?:medium-light|medium-dark|light|medium|dark) skin tone")  # as Unicode's names have it
+
 Grams = Counter[tuple[str, ...]]
 
 
 def words_of(caption: str) -> list[str]:
     """The words of a caption, in small letters."""
     return _WORD.findall(_APART.sub(r" \1", caption.lower().replace("’", "'")))
+
+
+def named(said: str, references: Sequence[str]) -> bool:
+    """Whether a caption names the thing: the very words of a reference, but for the tone of somebody's skin."""
+    return any(words_of(_SKIN.sub("", said)) == words_of(_SKIN.sub("", reference)) for reference in references)
 
 
 def _grams(words: Sequence[str], longest: int = 4) -> Grams:

@@ -1,6 +1,7 @@
 """What an agent's words are worth on held-out data, and what the simplest writers' are: one row for each, of every dataset.
 
-Texts and pages: bits a byte. Captions: CIDEr-D, BLEU-4, ROUGE-L of what the agent says of every picture. Questions: the VQA accuracy.
+Texts and pages: bits a byte. Captions: CIDEr-D, BLEU-4, ROUGE-L of what the agent says of every picture, and how many of them
+it names. Questions: the VQA accuracy.
 Conversations: the perplexity of the replies, and how much the agent's own replies repeat one another.
 """
 
@@ -21,7 +22,7 @@ from opengato.datasets.dataset import Dataset
 from opengato.episode import Episode, map_leaves
 from opengato.errors import OpenGatoError
 from opengato.evaluation.answers import vqa_accuracy
-from opengato.evaluation.captioning import bleu, cider_d, rouge_l, words_of
+from opengato.evaluation.captioning import bleu, cider_d, named, rouge_l, words_of
 from opengato.evaluation.likelihood import said_nats
 from opengato.evaluation.ngrams import KneserNey
 from opengato.evaluation.simple_words import SimpleAnswers
@@ -188,6 +189,7 @@ def _captions(said: list[str], episodes: list[Episode]) -> dict[str, float]:
         "CIDEr-D": 100 * cider_d(words, references),
         "BLEU-4": 100 * bleu(words, references),
         "ROUGE-L": 100 * rouge_l(words, references),
+        "named": 100 * float(np.mean([named(caption, episode.info["captions"]) for caption, episode in zip(said, episodes)])),
     }
 
 

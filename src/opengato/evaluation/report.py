@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from opengato.evaluation.figures import COLOURS, STYLE, loss_chart, score_chart, threshold_chart
+from opengato.evaluation.language import Row
 from opengato.evaluation.score import (
     BEATEN,
     SCORED_BY_SUCCESS,
@@ -37,6 +39,50 @@ figure video{width:100%;border-radius:6px;background:#000;display:block}figcapti
 dl{display:grid;grid-template-columns:200px 1fr;gap:4px 16px;font-size:14px}dt{color:var(--muted)}dd{margin:0;overflow-wrap:anywhere}
 """
 )
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What an agent says, under a heading and a remark.
+
+    Attributes:
+        captions, answers: {"png": bytes, "said": str, "truth": str} of pictures, and of questions about them, whose `truth` begins with the
+            question. texts: {"prompt": str, "said": str}.
+    """
+
+    heading: str
+    about: str
+    captions: Sequence[Mapping[str, Any]] = ()
+    answers: Sequence[Mapping[str, Any]] = ()
+    texts: Sequence[Mapping[str, str]] = ()
+
+
+def _voice(voice: Voice) -> str:
+    pictures = [*voice.captions, *voice.answers]
+    if not (pictures or voice.texts):
+        return ""
+    figures = "".join(
+        f'<figure><img alt="{escape(c["truth"], quote=True)}" src="{_data("image/png", c["png"])}"><figcaption><span class=said>{escape(c["said"])}</span>'
+        f"<br>{escape(c['truth'])}</figcaption></figure>"
+        for c in pictures
+    )
+    texts = "".join(f"<blockquote><span class=muted>{escape(t['prompt'])}</span>{escape(t['said'])}</blockquote>" for t in voice.texts)
+    return (
+        f"<h2>{escape(voice.heading)}</h2><p class=muted>{escape(voice.about)}</p>"
+        + (f"<div class='grid small'>{figures}</div>" if figures else "")
+        + texts
+    )
+
+
+def _word_table(rows: Sequence[Row]) -> str:
+    """Of every dataset who was scored, and how; the simplest writers, who are the same beside every agent, once."""
+    if not rows:
+        return ""
+    cells = "".join(
+        f"<tr><td>{escape(dataset)}</td><td>{escape(who)}</td><td>{count}</td><td>{escape(', '.join(f'{name} {value:.3g}' for name, value in scores))}</td></tr>"
+        for dataset, who, count, scores in dict.fromkeys((r.dataset, r.who, r.count, tuple(r.scores.items())) for r in rows)
+    )
+    return f"<h2>Words about pictures that were never seen</h2><table><tr><th>data</th><th>who</th><th>of</th><th>scores</th></tr>{cells}</table>"
 
 
 def _table(scores: Sequence[TaskScore]) -> str:
@@ -84,16 +130,16 @@ def write_report(
     scores: Sequence[TaskScore],
     losses: Sequence[Mapping[str, Any]],
     videos: Mapping[str, bytes],
-    captions: Sequence[Mapping[str, Any]],
-    texts: Sequence[Mapping[str, str]],
+    voices: Sequence[Voice],
     facts: Mapping[str, str],
     unscored: Mapping[str, Mapping[int, str]] | None = None,
+    words: Sequence[Row] = (),
 ) -> None:
     """Write one self-contained HTML file.
 
     Args:
         losses: rows of the training log. videos: task -> MP4.
-        captions: [{"png": bytes, "said": str, "truth": str}]. texts: [{"prompt": str, "said": str}]. facts: name -> value, shown last.
+        voices: what agents say, in this order. words: how their words were scored. facts: name -> value, shown last.
         unscored: task -> (seed -> reason) of tasks of which no episode finished.
     """
     percents = scored(scores)
@@ -127,22 +173,7 @@ def write_report(
             )
             + "</div>"
         )
-    if captions:
-        parts.append(
-            "<h2>Captions</h2><p class=muted>What the agent says, and below it the picture's name. Held-out pictures were never seen in "
-            "training.</p><div class='grid small'>"
-            + "".join(
-                f'<figure><img alt="{escape(c["truth"], quote=True)}" src="{_data("image/png", c["png"])}"><figcaption><span class=said>{escape(c["said"])}</span>'
-                f"<br>{escape(c['truth'])}</figcaption></figure>"
-                for c in captions
-            )
-            + "</div>"
-        )
-    if texts:
-        parts.append(
-            "<h2>Text</h2>"
-            + "".join(f"<blockquote><span class=muted>{escape(t['prompt'])}</span>{escape(t['said'])}</blockquote>" for t in texts)
-        )
+    parts += [_word_table(words), *map(_voice, voices)]
     chart = loss_chart(series)
     if chart:
         parts.append("<h2>Training loss by domain</h2>" + chart)

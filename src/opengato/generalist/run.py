@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opengato.atomic import write_text
 from opengato.collection import collect, dataset_id
@@ -17,15 +17,10 @@ from opengato.domains import Task, get_task
 from opengato.episode import is_relabelled
 from opengato.errors import OpenGatoError
 from opengato.generalist.plan import COLLECT, SHARES, Budget, Plan
-from opengato.showcase import captions_of, texts_of
+from opengato.showcase import voice_of, word_scores
 from opengato.stages import Clock, begun_with
 
-if TYPE_CHECKING:
-    from opengato.checkpoint import Checkpoint
-    from opengato.datasets.dataset import Dataset
-
 _SOLVED = 90.0  # per cent of the expert: a task above it needs no more data
-_SAMPLES, _TALKS = 200, 50  # of pictures, questions and texts, of which its words are scored, and of conversations: replying takes longer
 # A step's positions, or the recipe's if those are more: of hundreds of tasks a step should see many, and the optimiser's time, the same
 # for a small step as for a large one, is then shared by more.
 _POSITIONS = 4096
@@ -174,30 +169,15 @@ def _evaluate(tasks: list[Task], plan: Plan, folder: Path, seed: int) -> dict[st
 
     found = evaluate(folder / "checkpoint", tasks, plan.rollouts, out=folder / "evaluation")
     agent = Checkpoint.load(folder / "checkpoint")
-    return summarise(found.scores, found.unscored) | {"nats_a_token": held_out_nats(agent), "words": _words(agent, seed)}
-
-
-def _words(agent: Checkpoint, seed: int) -> list[dict[str, Any]]:
-    """What it makes of shipped words and pictures that it never saw, and what the simplest writers do, who learned from the others."""
-    from opengato.datasets import captions, dialogue, questions, text
-    from opengato.evaluation.language import Row, score
-
-    shipped: dict[str, Callable[[str], Dataset]] = {
-        captions.TASK: captions.emoji_captions,
-        questions.TASK: questions.emoji_questions,
-        text.TASK: lambda split: text.shipped(split=split),
-        dialogue.TASK: dialogue.chitchat,
+    return summarise(found.scores, found.unscored) | {
+        "nats_a_token": held_out_nats(agent),
+        "words": [asdict(row) for row in word_scores(agent, seed=seed)],
     }
-    rows: list[Row] = []
-    for task, of_split in shipped.items():
-        if task in agent.layouts:
-            samples = _TALKS if task == dialogue.TASK else _SAMPLES
-            rows += score(agent, [of_split("test")], [of_split("train")], samples, seed=seed)
-    return [asdict(row) for row in rows]
 
 
 def _report(out: Path, folder: Path, recipe_name: str) -> None:
     from opengato.checkpoint import Checkpoint
+    from opengato.evaluation.language import Row
     from opengato.evaluation.report import write_report
     from opengato.evaluation.score import read_scores
 
@@ -209,16 +189,12 @@ def _report(out: Path, folder: Path, recipe_name: str) -> None:
         scores=read_scores(found),
         losses=[json.loads(line) for line in (out / "train" / "log.jsonl").read_text().splitlines()],
         videos={},
-        captions=captions_of(checkpoint),
-        texts=texts_of(checkpoint),
+        words=[Row(**row) for row in found["words"]],
+        voices=[voice_of(checkpoint, "What it says", "Held-out pictures were never seen in training.")],
         facts={
             "model": f"{recipe_name}, {checkpoint.model.parameter_count():,} parameters, "
             f"{checkpoint.model.parameter_count(embeddings=False):,} outside the embeddings",
             "steps": str(checkpoint.facts.get("steps")),
-            **{
-                f"{row['dataset']}, {row['who']}": ", ".join(f"{name} {value:.3g}" for name, value in row["scores"].items())
-                for row in found["words"]
-            },
             **{f"seconds of {stage}": f"{value:.0f}" for stage, value in found["seconds"].items()},
         },
     )

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.attention.flex_attention import BlockMask
 
 from opengato.errors import OpenGatoError
+from opengato.model.dropout import Dropout
 from opengato.model.memory import Step
 
 
@@ -58,7 +59,7 @@ class Block(nn.Module):
             raise OpenGatoError(f"stochastic_depth {stochastic_depth} is no rate of dropped branches: use a value in [0, 1)")
         self.attention, self.mlp = attention, mlp
         self.attention_norm, self.mlp_norm = norm(width), norm(width)
-        self.stochastic_depth, self.dropout = stochastic_depth, nn.Dropout(dropout)
+        self.stochastic_depth, self.dropout = stochastic_depth, Dropout(dropout)
 
     def _branch(self, y: torch.Tensor, chance: torch.Tensor | None) -> torch.Tensor:
         y = self.dropout(y)
