@@ -1,5 +1,6 @@
 """What PyTorch does not promise and its public way give the same, and nothing else in the project uses what is not promised."""
 
+import os
 import re
 from pathlib import Path
 
@@ -35,6 +36,18 @@ def test_the_gradient_of_a_softmax(way):
     softmax = scores.softmax(-1)
     want = torch.autograd.grad(softmax, scores, gradient)[0]
     torch.testing.assert_close(private.softmax_gradient(gradient, softmax.detach()), want)
+
+
+def test_what_a_process_writes_into_shared_bytes_another_reads(way):
+    shared, own = private.shared_bytes(5), torch.zeros(5, dtype=torch.uint8)
+    assert shared.dtype == torch.uint8 and shared.shape == (5,) and shared.is_shared()
+    shared.zero_()
+    child = os.fork()
+    if not child:
+        shared[2], own[2] = 7, 7
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert shared.tolist() == [0, 0, 7, 0, 0] and not own.any()
 
 
 def test_products_of_bytes(way):

@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 
 from opengato.errors import OpenGatoError
 from opengato.model.batch import Batch
+from opengato.training import loader
 from opengato.training.loader import load
 
 
@@ -36,6 +38,17 @@ def test_batches_come_in_order_and_are_the_same(workers):
             for field in fields(Batch):
                 a, b = getattr(one, field.name), getattr(other, field.name)
                 assert (a.dtype == b.dtype and torch.equal(a, b)) if isinstance(b, torch.Tensor) else a == b
+
+
+@pytest.mark.parametrize("free", [0, 10**12])
+def test_a_large_batch_is_the_same_whether_there_is_room_to_share_it(monkeypatch, free):
+    monkeypatch.setattr(loader, "_LARGE", 1)
+    monkeypatch.setattr(loader.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    packed = [loader._pack(batch) for batch in build(3)]
+    assert all(isinstance(p.data, torch.Tensor) and p.data.is_shared() if free else isinstance(p.data, np.ndarray) for p in packed)
+    (batches,) = load(build, 3, 4, 1)
+    for one, other in zip(batches, build(3), strict=True):
+        assert torch.equal(one.segments, other.segments) and one.timesteps == other.timesteps
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -68,6 +81,7 @@ SCRIPT = """
 import multiprocessing, os, signal
 import numpy as np, torch
 from opengato.model.batch import Batch
+from opengato.training import loader
 from opengato.training.loader import load
 
 def build(k):  # more than a pipe holds

@@ -55,6 +55,13 @@ def packed_linear(x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | No
     return product
 
 
+def shared_bytes(count: int) -> torch.Tensor:
+    """uint8 (count,), undefined, where another process can be handed it without a copy."""
+    if (new := _private(torch.UntypedStorage, "_new_shared")) is not None:
+        return torch.empty(0, dtype=torch.uint8).set_(new(count))
+    return torch.empty(count, dtype=torch.uint8).share_memory_()
+
+
 def int8_linear(x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """bfloat16 (N, in) times int8 (out, in) with a scale a row, bfloat16 (out,), to (N, out)."""
     if (product := _private(torch, "_weight_int8pack_mm")) is not None:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from opengato.errors import OpenGatoError
 from opengato.jobs.process import die_with_parent
 from opengato.model.batch import Batch
+from opengato.model.pytorch_private import shared_bytes
 
 _AHEAD = 2  # steps that each maker of batches is ahead
 _LARGE, _ALIGNED = 2**20, 64  # bytes
@@ -113,10 +114,11 @@ def _pack(batch: Batch) -> _Packed:
             at += value.nbytes
         else:
             others[field.name] = value
-    data = torch.empty(at, dtype=torch.uint8)
+    shared = _goes_shared(at)
+    data = shared_bytes(at) if shared else torch.empty(at, dtype=torch.uint8)
     for name, dtype, shape, begin in places:
         _part(data, dtype, shape, begin).copy_(getattr(batch, name))
-    return _Packed(data if _is_shared(data) else data.numpy(), places, others)
+    return _Packed(data if shared else data.numpy(), places, others)
 
 
 def _unpack(packed: _Packed, pin: bool) -> Batch:
@@ -160,6 +162,6 @@ def _as_it_is(made: Any) -> Any:
     return made
 
 
-def _is_shared(tensor: torch.Tensor) -> bool:
-    """Whether a tensor goes through shared memory, of which containers may have little: then it goes through pipes, at half the speed."""
-    return tensor.nbytes >= _LARGE and os.path.isdir(_SHARED) and shutil.disk_usage(_SHARED).free > 100 * tensor.nbytes
+def _goes_shared(size: int) -> bool:
+    """Whether so many bytes go through shared memory; containers may have little of it, then they go through pipes, at half the speed."""
+    return size >= _LARGE and os.path.isdir(_SHARED) and shutil.disk_usage(_SHARED).free > 100 * size
