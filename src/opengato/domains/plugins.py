@@ -96,6 +96,7 @@ _OWN = tuple(
         "openspiel": "openspiel",
         "rgb-stacking": "rgb_stacking",
         "rgb-stacking-real": "rgb_stacking.real",
+        "minihack": "minihack",
         "gym": "registered",
     }.items()
 )
