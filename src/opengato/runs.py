@@ -28,7 +28,7 @@ FILE = "run.json"
 # What a result may depend on; those that are not installed are left out.
 _PACKAGES = (
     "opengato torch numpy gymnasium pyarrow safetensors sentencepiece minari mujoco dm_control metaworld minigrid ale-py procgen-mirror "
-    "miniworld vizdoom gymnasium-robotics ogbench textworld open_spiel ray lerobot"
+    "miniworld vizdoom gymnasium-robotics ogbench nle minihack textworld open_spiel ray lerobot"
 ).split()
 
 
