@@ -5,10 +5,11 @@
     python benchmarks/transfer.py --captions coco:mix/emoji/train.json,mix/emoji/images … --text text:mix/speeches/train.jsonl.gz …
         --control opengato/babyai/go-to-local-v0 … --root data [--positions 2e6] [--model swift-tiny] [--seeds 0] [--out FILE]
 
-Four trainings, each a process of its own on one core, as many at a time as there are cores: a network of each domain alone, so many
-positions long, and one of all three that sees as many of each. The same recipe, seed and data; a twentieth of every dataset's episodes,
-chosen by what they hold, is kept from all of them. The table has the loss on those, in nats an answer's token or an action's number, and of
-control the mean over tasks of success, else of the score, at most 100. Rows that are done are kept.
+Trainings, each a process of its own on one core, as many at a time as there are cores: a network of each domain alone, so many positions
+long; one of all three that sees as many of each; and each alone again in as many steps as that one takes, each a third as large, since
+steps too teach. The same recipe, seed and data; a twentieth of every dataset's episodes, chosen by what they hold, is kept from all of
+them. The table has the loss on those, in nats an answer's token or an action's number, and of control the mean over tasks of success, else
+of the score, at most 100. Rows that are done are kept.
 """
 
 from __future__ import annotations
@@ -34,13 +35,15 @@ from opengato.training.train import train
 
 DOMAINS = ("captions", "text", "control")
 TOGETHER = "together"
+OFTEN = "-often"  # alone, in as many steps as together
 BATCH = 4096  # positions of a step
 
 
 def run(what: str, seed: int, a: argparse.Namespace, out: Path) -> None:
     """One row, in a process of its own."""
     torch.set_num_threads(1)
-    names = {domain: list(getattr(a, domain)) for domain in DOMAINS if what in (domain, TOGETHER)}
+    often = what.endswith(OFTEN)
+    names = {domain: list(getattr(a, domain)) for domain in DOMAINS if what.removesuffix(OFTEN) in (domain, TOGETHER)}
     found = {name: find_dataset(name, Reading(a.root)).task for part in names.values() for name in part}
     weights: dict[str, float] = {}
     for part in names.values():  # each a share alike, whatever domains its tasks are of
@@ -48,8 +51,9 @@ def run(what: str, seed: int, a: argparse.Namespace, out: Path) -> None:
         weights |= dict.fromkeys(inside, 1 / len(inside))
     config = preset(a.model)
     chosen = recipe("swift-tiny" if a.model not in ("swift-nano", "swift-small") else a.model)
-    steps = round(a.positions * len(names) / BATCH)
-    how = replace(chosen.train, steps=steps, batch=BATCH // config.context, seed=seed, workers=0, validate_every=10**9)
+    batch = round(BATCH / config.context / (len(DOMAINS) if often else 1))
+    steps = round(a.positions * len(names) / (batch * config.context))
+    how = replace(chosen.train, steps=steps, batch=batch, seed=seed, workers=0, validate_every=10**9)
     sampling = replace(chosen.sampling, validation_share=0.05, size_power=0.5, shift=a.shift)
     folder = out.with_suffix(".run")
     every = [name for part in names.values() for name in part]
@@ -98,22 +102,23 @@ def main() -> None:
     for name in ("root", "model", "positions", "shift", "episodes", "folder"):
         if getattr(a, name) is not None:
             options += [f"--{name}", str(getattr(a, name))]
-    rows = run_rows(__file__, [(what, seed) for seed in a.seeds for what in (TOGETHER, *DOMAINS)], path, options)
+    rows = run_rows(
+        __file__,
+        [(what, seed) for seed in a.seeds for what in (TOGETHER, *DOMAINS, *(domain + OFTEN for domain in DOMAINS))],
+        path,
+        options,
+    )
     if a.out:
         lines = ",\n  ".join(json.dumps(row) for row in rows)
         a.out.write_text(f'{{"model": "{a.model}", "positions": {a.positions:g}, "rows": [\n  {lines}\n]}}\n')
-    together = {row["seed"]: row for row in rows if row["what"] == TOGETHER}
-    print("| domain | loss alone | together | success alone | together |\n|---|---|---|---|---|")
-    for row in rows:
-        if row["what"] == TOGETHER or row["seed"] not in together:
-            continue
-        other = together[row["seed"]]
-        for domain, loss in row["held_out"].items():
-            cells = [f"{loss:.3f}", f"{other['held_out'][domain]:.3f}"]
-            for one in (row, other):
-                scores = [score for task, score in one.get("scores", {}).items() if task.startswith(f"{domain}/")]
-                cells.append(f"{np.mean(scores):.0f}%" if scores else "")
-            print(f"| {domain} | {' | '.join(cells)} |")
+    print("| domain | | loss, by seed | mean score, by seed |\n|---|---|---|---|")
+    domains = dict.fromkeys(domain for row in rows for domain in row["held_out"])
+    for domain in domains:
+        for kind, of in (("alone", DOMAINS), ("alone, as many steps", [d + OFTEN for d in DOMAINS]), ("together", [TOGETHER])):
+            mine = [row for row in rows if row["what"] in of and domain in row["held_out"]]
+            scores = [[score for task, score in row.get("scores", {}).items() if task.startswith(f"{domain}/")] for row in mine]
+            cells = ", ".join(f"{row['held_out'][domain]:.3f}" for row in mine), ", ".join(f"{np.mean(of):.0f}%" for of in scores if of)
+            print(f"| {domain} | {kind} | {cells[0]} | {cells[1]} |")
 
 
 if __name__ == "__main__":

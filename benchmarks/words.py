@@ -6,7 +6,8 @@
 The second argument is a checkpoint folder, or the name of weights that come along. All that is held out is scored, but of each part's
 questions the first `--samples`; all captions, and all questions that captions answer, are scored as one set, too. The simplest writers
 learn from all that is trained on, read or not. Captions are sampled at 0.9, once a seed: their scores are the mean over the seeds, with the
-least and most. Texts of several parts together are bits over bytes, summed.
+least and most. Texts of several parts together are bits over bytes, summed. The first five of each part are shown with what the agent says,
+not picked.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,15 @@ from opengato.checkpoint import Checkpoint
 from opengato.corpus import build
 from opengato.datasets.dataset import Dataset
 from opengato.datasets.open import find_dataset
-from opengato.episode import Episode
+from opengato.episode import Episode, map_leaves
 from opengato.errors import OpenGatoError
 from opengato.evaluation.language import Row, kind_of, score, task_of
+from opengato.policy.language import speak
+from opengato.policy.policy import Policy
 from opengato.pretrained import agent_folder
 
 EVERYTHING = 10**7
+_SHOWN = 5
 TEXT = "texts"
 
 
@@ -62,6 +67,17 @@ def joined(held_out: dict[str, Dataset]) -> dict[str, Dataset]:
 
 def size_of(dataset: Dataset) -> int:
     return sum(len(text.encode()) for episode in dataset.episodes() for text in episode.actions)
+
+
+def said(agent: Checkpoint, dataset: Dataset) -> list[tuple[str, str, str]]:
+    """The first few of a dataset, not picked: what was asked or said to the agent, what it answers, and what people did."""
+    policy, found = Policy(agent, temperature=0.0 if kind_of(dataset) == "questions" else 0.9, seed=0), []
+    for episode in islice(dataset.episodes(), _SHOWN):
+        policy.reset(task_of(agent, dataset))
+        first = map_leaves(lambda leaf: leaf[0] if isinstance(leaf, list) else np.asarray(leaf)[0], episode.observations)
+        heard = first if isinstance(first, str) else first.get("question", "")
+        found.append((heard, speak(policy, first), episode.actions[0]))
+    return found
 
 
 def over_seeds(rows: list[Row]) -> list[dict[str, Any]]:
@@ -113,6 +129,9 @@ def main() -> None:
             seeds = a.seeds if kind == "captions" else a.seeds[:1]
             # The simplest writers draw no lots: they are asked once.
             show(over_seeds([row for seed in seeds for row in score(agent, of, same if seed == seeds[0] else [], samples, seed=seed)]))
+    samples_of = {name: said(agent, d) for name, d in held_out.items() if kind_of(d) in ("captions", "dialogue", "questions")}
+    for name, spoken in samples_of.items():
+        print(f"{name}: {json.dumps(spoken, ensure_ascii=False)}")
     texts = {name: size_of(d) for name, d in held_out.items() if kind_of(d) == "text"}
     for who in dict.fromkeys(row["who"] for row in rows if row["dataset"] in texts):
         of = [row for row in rows if row["dataset"] in texts and row["who"] == who]
@@ -120,7 +139,10 @@ def main() -> None:
         show([{"dataset": TEXT, "who": who, "count": sum(row["count"] for row in of), "scores": {"bits a byte": bits}}])
     if a.out:
         lines = ",\n  ".join(json.dumps(row) for row in rows)
-        a.out.write_text(f'{{"checkpoint": "{a.checkpoint}", "bytes": {json.dumps(texts)}, "rows": [\n  {lines}\n]}}\n')
+        about = json.dumps({"checkpoint": a.checkpoint, "bytes": texts, "first": samples_of})
+        a.out.write_text(f'{about[:-1]}, "rows": [\n  {lines}\n]}}\n')
+            f'{{"checkpoint": "{a.checkpoint}", "bytes": {json.dumps(texts)}, "first": {json.dumps(samples_of)}, "rows": [\n  {lines}\n]}}\n'
+        )
 
 
 if __name__ == "__main__":
