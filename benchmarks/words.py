@@ -141,8 +141,6 @@ def main() -> None:
         lines = ",\n  ".join(json.dumps(row) for row in rows)
         about = json.dumps({"checkpoint": a.checkpoint, "bytes": texts, "first": samples_of})
         a.out.write_text(f'{about[:-1]}, "rows": [\n  {lines}\n]}}\n')
-            f'{{"checkpoint": "{a.checkpoint}", "bytes": {json.dumps(texts)}, "first": {json.dumps(samples_of)}, "rows": [\n  {lines}\n]}}\n'
-        )
 
 
 if __name__ == "__main__":
