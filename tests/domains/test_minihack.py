@@ -43,7 +43,7 @@ def test_spaces_and_starts(task):
     env.action_space.seed(0)
     observation, _ = env.reset(seed=3)
     start = start_of(task, env, observation)
-    assert observation in task.observation_space and env.render().dtype == np.uint8
+    assert observation in task.observation_space and env.render().std() > 5
     for _ in range(40):
         observation, _, terminated, truncated, _ = env.step(env.action_space.sample())
         assert observation in task.observation_space

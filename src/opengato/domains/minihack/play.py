@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from opengato.domains.minihack import CHARACTERS, COLOURS, MAP, OBSERVATION_SPACE, SIDE
 
-_SEEN = ("glyphs", "chars", "colors", "chars_crop", "colors_crop", "blstats", "message", "pixel")
+_SEEN = ("glyphs", "chars", "colors", "chars_crop", "colors_crop", "blstats", "message")
 _X, _Y, _HP, _MAX_HP = 0, 1, 10, 11  # of NLE's statistics
 
 
@@ -30,6 +30,7 @@ class Sight(gym.Wrapper):
         inner: Any = self.unwrapped
         if hasattr(inner, "minigrid_env"):
             inner.minigrid_env = _Seeded(inner.minigrid_env)
+        self._painter: Any = None  # of pictures, where somebody looks
         self.observation_space, self.action_space = OBSERVATION_SPACE, spaces.Discrete(len(inner.actions))
 
     @property
@@ -54,7 +55,11 @@ class Sight(gym.Wrapper):
         return self._observe(), float(reward), terminated and not cut, cut, {**info, "success": bool(won)}
 
     def render(self) -> Any:
-        return self.seen["pixel"].copy()
+        from minihack.tiles import GlyphMapper
+
+        if self._painter is None:
+            self._painter = GlyphMapper()
+        return np.asarray(self._painter.to_rgb(self.seen["glyphs"]), np.uint8)
 
     def _observe(self) -> dict[str, Any]:
         seen = self.seen
