@@ -115,6 +115,22 @@ def test_what_is_released_is_found_by_its_name(tmp_path, shelf, capsys):
         Policy.from_pretrained("arm")
 
 
+def test_a_card_of_words_tells_how_to_talk_to_it_and_what_they_are_worth():
+    words, picture = spaces.Text(200), spaces.Box(0, 255, (64, 64, 3), np.uint8)
+    layouts = {
+        "captions/train": Layout(spaces.Dict(image=picture), words),
+        "questions/train": Layout(spaces.Dict(image=picture, question=words), words),
+        "dialogue/train": Layout(words, words),
+    }
+    agent = Checkpoint(make_model(preset("swift-nano"), 0), TextTokenizer.load(), layouts)
+    rows = [{"dataset": "captions", "who": "agent", "count": 7, "scores": {"CIDEr-D": 123.456, "named": 50.0}}]
+    card = model_card("talker", agent, "It talks.", "", None, words=rows)
+    assert 'opengato caption talker picture.png\nopengato ask talker picture.png "what is it?"\nopengato chat talker\n```' in card
+    assert "| captions | agent | 7 | CIDEr-D 123, named 50 |" in card and "opengato play" not in card and "Not measured" not in card
+    both = Checkpoint(agent.model, agent.tokenizer, layouts | {"metaworld/reach": Layout(NUMBERS, ARM)})
+    assert "```bash\nopengato play talker metaworld/reach\n" in model_card("talker", both, "It does.", "", None)
+
+
 def test_a_card_says_what_it_was_made_of_and_where_it_fails(capsys):
     words = spaces.Text(200)
     layouts = {

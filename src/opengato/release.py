@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from opengato.checkpoint import Checkpoint
 from opengato.hub import CARD
 from opengato.licences import origin_of
+from opengato.policy.language import picture_tasks, talk_tasks, text_tasks
+from opengato.tokens.layout import Layout
 
 _FRONT = """---
 library_name: opengato
@@ -36,11 +38,12 @@ def write(
     trained_with: str = "",
     scores: Mapping[str, Any] | None = None,
     licences: Mapping[str, str] | None = None,
+    words: Sequence[Mapping[str, Any]] | None = None,
     bits: int = 16,
 ) -> None:
     """A checkpoint as it is given away, with its card. `bits`: of a weight, see `Checkpoint.save`; the others: see `model_card`."""
     checkpoint.save(folder, bits)
-    (folder / CARD).write_text(model_card(folder.name, checkpoint, about, trained_with, scores, licences))
+    (folder / CARD).write_text(model_card(folder.name, checkpoint, about, trained_with, scores, licences, words))
 
 
 def model_card(
@@ -50,6 +53,7 @@ def model_card(
     trained_with: str,
     scores: Mapping[str, Any] | None,
     licences: Mapping[str, str] | None = None,
+    words: Sequence[Mapping[str, Any]] | None = None,
 ) -> str:
     """A card in Markdown.
 
@@ -57,9 +61,10 @@ def model_card(
         name: of the weights. about: its first paragraph. trained_with: the commands that made it, "" where they are not known.
         scores: what `opengato eval --json` printed of these weights; None: not measured.
         licences: domain -> licence of its data, in place of what the installed packages say.
+        words: rows of what its words are worth, as `opengato words --json` prints them.
     """
     model, tasks = checkpoint.model, list(checkpoint.layouts)
-    parts = [f"{_FRONT}# {name}", about, _use(name, tasks)]
+    parts = [f"{_FRONT}# {name}", about, _use(name, checkpoint.layouts)]
     size, config = model.parameter_count(embeddings=False), model.config
     parts.append(
         f"{size:,} parameters outside the embeddings, {config.blocks} blocks {config.width} wide, family `{config.family}`; "
@@ -68,13 +73,21 @@ def model_card(
     parts.append("## Data\n\n" + _data(checkpoint, licences or {}))
     if recipe := _recipe(checkpoint, trained_with):
         parts.append(f"## How it was made\n\n{recipe}")
-    parts.append("## What it reaches\n\n" + (_table(scores) if scores else "Not measured."))
+    reached = [_table(scores)] if scores else []
+    reached += [_word_table(words)] if words else []
+    parts.append("## What it reaches\n\n" + ("\n\n".join(reached) or "Not measured."))
     parts.append("## Limits\n\n" + " ".join(_limits(checkpoint, scores)))
     return "\n\n".join(parts) + "\n"
 
 
-def _use(name: str, tasks: list[str]) -> str:
-    return f"```bash\nopengato play {name} {tasks[0]}\nopengato eval {name} --tasks {tasks[0]} --episodes 20\n```"
+def _use(name: str, layouts: Mapping[str, Layout]) -> str:
+    said = {*picture_tasks(layouts, question=False), *picture_tasks(layouts, question=True), *talk_tasks(layouts), *text_tasks(layouts)}
+    done = [task for task in layouts if task not in said]
+    lines = [f"opengato play {name} {done[0]}", f"opengato eval {name} --tasks {done[0]} --episodes 20"] if done else []
+    lines += [f"opengato caption {name} picture.png"] if picture_tasks(layouts, question=False) else []
+    lines += [f'opengato ask {name} picture.png "what is it?"'] if picture_tasks(layouts, question=True) else []
+    lines += [f"opengato chat {name}"] if talk_tasks(layouts) else []
+    return "```bash\n" + "\n".join(lines) + "\n```"
 
 
 def _data(checkpoint: Checkpoint, licences: Mapping[str, str]) -> str:
@@ -119,6 +132,14 @@ def _limits(checkpoint: Checkpoint, scores: Mapping[str, Any] | None) -> list[st
     if untold := [task for task in checkpoint.layouts if task not in found] if scores else []:
         parts.append(f"Not measured: {', '.join(untold)}.")
     return parts
+
+
+def _word_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["| held out | who | of | |", "|---|---|---|---|"]
+    for row in rows:
+        scores = ", ".join(f"{name} {value:.3g}" for name, value in row["scores"].items())
+        lines.append(f"| {row['dataset']} | {row['who']} | {row['count']} | {scores} |")
+    return "\n".join(lines)
 
 
 def _table(scores: Mapping[str, Any]) -> str:

@@ -74,6 +74,7 @@ def release(
     scores: Path | None = None,
     trained_with: str = "",
     licences: dict[str, str] | None = None,
+    words: Path | None = None,
     push: str | None = None,
     public: bool = False,
     bits: Literal[16, 8] = 16,
@@ -87,6 +88,7 @@ def release(
         scores: what `opengato eval --json` printed of the released folder, for the card; run again once it is there.
         trained_with: the commands that made it.
         licences: of the data of domains, for the card: --licences text "CC BY 4.0"; default: what the installed packages say.
+        words: what `opengato words --json` printed of it, for the card.
         push: hub:OWNER/NAME, a repository of the Hugging Face Hub to upload it to; needs the extra `hub` and a token ($HF_TOKEN).
         public: a repository that is made is for everybody.
         bits: of a weight: 16, bfloat16, or 8, a scale for each row of a matrix; evaluate what is written.
@@ -96,8 +98,8 @@ def release(
     from opengato.checkpoint import Checkpoint
     from opengato.release import write
 
-    found = json.loads(scores.read_text()) if scores is not None else None
-    write(out, Checkpoint.load(checkpoint), about, trained_with, found, licences, bits)
+    found, said = (json.loads(path.read_text()) if path is not None else None for path in (scores, words))
+    write(out, Checkpoint.load(checkpoint), about, trained_with, found, licences, said, bits)
     size = sum(path.stat().st_size for path in out.iterdir())
     print(f"{out}: {size / 1e6:.1f} MB")
     if push is not None:
