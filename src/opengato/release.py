@@ -10,8 +10,8 @@ from typing import Any
 from opengato.checkpoint import Checkpoint
 from opengato.hub import CARD
 from opengato.licences import origin_of
-from opengato.policy.language import picture_tasks, talk_tasks, text_tasks
 from opengato.tokens.layout import Layout
+from opengato.word_tasks import picture_tasks, talk_tasks, text_tasks
 
 _FRONT = """---
 library_name: opengato

@@ -16,6 +16,7 @@ from opengato.datasets.dataset import Dataset
 from opengato.errors import OpenGatoError
 from opengato.evaluation.language import Row, score, task_of
 from opengato.evaluation.report import Voice
+from opengato.word_tasks import talk_tasks, text_tasks
 
 _KNOWN, _UNKNOWN, _ASKED = (
     10,
@@ -98,7 +99,7 @@ def _answers(agent: Checkpoint) -> list[dict[str, Any]]:
 
 
 def _texts(agent: Checkpoint) -> list[dict[str, str]]:
-    from opengato.policy.language import continue_text, talk_tasks, text_tasks
+    from opengato.policy.language import continue_text
     from opengato.policy.policy import Policy
 
     sampling = Policy(agent, temperature=0.7, top_p=0.9)

@@ -18,11 +18,12 @@ from opengato.datasets.photographs import read_image
 from opengato.errors import OpenGatoError
 from opengato.model.config import ModelConfig
 from opengato.model.gato import Gato
-from opengato.policy.language import ask, caption, chat, picture_tasks
+from opengato.policy.language import ask, caption, chat
 from opengato.policy.policy import Policy
 from opengato.tokens.layout import Layout
 from opengato.tokens.spaces import text_space
 from opengato.tokens.text import TextTokenizer, Words
+from opengato.word_tasks import picture_tasks
 
 TOKENIZER = TextTokenizer.load()
 SMALL = spaces.Box(0, 255, (32, 32, 3), np.uint8)

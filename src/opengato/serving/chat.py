@@ -25,7 +25,6 @@ from opengato.datasets import dialogue
 from opengato.datasets.photographs import read_image
 from opengato.episode import Episode, leaves
 from opengato.errors import OpenGatoError
-from opengato.policy.language import picture_size, picture_tasks, talk_tasks
 from opengato.sentences import short
 from opengato.serving.batcher import Act, Start
 from opengato.serving.limits import Refusal
@@ -33,6 +32,7 @@ from opengato.serving.service import Service
 from opengato.tokens.encode import Encoded, encode
 from opengato.tokens.layout import Layout
 from opengato.tokens.text import Words
+from opengato.word_tasks import picture_size, picture_tasks, talk_tasks
 
 PIXELS = 4096 * 4096  # of a JPEG at most, which is decoded at a fraction of its size
 PLAIN_PIXELS = 2048 * 2048  # of any other image
