@@ -23,7 +23,7 @@ from opengato.tokens.layout import Layout
 from opengato.tokens.spaces import text_space
 from opengato.tokens.text import TextTokenizer
 from opengato.tokens.vocabulary import IS_TARGET
-from opengato.training.train import best_prompts, expert_returns, long_only, without_held_out
+from opengato.training.train import best_prompts, expert_returns, long_only, trained_on, without_held_out
 
 TOKENIZER = TextTokenizer.load()
 SEEN, DONE = spaces.Box(-9, 9, (1,), np.float32), spaces.Discrete(60)
@@ -132,6 +132,13 @@ def test_episodes_of_the_validation_are_trained_on_nowhere_and_measured(tmp_path
     best = int(best_prompts([one], CONFIG, 0.3)["arm/a"].tokens[-1])
     assert best in kept and returns[best] == max(returns[n] for n in kept)
     assert set(starts_of([one], 0.3)["arm/a"]) == set(one.starts[~held])
+
+
+def test_what_was_trained_on_is_counted_over_all_datasets_of_a_task(tmp_path):
+    one, other = data(tmp_path / "one", "arm/reach", [1.0, 2.0], [3, 4]), data(tmp_path / "other", "arm/reach", [1.0], [9])
+    told = trained_on([one, data(tmp_path / "third", "arm/push", [1.0], [2]), other])
+    assert {task: (found["episodes"], found["timesteps"]) for task, found in told.items()} == {"arm/reach": (3, 16), "arm/push": (1, 2)}
+    assert told["arm/reach"]["by"] == list(dict.fromkeys([*one.source_names, *other.source_names]))
 
 
 def test_an_episode_stays_on_its_side_whatever_comes_beside_it(tmp_path):

@@ -81,6 +81,19 @@ def best_prompts(datasets: list[TokenDataset], config: ModelConfig, validation_s
     return {task: prompt for task, prompt in found.items() if prompt is not None}
 
 
+def trained_on(datasets: list[TokenDataset]) -> dict[str, dict[str, Any]]:
+    """Of every task how much there was to train on, in all its datasets, by whom, and at which rate where that is told."""
+    found: dict[str, dict[str, Any]] = {}
+    for data in datasets:
+        told = found.setdefault(data.task, {"episodes": 0, "timesteps": 0, "by": []})
+        told["episodes"] += len(data)
+        told["timesteps"] += data.timesteps
+        told["by"] += [name for name in data.source_names if name not in told["by"]]
+        if data.rate:
+            told["rate"] = data.rate
+    return found
+
+
 def make_checkpoint(trainer: Trainer, datasets: list[TokenDataset], tokenizer: TextTokenizer) -> Checkpoint:
     """The trained model with everything it needs."""
     share = trainer.mixture.sampling.validation_share
@@ -89,10 +102,7 @@ def make_checkpoint(trainer: Trainer, datasets: list[TokenDataset], tokenizer: T
         "steps": trainer.step,
         "seed": trainer.config.seed,
         "train": asdict(trainer.config),
-        "data": {
-            d.task: {"episodes": len(d), "timesteps": d.timesteps, "by": list(d.source_names)} | ({"rate": d.rate} if d.rate else {})
-            for d in datasets
-        },
+        "data": trained_on(datasets),
         "versions": dict(versions()),
     }
     return Checkpoint(trainer.model, tokenizer, trainer.mixture.layouts, prompts, facts, starts_of(datasets, share))
