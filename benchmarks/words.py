@@ -1,7 +1,7 @@
 """What an agent's words are worth on what `opengato data build` holds out, beside the simplest writers: part by part, and together.
 
     opengato data build --out mix
-    python benchmarks/words.py mix words [--parts speeches …] [--samples 500] [--seeds 0 1 2] [--no-baselines] [--out FILE]
+    python benchmarks/words.py mix runs/words/checkpoint [--parts speeches …] [--samples 500] [--seeds 0 1 2] [--text-read N] [--no-baselines] [--out FILE]
 
 The second argument is a checkpoint folder, or the name of weights that come along. All that is held out is scored, but of each part's
 questions the first `--samples`; all captions, and all questions that captions answer, are scored as one set, too. The simplest writers
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -30,9 +31,11 @@ from opengato.datasets.open import find_dataset
 from opengato.episode import Episode, map_leaves
 from opengato.errors import OpenGatoError
 from opengato.evaluation.language import Row, kind_of, score, task_of
+from opengato.evaluation.ngrams import KneserNey
 from opengato.policy.language import speak
 from opengato.policy.policy import Policy
 from opengato.pretrained import agent_folder
+from opengato.tokens.vocabulary import TEXT_SIZE
 
 EVERYTHING = 10**7
 _SHOWN = 5
@@ -80,6 +83,27 @@ def said(agent: Checkpoint, dataset: Dataset) -> list[tuple[str, str, str]]:
     return found
 
 
+def as_much_as_read(agent: Checkpoint, trained_on: dict[str, Dataset], held_out: dict[str, Dataset], tokens: int) -> list[Row]:
+    """Kneser-Ney's 5-gram of so many tokens of text: of every part a share as the square root of its documents, as `--size-power 0.5`
+    draws them, whole documents at random, each once. The agent reads some twice, so that this is no less than it saw."""
+    rng, tokenizer, kept = np.random.default_rng(0), agent.tokenizer, []
+    documents = {name: [text for e in d.episodes() for text in e.actions] for name, d in trained_on.items()}
+    total = sum(len(texts) ** 0.5 for texts in documents.values())
+    for texts in documents.values():
+        left = int(tokens * len(texts) ** 0.5 / total)
+        for number in rng.permutation(len(texts)):
+            kept.append(np.append(tokenizer.encode(texts[number]), tokenizer.eos)[:left])
+            left -= len(kept[-1])
+            if left <= 0:
+                break
+    model, rows = KneserNey(kept, TEXT_SIZE, 5), []
+    for name, d in held_out.items():
+        texts = [text for e in d.episodes() for text in e.actions]
+        nats = sum(float(model.nats(np.append(tokenizer.encode(text), tokenizer.eos)).sum()) for text in texts)
+        rows.append(Row(name, "5-gram of as much as was read", len(texts), {"bits a byte": nats / math.log(2) / size_of(d)}))
+    return rows
+
+
 def over_seeds(rows: list[Row]) -> list[dict[str, Any]]:
     """Rows of several seeds, one for each who scored on each dataset: the mean of every score, and the least and most where they differ."""
     found = []
@@ -99,6 +123,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=build.names())
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--text-read", type=float, help="tokens of text that the agent read: a 5-gram of as many stands beside it")
     parser.add_argument("--no-baselines", action="store_true")
     parser.add_argument("--out", type=Path)
     a = parser.parse_args()
@@ -129,6 +154,9 @@ def main() -> None:
             seeds = a.seeds if kind == "captions" else a.seeds[:1]
             # The simplest writers draw no lots: they are asked once.
             show(over_seeds([row for seed in seeds for row in score(agent, of, same if seed == seeds[0] else [], samples, seed=seed)]))
+    if a.text_read:
+        texts_of = [{name: d for name, d in side.items() if kind_of(d) == "text"} for side in (trained_on, held_out)]
+        show([asdict(row) for row in as_much_as_read(agent, *texts_of, int(a.text_read))])
     samples_of = {name: said(agent, d) for name, d in held_out.items() if kind_of(d) in ("captions", "dialogue", "questions")}
     for name, spoken in samples_of.items():
         print(f"{name}: {json.dumps(spoken, ensure_ascii=False)}")

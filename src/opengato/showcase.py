@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -25,7 +25,6 @@ _KNOWN, _UNKNOWN, _ASKED = (
 )  # shown: captions of both, and questions about those held out
 _SAMPLES, _TALKS = 200, 50  # of pictures, questions and texts, of which words are scored, and of conversations: replying takes longer
 
-PICTURES = (captions.TASK, questions.TASK)
 _BY_SPLIT: dict[str, Callable[[str], Dataset]] = {
     captions.TASK: captions.emoji_captions,
     questions.TASK: questions.emoji_questions,
@@ -34,23 +33,23 @@ _BY_SPLIT: dict[str, Callable[[str], Dataset]] = {
 }
 
 
-def word_scores(agent: Checkpoint, tasks: Iterable[str] = tuple(_BY_SPLIT), seed: int = 0) -> list[Row]:
+def word_scores(agent: Checkpoint, seed: int = 0) -> list[Row]:
     """What it makes of shipped words and pictures that are kept from training, and the simplest writers, who learned from the others.
 
     Of those that it has learned to read.
     """
     rows: list[Row] = []
-    for task in tasks:
-        held_out = _BY_SPLIT[task]("test")
+    for task, of_split in _BY_SPLIT.items():
+        held_out = of_split("test")
         if _reads(agent, held_out):
-            samples = _TALKS if task == dialogue.TASK else _SAMPLES
-            rows += score(agent, [held_out], [_BY_SPLIT[task]("train")], samples, seed=seed)
+            of = _TALKS if task == dialogue.TASK else _SAMPLES
+            rows += score(agent, [held_out], [of_split("train")], of, seed=seed)
     return rows
 
 
-def voice_of(agent: Checkpoint, heading: str, about: str, known: int = _KNOWN) -> Voice:
-    """What an agent says of shipped pictures, the first of those kept from training and `known` others, and what it writes and replies."""
-    return Voice(heading, about, _captions(agent, known), _answers(agent), _texts(agent))
+def voice_of(agent: Checkpoint, heading: str, about: str) -> Voice:
+    """What an agent says of shipped pictures, some that it knows and some kept from training, and what it writes and replies."""
+    return Voice(heading, about, _captions(agent), _answers(agent), _texts(agent))
 
 
 def _reads(agent: Checkpoint, dataset: Dataset) -> bool:
@@ -60,19 +59,19 @@ def _reads(agent: Checkpoint, dataset: Dataset) -> bool:
         return False
 
 
-def _captions(agent: Checkpoint, known: int) -> list[dict[str, Any]]:
+def _captions(agent: Checkpoint) -> list[dict[str, Any]]:
     from opengato.policy.language import caption
     from opengato.policy.policy import Policy
 
     if not _reads(agent, _BY_SPLIT[captions.TASK]("test")):
         return []
     policy = Policy(agent)
-    pictures = [*list(load_emoji("train"))[::160][:known], *list(load_emoji("test"))[:_UNKNOWN]]
+    pictures = [*list(load_emoji("train"))[::160][:_KNOWN], *list(load_emoji("test"))[:_UNKNOWN]]
     return [
         {
             "png": _png(e.observations["image"][0]),
             "said": caption(policy, e.observations["image"][0]),
-            "truth": e.actions[0] + ("" if i < known else " (held out)"),
+            "truth": e.actions[0] + ("" if i < _KNOWN else " (held out)"),
         }
         for i, e in enumerate(pictures)
     ]
