@@ -1,7 +1,8 @@
 """What an agent's words are worth on what `opengato data build` holds out, beside the simplest writers: part by part, and together.
 
     opengato data build --out mix
-    python benchmarks/words.py mix runs/words/checkpoint [--parts speeches …] [--samples 500] [--seeds 0 1 2] [--text-read N] [--no-baselines] [--out FILE]
+    python benchmarks/words.py mix runs/words/checkpoint [--parts speeches …] [--samples 500] [--seeds 0 1 2] [--text-read N]
+        [--no-baselines] [--out FILE]
 
 The second argument is a checkpoint folder, or the name of weights that come along. All that is held out is scored, but of each part's
 questions the first `--samples`; all captions, and all questions that captions answer, are scored as one set, too. The simplest writers

@@ -85,6 +85,11 @@ def test_where_the_map_is_known_its_way_is_the_shortest():
         assert episode.success and len(episode.rewards) == far[goal]
 
 
+def test_only_what_is_seen_whole_needs_no_past():
+    needs = {task.id.split("/")[1] for task in match_tasks(["minihack"]) if task.needs_past}
+    assert {"multi-room-n4", "maze-walk-9x9", "corridor-r2", "room-dark-15x15"} <= needs and "room-random-15x15" not in needs
+
+
 def test_a_random_walk_is_no_explorer():
     task = get_task("minihack/maze-walk-9x9")
     env, lost = task.make(), 0

@@ -90,10 +90,10 @@ def _said(seen: dict[str, Any]) -> str:
 # ---- the explorer ------------------------------------------------------------------------------------------------------------------------
 
 _MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (-1, 1), (1, 1), (1, -1), (-1, -1))  # rows and columns, in the order of the actions
-_OPEN, _KICK, _SEARCH = 8, 9, 10
+_KICK, _SEARCH = 9, 10
 # NetHack's symbols of the map, as their numbers stand among its glyphs.
-_STONE, _WALLS, _DOORWAY, _OPEN_DOORS, _CLOSED_DOORS = 0, range(1, 12), 12, (13, 14), (15, 16)
-_BARS, _TREE, _STAIRS_DOWN, _BLOCKED, _LAVA, _WATER = 17, 18, 24, (17, 18), 34, (32, 41)
+_STONE, _WALLS, _OPEN_DOORS, _CLOSED_DOORS = 0, range(1, 12), (13, 14), (15, 16)
+_BLOCKED, _STAIRS_DOWN, _WATER, _LAVA = (17, 18), 24, (32, 41), 34  # blocked: bars and trees
 _TRAPS = range(42, 64)
 _TRAP, _FIGHT, _BOULDER = 40.0, 3.0, 6.0  # what entering such a cell costs, in steps
 
@@ -113,6 +113,7 @@ class Explorer:
         from nle import nethack
 
         self._nethack, self._env = nethack, env
+        self._boulder = nethack.GLYPH_OBJ_OFF + _boulder(nethack)
         self._rng = np.random.default_rng(seed)
         self._stood: dict[Cell, int] = {}
         self._locked: set[Cell] = set()
@@ -212,7 +213,7 @@ class Explorer:
         cost[monsters] = _FIGHT
         paralysing = glyphs == nethack.GLYPH_MON_OFF + _FLOATING_EYE
         cost[paralysing] = np.inf
-        cost[glyphs == nethack.GLYPH_OBJ_OFF + _boulder(nethack)] = _BOULDER
+        cost[glyphs == self._boulder] = _BOULDER
         return cost, symbol, monsters & ~paralysing
 
     def _search(self, here: Cell, cost: np.ndarray) -> tuple[np.ndarray, dict[Cell, Cell]]:
@@ -239,4 +240,5 @@ class Explorer:
 
 
 def _boulder(nethack: Any) -> int:
+    """The number of boulders among NetHack's objects."""
     return next(i for i in range(nethack.NUM_OBJECTS) if nethack.OBJ_NAME(nethack.objclass(i)) == "boulder")
